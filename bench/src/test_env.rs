@@ -80,7 +80,7 @@ impl TestEnv {
             let name = format!("Ученик {n}");
             let mut account = self.suite.newcomer(&name).await;
             account.client = account.client.on_its_own();
-            let person = account.join(link).await;
+            let person = account.join(link, &self.teacher).await;
             // The load generator sends no consistency tokens, so chat must know each pupil before the load
             // starts.
             person

@@ -87,9 +87,12 @@ class Suite:
         ask = operator_service_pb2.ListOutboxMessagesRequest(recipient=phone)
         text = self.outbox.ListOutboxMessages(ask, metadata=self.operator).messages[0].text
         code = re.findall(r"\d{6}", text)[-1]
-        self.sign_in.VerifyCode(api.VerifyCodeRequest(flow_id=flow, code=code))
+        verified = self.sign_in.VerifyCode(api.VerifyCodeRequest(flow_id=flow, code=code))
         start = api.StartSessionRequest(
-            request_id=act(), flow_id=flow, new_account=api.NewAccount(full_name=full_name)
+            request_id=act(),
+            flow_id=flow,
+            proof=verified.proof,
+            new_account=api.NewAccount(full_name=full_name),
         )
         return bearer(self.sign_in.StartSession(start).access_token)
 
@@ -118,9 +121,13 @@ def main(address: str, operator_key_file: str) -> None:
     # Later calls wait until the called service knows the claim.
     administrator.append(("parta-at-least", claimed.consistency_token))
 
-    # A teacher joins by a link.
+    # A teacher joins by a link that was made for her phone.
     invite = invitation_service_pb2.CreateInvitationRequest(
-        request_id=act(), org_id=org_id, role=member_pb2.ROLE_TEACHER, recipient_label="Мария Кузнецова"
+        request_id=act(),
+        org_id=org_id,
+        role=member_pb2.ROLE_TEACHER,
+        recipient_label="Мария Кузнецова",
+        recipient_address=phones[1],
     )
     link = suite.invitations.CreateInvitation(invite, metadata=administrator).link.link_token
     account = suite.account(phones[1], "Мария Кузнецова")

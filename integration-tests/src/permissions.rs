@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt::Write as _};
 
-use parta_access::{CreatorPermission, Permission, PrincipalKind};
+use parta_access::{AccessRules, CreatorPermission, Permission, PrincipalKind, ServiceAccountPermission};
 
 /// Returns the rows of all services.
 pub fn rows() -> Vec<Permission> {
@@ -44,8 +44,16 @@ Each table is a gRPC service, each row an RPC, and each column a kind of caller.
 - `.`: refused.
 
 A cell does not say which objects a list contains, or which states of an object forbid the act: the comment of
-the RPC does. In the columns, a teacher is a verified subject teacher of the class, a service account has
-every permission, and a service is one that the access rule of the RPC names.
+the RPC does. In the columns:
+
+- *account* is a signed-in person with an account token, which names no organization;
+- *joiner* is a person who accepts an invitation, with a join ticket;
+- *teacher* is a verified subject teacher of the class;
+- *service account* is an external system that has every permission;
+- *service* is a service that the access rule of the RPC names.
+
+Deputies have no column: they may do what the head may do, except that only the head can remove an
+administrator with a stated cause. Other staff have no column either: without a duty they meet no pupils.
 "
     )
 }
@@ -94,6 +102,39 @@ pub fn document() -> String {
             }
             text.push('\n');
         }
+    }
+    text.push_str(&service_account_permissions());
+    text
+}
+
+/// Formats the catalog of the permissions of service accounts, each with the RPCs whose access rule names it.
+fn service_account_permissions() -> String {
+    let services: Vec<_> = parta::SERVICES
+        .iter()
+        .flat_map(|service| service.grpc_services.iter().copied())
+        .collect();
+    let pool = parta_proto_all::descriptor_pool().expect("the descriptor set");
+    let rules = AccessRules::load(pool, &services).expect("access rules");
+    let mut text = "
+## Permissions of service accounts
+
+The catalog. CreateServiceAccount refuses every other name, and GetPermissionCatalog returns these. All are
+reads: no RPC that changes state accepts a service account.
+
+| permission | what it gives | RPCs |
+|---|---|---|
+"
+    .to_owned();
+    for permission in ServiceAccountPermission::ALL {
+        let opened = rules
+            .iter()
+            .filter(|(_, rule)| rule.permission == Some(permission));
+        let mut rpcs: Vec<_> = opened
+            .filter_map(|(rpc, _)| rpc.rsplit_once('.').map(|(_, name)| format!("`{name}`")))
+            .collect();
+        rpcs.sort();
+        let (english, _) = permission.description();
+        _ = writeln!(text, "| `{permission}` | {english} | {} |", rpcs.join(", "));
     }
     text
 }

@@ -148,10 +148,9 @@ impl Suite {
         let asked = client
             .must("AuthenticationService/RequestCode", json!({"phone": phone}))
             .await;
-        let flow = json!({"flow_id": asked["flow_id"]});
         let verify = json!({"flow_id": asked["flow_id"], "code": self.code(phone).await});
         let verified = client.must("AuthenticationService/VerifyCode", verify).await;
-        let mut start = flow;
+        let mut start = json!({"flow_id": asked["flow_id"], "proof": verified["proof"]});
         match verified["profiles"].get(0) {
             Some(profile) => start["account_id"] = profile["account_id"].clone(),
             None => start["new_account"] = json!({"full_name": full_name}),
@@ -261,11 +260,31 @@ impl Account {
         self.client.with(ticket["ticket"].as_str().expect("a ticket"))
     }
 
-    pub async fn join(&self, link_token: &str) -> Person {
+    /// Accepts a link and returns the answer: the member, or the request that staff decides.
+    pub async fn accept(&self, link_token: &str) -> Value {
         let joiner = self.joiner(link_token).await;
         let accept = json!({"link_token": link_token});
-        let accepted = joiner.must("InvitationService/AcceptInvitation", accept).await;
+        joiner.must("InvitationService/AcceptInvitation", accept).await
+    }
+
+    /// Joins by a link. `decider` accepts the request, if the link makes one.
+    pub async fn join(&self, link_token: &str, decider: &Person) -> Person {
+        let accepted = self.accept(link_token).await;
+        if let Some(request) = accepted["join_request_id"].as_str().filter(|id| !id.is_empty()) {
+            decider.decide(request, true).await;
+        }
         self.enter(accepted["org_id"].as_str().expect("an id")).await
+    }
+}
+
+impl Person {
+    /// Accepts or refuses a request to join.
+    pub async fn decide(&self, join_request_id: &str, accept: bool) {
+        let decision = json!({"join_request_id": join_request_id, "accept": accept});
+        let decisions = json!({"decisions": [decision]});
+        self.client
+            .must("JoinRequestService/DecideJoinRequests", decisions)
+            .await;
     }
 }
 
@@ -305,9 +324,14 @@ impl School {
     }
 
     /// Joins a new person by a new link.
-    pub async fn comes(&self, by: &Person, full_name: &str, invitation: Value) -> Person {
+    pub async fn comes(&self, by: &Person, full_name: &str, mut invitation: Value) -> Person {
+        let phone = new_phone();
+        if matches!(invitation["role"].as_str(), Some("ROLE_TEACHER" | "ROLE_STAFF")) {
+            invitation["recipient_address"] = json!(phone);
+        }
         let link = self.link(by, invitation).await;
-        self.suite.newcomer(full_name).await.join(&link).await
+        let account = self.suite.sign_in(&phone, full_name).await;
+        account.join(&link, &self.administrator).await
     }
 
     /// Joins an unverified teacher.
@@ -366,9 +390,14 @@ impl School {
 
     /// Returns the id of a checked roster import without people.
     pub async fn checked_import(&self) -> String {
+        self.checked_import_by(&self.administrator.client, "").await
+    }
+
+    /// Returns the id of a roster import with these rows of users.csv, which this client has checked.
+    pub async fn checked_import_by(&self, client: &Client, users: &str) -> String {
         use parta_proto_membership::v1 as pb;
         use pb::check_roster_import_request::Part;
-        let client = &self.administrator.client;
+        let users = format!("sourcedId,role,givenName,familyName\n{users}");
         let header = pb::CheckRosterImportRequest {
             request_id: client.request_id(),
             part: Some(Part::Header(pb::CheckRosterImportHeader {
@@ -377,7 +406,7 @@ impl School {
         };
         let files = [
             ("orgs.csv", "sourcedId,name,type\n"),
-            ("users.csv", "sourcedId,role,givenName,familyName\n"),
+            ("users.csv", users.as_str()),
             ("classes.csv", "sourcedId,title\n"),
             ("enrollments.csv", "sourcedId,classSourcedId,userSourcedId,role\n"),
         ];
@@ -385,7 +414,7 @@ impl School {
             request_id: String::new(),
             part: Some(Part::Chunk(pb::RosterFileChunk {
                 file_name: file_name.to_owned(),
-                data: text.into(),
+                data: text.as_bytes().to_vec().into(),
             })),
         });
         let all: Vec<_> = std::iter::once(header).chain(chunks).collect();

@@ -30,6 +30,12 @@ const LIVEKIT: [(&str, &str); 3] = [
     ),
 ];
 
+/// Limits of sign-in for test suites, all of whose people call from one address.
+const MANY_CODES: [(&str, &str); 2] = [
+    ("membership.codes_per_hour_of_network", "3600000"),
+    ("membership.codes_per_hour", "3600000"),
+];
+
 /// Names of the chat replicas in a suite of [`Suite::replicated`], for channels, [`Suite::kill`] and
 /// [`Suite::restart`].
 pub const REPLICAS: [&str; 3] = ["chat", "chat-2", "chat-3"];
@@ -78,9 +84,10 @@ impl Suite {
             "server.listen=127.0.0.1:0".to_owned(),
             "server.grace_seconds=5".to_owned(),
         ];
+        let codes = MANY_CODES.iter().map(|(key, value)| format!("{key}={value}"));
         let own = settings.iter().map(|s| (*s).to_owned());
         let livekit = LIVEKIT.iter().map(|(key, value)| format!("{key}={value}"));
-        let (settings, _) = Sources::set(set.into_iter().chain(livekit).chain(own))
+        let (settings, _) = Sources::set(set.into_iter().chain(livekit).chain(codes).chain(own))
             .load(&parta::SERVICES)
             .expect("settings");
         let running = parta_runtime::compose(&parta::SERVICES, &settings)
@@ -200,6 +207,7 @@ impl Suite {
         replicas: &[(&'static str, &'static str)],
     ) -> Self {
         let mut processes = Self::processes(program);
+        processes.is_split = true;
         let keys = processes._folder.path().join("keys");
         parta_runtime::make_keys(&parta::SERVICES, &keys, &Env::system()).expect("keys");
         processes.set("bus.url", bus);
@@ -251,7 +259,7 @@ impl Suite {
             "log.filter",
             &format!("info,sqlx=warn,sea_orm=warn,h2=warn,hyper=warn,{REFUSALS}=debug"),
         );
-        for (key, value) in LIVEKIT {
+        for (key, value) in LIVEKIT.into_iter().chain(MANY_CODES) {
             processes.set(key, value);
         }
         processes
@@ -279,6 +287,13 @@ impl Suite {
         if let Some(Inner::Processes(processes)) = self.inner.lock().await.as_mut() {
             let name = processes.of(service);
             processes.serve(name).serving().await;
+        }
+    }
+
+    /// Runs a command of the program with the settings of the processes. Fails unless it succeeds.
+    pub async fn run(&self, words: &[&str]) {
+        if let Some(Inner::Processes(processes)) = self.inner.lock().await.as_ref() {
+            processes.command(words).finished().await;
         }
     }
 

@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use parta_access::PrincipalKind;
+use parta_access::{PrincipalKind, ServiceAccountPermission};
 use serde_json::{Value, json};
 
 use crate::{Account, Client, Person, School, Suite};
@@ -84,7 +84,8 @@ impl TwoSchools {
         own.must("MemberService/ChangeMemberRoles", roles).await;
         let pupil = school.pupil(&leader, "Иван Иванов", class).await;
         let parent = school.parent(&leader, "Ольга Иванова", &pupil, class).await;
-        let wanted = json!({"display_name": "Дневник", "permissions": ["roster.read", "feed.watch"]});
+        let permissions = ServiceAccountPermission::ALL.map(ServiceAccountPermission::name);
+        let wanted = json!({"display_name": "Дневник", "permissions": permissions});
         let made = own
             .must("ServiceAccountService/CreateServiceAccount", wanted)
             .await;

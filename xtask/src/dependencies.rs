@@ -11,11 +11,19 @@ pub(crate) fn unused(shear: &Path) -> anyhow::Result<()> {
     execute(Command::new(shear).arg("shear").current_dir(root()))
 }
 
+/// Makes `cargo-deny` fail for a skip of deny.toml whose crate has one version, or is not used at all.
+const DENY_UNNEEDED_SKIPS: [&str; 4] = ["-D", "unnecessary-skip", "-D", "unmatched-skip"];
+
 /// Checks duplicates, licenses and sources against deny.toml. Needs no network once the crates are
 /// downloaded.
 pub(crate) fn allowed(deny: &Path) -> anyhow::Result<()> {
     let mut check = program(deny);
-    execute(check.args(["--log-level", "error", "check", "bans", "licenses", "sources"]))
+    execute(
+        check
+            .args(["--log-level", "error", "check"])
+            .args(DENY_UNNEEDED_SKIPS)
+            .args(["bans", "licenses", "sources"]),
+    )
 }
 
 /// Checks security advisories and yanked versions. If the advisory database cannot be fetched, only yanked

@@ -47,7 +47,7 @@ enum Task {
     Test(test::Options),
     /// Runs the consistency test for a long time and watches memory and descriptors of the processes.
     Soak(soak::Options),
-    /// Runs every check that a change must pass, the tests last, and prints how long each part took.
+    /// Runs every check that a change must pass, the cluster last, and prints how long each part took.
     Ci {
         /// Skips checks whose tool is missing and cannot be installed, and lists them at the end.
         #[arg(long)]

@@ -22,7 +22,15 @@ const BY_OTHER_CHECK: [Row; 3] = [
     Row(Series::Requirement, 63),
 ];
 /// The macros whose first argument is the name of a test.
-const MACROS: [&str; 4] = ["on_both", "on_sqlite", "on_postgres", "on_both_topologies"];
+const MACROS: [&str; 5] = [
+    "on_both",
+    "property_on_both",
+    "on_sqlite",
+    "on_postgres",
+    "on_both_topologies",
+];
+/// Begins the list of rows that a test covers.
+const MARKER: &str = "Covers:";
 const STATES: [&str; 3] = ["done", "begun", "not begun"];
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -78,12 +86,20 @@ struct Coverage {
 type Covered = BTreeMap<Row, Coverage>;
 
 pub(crate) fn run() -> anyhow::Result<()> {
-    let mut covered = Covered::new();
+    let (mut covered, mut unread) = (Covered::new(), Vec::new());
     for path in walk("rs") {
         let relative = path.strip_prefix(root()).unwrap_or(&path);
         if !relative.starts_with("xtask") {
-            scan(relative, &fs::read_to_string(&path)?, &mut covered);
+            let source = fs::read_to_string(&path)?;
+            scan(relative, &source, &mut covered);
+            unread.extend(unread_markers(relative, &source));
         }
+    }
+    if !unread.is_empty() {
+        bail!(
+            "`{MARKER}` begins a comment line, and each item is a row and its case (R16 allowed):\n{}",
+            unread.join("\n")
+        );
     }
     let table = fs::read_to_string(root().join("docs").join("requirements.md"))?;
     let none = Coverage::default();
@@ -167,19 +183,42 @@ enum Case {
     Named,
 }
 
+/// Reads an item of a list: `R16 allowed`.
+fn covered_case(item: &str) -> Option<(Row, Case)> {
+    let (row, case) = item.trim().trim_end_matches('.').split_once(' ')?;
+    let case = match case {
+        "allowed" => Case::Allowed,
+        "refused" => Case::Refused,
+        _ => return None,
+    };
+    Some((Row::parse(row)?, case))
+}
+
+/// Returns the text of a line that is a comment.
+fn comment_of(line: &str) -> Option<&str> {
+    let comment = line.strip_prefix("///").or_else(|| line.strip_prefix("//"));
+    comment.map(str::trim)
+}
+
+/// Returns the lines with a marker that [`markers`] does not read in full: one inside a sentence, or one
+/// whose list has an item that is no row with its case.
+fn unread_markers(file: &Path, source: &str) -> Vec<String> {
+    let lines = source.lines().map(str::trim).enumerate();
+    let unread = lines.filter(|(_, line)| {
+        let Some((before, list)) = comment_of(line).and_then(|comment| comment.split_once(MARKER)) else {
+            return false;
+        };
+        !before.is_empty() || list.split(',').any(|item| covered_case(item).is_none())
+    });
+    unread
+        .map(|(index, line)| format!("{}:{}: {line}", file.display(), index + 1))
+        .collect()
+}
+
 /// Returns the rows that a comment names.
 fn markers(comment: &str) -> Vec<(Row, Case)> {
-    if let Some(list) = comment.strip_prefix("Covers:") {
-        let items = list.split(',').filter_map(|item| {
-            let (row, case) = item.trim().trim_end_matches('.').split_once(' ')?;
-            let case = match case {
-                "allowed" => Case::Allowed,
-                "refused" => Case::Refused,
-                _ => return None,
-            };
-            Some((Row::parse(row)?, case))
-        });
-        return items.collect();
+    if let Some(list) = comment.strip_prefix(MARKER) {
+        return list.split(',').filter_map(covered_case).collect();
     }
     let words = comment.split([',', ':', ' ']).filter(|word| !word.is_empty());
     words
@@ -192,8 +231,8 @@ fn scan(file: &Path, source: &str, covered: &mut Covered) {
     let mut pending = Vec::new();
     let mut in_macro = false;
     for line in source.lines().map(str::trim) {
-        if let Some(comment) = line.strip_prefix("///").or_else(|| line.strip_prefix("//")) {
-            pending.extend(markers(comment.trim()));
+        if let Some(comment) = comment_of(line) {
+            pending.extend(markers(comment));
         } else if MACROS.iter().any(|name| line.ends_with(&format!("{name}!("))) {
             in_macro = true;
         } else if line.starts_with("#[") || line.is_empty() {
@@ -255,6 +294,7 @@ mod tests {
             "// Covers: R16 allowed, R17 refused.\non_both!(a_test, |database| async move {",
             "on_both!(\n    /// Covers: R16 allowed, R17 refused\n    a_test,\n    |database| async {}\n);",
             "// Covers: R16 allowed, R17 refused.\non_postgres!(a_test, \"a reason\", |database| async move {",
+            "// Covers: R16 allowed\n// Covers: R17 refused\nproperty_on_both!(\n    a_test,\n    config,",
         ] {
             let covered = covered(source);
             assert_eq!(names(&covered[&r(16)].allowed), ["a_test"], "{source}");
@@ -269,6 +309,24 @@ mod tests {
         assert_eq!(names(&covered[&r(16)].named), ["a_test"]);
         assert_eq!(names(&covered[&r(17)].named), ["a_test"]);
         assert!(covered[&r(16)].allowed.is_empty() && covered[&r(16)].refused.is_empty());
+    }
+
+    #[test]
+    fn marker_inside_a_sentence_is_an_error() {
+        let unread = |source: &str| unread_markers(Path::new("a.rs"), source);
+        assert_eq!(
+            unread("/// Covers: R16 allowed, F3 refused.\n// R16: a name"),
+            [""; 0]
+        );
+        for source in [
+            "// A sentence. Covers: R16 allowed",
+            "// Covers: R16 allowed, F2",
+            "// Covers: R16 allowed,",
+            "// Covers: R16 permitted",
+            "// Covers:",
+        ] {
+            assert_eq!(unread(source), [format!("a.rs:1: {source}")]);
+        }
     }
 
     #[test]

@@ -330,6 +330,8 @@ pub(super) async fn invite(options: Options) -> anyhow::Result<Measured> {
                 let start = Instant::now();
                 let accept = json!({"link_token": link});
                 let accepted = joiner.must("InvitationService/AcceptInvitation", accept).await;
+                let request = accepted["join_request_id"].as_str().context("no request")?;
+                env.teacher.decide(request, true).await;
                 let person = account.enter(accepted["org_id"].as_str().context("no id")?).await;
                 // The chat service adds the new member when it reads the feed. The client passes the
                 // consistency token, so the call waits for that.

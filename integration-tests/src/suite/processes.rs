@@ -16,6 +16,8 @@ pub(super) struct Processes {
     pub(super) composed: Vec<String>,
     /// Texts of expected WARN and ERROR lines.
     pub(super) expected: Vec<String>,
+    /// Whether each service has a process of its own.
+    pub(super) is_split: bool,
     settings: Vec<(String, String)>,
     /// Processes by name.
     replicas: BTreeMap<&'static str, Replica>,
@@ -41,6 +43,7 @@ impl Processes {
             program: program.to_owned(),
             composed: vec!["serve".to_owned()],
             expected: Vec::new(),
+            is_split: false,
             settings: Vec::new(),
             replicas: BTreeMap::new(),
             _databases: Vec::new(),
@@ -88,6 +91,12 @@ impl Processes {
         self.start_with(words, &[])
     }
 
+    /// Starts a command that may run other programs, such as `pg_dump`.
+    pub(super) fn command(&self, words: &[&str]) -> Process {
+        let path = std::env::var("PATH").expect("a path");
+        self.start_with(words, &[("PATH".to_owned(), path)])
+    }
+
     fn start_with(&self, words: &[&str], own: &[(String, String)]) -> Process {
         let settings = self.settings.iter().chain(own);
         Process::start(
@@ -109,11 +118,7 @@ impl Processes {
 
     /// Returns the process of a service.
     pub(super) fn of(&self, service: &'static str) -> &'static str {
-        if self.running.contains_key(PARTA) || self.running.is_empty() {
-            PARTA
-        } else {
-            service
-        }
+        if self.is_split { service } else { PARTA }
     }
 
     /// Returns whether the test expects this log line.

@@ -73,6 +73,14 @@ mod operator_decides_applications {
             let login = ["login", "--phone", phone, "--flow", flow, "--code", wrong];
             let said = text(&parta(&suite, &login).await.stderr);
             assert!(said.contains("CODE_WRONG of membership.parta"), "{said}");
+
+            let unlocked = document(&suite, &["unlock", "--phone", phone]).await;
+            // A response leaves `false` out.
+            assert_ne!(
+                unlocked["was_locked"], true,
+                "one wrong code locks nothing: {unlocked}"
+            );
+            assert_eq!(parta(&suite, &["unlock"]).await.status.code(), Some(2));
             suite.stop().await;
         });
     }

@@ -106,8 +106,9 @@ impl Installation {
             .await;
         let flow = &asked["flow_id"];
         let verify = json!({"flow_id": flow, "code": self.code(phone, count).await});
-        client.must("AuthenticationService/VerifyCode", verify).await;
-        let start = json!({"flow_id": flow, "new_account": {"full_name": full_name}});
+        let verified = client.must("AuthenticationService/VerifyCode", verify).await;
+        let proof = &verified["proof"];
+        let start = json!({"flow_id": flow, "proof": proof, "new_account": {"full_name": full_name}});
         let session = client.must("AuthenticationService/StartSession", start).await;
         client.with(session["access_token"].as_str().unwrap())
     }
@@ -160,12 +161,15 @@ async fn found(postgres: bool) {
 
     // A teacher is invited and joins.
     let administrator = installation.administrator(org_id).await;
-    let invitation = json!({"role": "ROLE_TEACHER", "recipient_label": "Пётр Ильин"});
+    let phone = new_phone();
+    let invitation = json!({
+        "role": "ROLE_TEACHER", "recipient_label": "Пётр Ильин", "recipient_address": phone,
+    });
     let invited = administrator
         .must("InvitationService/CreateInvitation", invitation)
         .await;
     let link = json!({"link_token": invited["link"]["link_token"]});
-    let teacher = installation.newcomer(&new_phone(), "Пётр Ильин", 2).await;
+    let teacher = installation.newcomer(&phone, "Пётр Ильин", 2).await;
     let ask = json!({"invitation_token": invited["link"]["link_token"]});
     let ticket = teacher.must("AuthenticationService/CreateJoinTicket", ask).await;
     let joiner = teacher.with(ticket["ticket"].as_str().unwrap());

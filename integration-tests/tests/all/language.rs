@@ -30,6 +30,7 @@ const SCOPES: &[&str] = &[
     "docs/reasons-without-a-test.md",
     "docs/requirements.md",
     "docs/running-a-cluster.md",
+    "docs/state-changes.md",
     "docs/testing.md",
     "integration-tests",
     "k8s",

@@ -354,6 +354,7 @@ cases! {
         "parta.membership.v1.DutyService",
         "parta.membership.v1.EnrollmentService",
         "parta.membership.v1.GuardianshipService",
+        "parta.membership.v1.JoinRequestService",
         "parta.membership.v1.MemberService",
         "parta.membership.v1.MembershipFeedService",
         "parta.membership.v1.MembershipJobService",
@@ -369,6 +370,7 @@ cases! {
         "parta.org_registry.v1.OrgRegistryJobService",
         "parta.org_registry.v1.OrgRegistryQuarantineService",
         "parta.org_registry.v1.OrganizationService",
+        "parta.org_registry.v1.PolicyService",
         "parta.org_registry.v1.UnitService",
     ],
 }

@@ -167,7 +167,7 @@ async fn create_sample_school(suite: &Suite) -> SampleSchool {
         .must("InvitationService/CreateInvitation", invite)
         .await["invitation"]["id"]
         .clone();
-    let permissions = json!({"display_name": "Журнал", "permissions": ["members.read"]});
+    let permissions = json!({"display_name": "Журнал", "permissions": ["roster.read"]});
     // A refusal would leave the table empty. Then it is not measured, and the count of tables below fails.
     let _ = school
         .administrator
@@ -206,6 +206,14 @@ async fn send_daily_requests(suite: &Suite, sample: &SampleSchool) {
             ("UnitService/ListUnits", json!({})),
             ("OrganizationService/GetOrganization", json!({})),
             (
+                "PolicyService/PreviewPolicies",
+                json!({
+                    "policies": {"teacher_verification": "TEACHER_VERIFICATION_OPTIONAL"},
+                    "update_mask": "teacherVerification",
+                }),
+            ),
+            ("PolicyService/ListPolicyChanges", json!({})),
+            (
                 "MessageService/ListEntries",
                 json!({"chat_id": chat, "page_size": 20}),
             ),
@@ -226,6 +234,7 @@ async fn send_daily_requests(suite: &Suite, sample: &SampleSchool) {
                 json!({"window_start_time": "2027-01-01T00:00:00Z", "window_end_time": "2027-02-01T00:00:00Z"}),
             ),
             ("ServiceAccountService/ListServiceAccounts", json!({})),
+            ("ServiceAccountService/GetPermissionCatalog", json!({})),
             ("SuspensionService/ListSuspensions", json!({})),
             ("DutyService/ListDuties", json!({})),
             (
@@ -255,6 +264,7 @@ async fn send_daily_requests(suite: &Suite, sample: &SampleSchool) {
     for (rpc, body) in [
         ("ApplicationService/ListApplications", json!({})),
         ("OrganizationService/ListOrganizations", json!({})),
+        ("PolicyService/ListPendingPolicyChanges", json!({})),
         ("OperatorService/ListOutboxMessages", json!({})),
         ("OrgRegistryJobService/ListJobs", json!({})),
         ("OrgRegistryQuarantineService/GetConsumerStatus", json!({})),

@@ -27,7 +27,7 @@ fn services() -> impl Iterator<Item = ServiceDescriptor> {
         .filter(|service| service.full_name().starts_with("parta."))
 }
 
-fn methods() -> impl Iterator<Item = MethodDescriptor> {
+pub(crate) fn methods() -> impl Iterator<Item = MethodDescriptor> {
     services().flat_map(|service| service.methods().collect::<Vec<_>>())
 }
 
@@ -47,7 +47,7 @@ fn name(method: &MethodDescriptor) -> String {
 }
 
 /// Returns the access rule of an RPC.
-fn access(method: &MethodDescriptor) -> Option<AccessRule> {
+pub(crate) fn access(method: &MethodDescriptor) -> Option<AccessRule> {
     let extension = pool()
         .get_extension_by_name("parta.options.v1.access")
         .expect("the option");

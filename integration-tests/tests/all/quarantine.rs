@@ -295,6 +295,60 @@ mod doctor_finds_what_is_wrong {
     }
 }
 
+/// Inserts an ending that was due a minute ago and for which no job was enqueued.
+async fn insert_overdue_ending(db: &DatabaseConnection) -> OrgId {
+    let env = Env::system();
+    let org: OrgId = env.id();
+    let sql = "INSERT INTO due_ending (org_id, kind, object_id, due_time) VALUES ($1, 1, $2, $3)";
+    let due = env.now() - chrono::TimeDelta::minutes(1);
+    let values: [Sql; 3] = [org.uuid().into(), env.id::<OrgId>().uuid().into(), due.into()];
+    let statement = Statement::from_sql_and_values(db.get_database_backend(), sql, values);
+    db.execute_raw(statement).await.unwrap();
+    org
+}
+
+mod doctor_finds_an_overdue_ending_once {
+    use super::*;
+
+    #[test]
+    fn one_process() {
+        parta_testkit::run(async {
+            let suite = Suite::one_process().await;
+            let db = jobs::database(&suite, "membership").await;
+            let org = insert_overdue_ending(&db).await;
+            // The heartbeats of the feed of membership name the organization.
+            for service in ["chat", "invitation", "call-scheduling"] {
+                let rpc = format!("{}/GetConsumerStatus", api(service));
+                parta_testkit::eventually("the consumer names the ending", async || {
+                    let status = suite.operator().must(&rpc, json!({})).await;
+                    let consumers = status["consumers"].as_array().unwrap();
+                    let names = |one: &Value| {
+                        one["overdue_endings"]
+                            .as_array()
+                            .is_some_and(|all| !all.is_empty())
+                    };
+                    consumers.iter().any(names).then_some(())
+                })
+                .await;
+            }
+            let output = parta(&suite, &["doctor", "--output", "json"]).await;
+            assert_eq!(output.status.code(), Some(5));
+            let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+            let findings = document["findings"].as_array().unwrap();
+            assert_eq!(findings.len(), 1, "{findings:?}");
+            assert_eq!(findings[0]["check"], "ending");
+            assert_eq!(findings[0]["service"], "membership");
+            assert!(findings[0]["text"].as_str().unwrap().contains(&org.to_string()));
+            let advice = "parta jobs list membership --kind membership.end_due";
+            assert_eq!(findings[0]["advice"], advice);
+            let advised: Vec<&str> = advice.split(' ').skip(1).collect();
+            assert!(parta(&suite, &advised).await.status.success());
+            assert_eq!(findings[0]["page"], "docs/operations/quarantine.md");
+            suite.stop().await;
+        });
+    }
+}
+
 /// The quarantine services differ in the names of their service only, so that one implementation serves them.
 #[test]
 fn quarantine_services_of_all_packages_have_one_shape() {

@@ -1,4 +1,4 @@
-//! Reach when a right begins, ends or is taken away, through the public API of all services (reach.md).
+//! Reach when a right begins, ends or is taken away, through the public API of all services.
 #![expect(clippy::unwrap_used, reason = "a test may fail loudly")]
 use chrono::TimeDelta;
 use futures::StreamExt as _;
@@ -139,8 +139,9 @@ on_both_topologies!(
 
 // Cases 3 to 7: the badge is withdrawn, the teacher becomes staff, and the role is given back. None of it
 // lets her reach anybody, the class comes back with a new assignment only, and the only other staff
-// member does not see pupils either. Covers: R22 refused, R23 allowed, R23 refused, R28 refused, F2
-// allowed, F2 refused, F3 refused
+// member does not see pupils either.
+// Covers: R22 refused, R23 allowed, R23 refused, R28 refused
+// Covers: F2 allowed, F2 refused, F3 refused
 on_both_topologies!(demoted_teacher_reaches_nobody_new, |suite: Suite| async move {
     let school = suite.school("Школа № 1").await;
     let class = school.class("5А").await;

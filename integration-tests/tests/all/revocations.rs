@@ -61,20 +61,49 @@ fn everywhere(client: &Client, replicas: &[(&str, &str)]) -> Vec<(Client, &'stat
     own.into_iter().chain(more).collect()
 }
 
-async fn service_account(school: &School) -> (Value, Client) {
-    let by = &school.administrator.client;
-    let wanted = json!({"display_name": "Журнал", "permissions": ["roster.read"]});
-    let made = by
-        .must("ServiceAccountService/CreateServiceAccount", wanted)
-        .await;
-    let key = json!({"key": made["key"]});
-    let issued = by
-        .anonymous()
-        .must("ServiceAccountService/IssueServiceAccountToken", key)
-        .await;
-    let client = by.with(issued["access_token"].as_str().unwrap());
-    let revoke = json!({"service_account_id": made["service_account"]["id"]});
-    (revoke, client)
+/// An external system with two keys.
+struct System {
+    /// The request that revokes the account.
+    revoke: Value,
+    /// The request that revokes the first key only.
+    revoke_first: Value,
+    /// A client for each key.
+    first: Client,
+    second: Client,
+}
+
+impl System {
+    async fn new(school: &School) -> Self {
+        let by = &school.administrator.client;
+        let permissions = ["roster.read", "membership_feed.read"];
+        let wanted = json!({"display_name": "Журнал", "permissions": permissions});
+        let made = by
+            .must("ServiceAccountService/CreateServiceAccount", wanted)
+            .await;
+        let account = &made["service_account"];
+        let revoke = json!({"service_account_id": account["id"]});
+        let rotated = by
+            .must("ServiceAccountService/RotateServiceAccountKey", revoke.clone())
+            .await;
+        let client = async |key: &Value| {
+            let issued = by
+                .anonymous()
+                .must(
+                    "ServiceAccountService/IssueServiceAccountToken",
+                    json!({"key": key}),
+                )
+                .await;
+            by.with(issued["access_token"].as_str().unwrap())
+        };
+        Self {
+            revoke_first: json!({
+                "service_account_id": account["id"], "key_id": account["keys"][0]["id"],
+            }),
+            revoke,
+            first: client(&made["key"]).await,
+            second: client(&rotated["key"]).await,
+        }
+    }
 }
 
 async fn end_session(of: &Person, at: &str) {
@@ -86,17 +115,34 @@ on_both_topologies!(
     /// Covers: R29 allowed, R30 allowed
     revoked_credential_is_refused_by_all_services, |suite: Suite| async move {
         let school = suite.school("Школа № 1").await;
-        let (revoke, system) = service_account(&school).await;
+        let system = System::new(&school).await;
         // The roster is readable for systems at two services.
         let reads = &READS[..2];
-        for (_, rpc) in reads {
-            assert_eq!(refusal(&system, rpc).await, None, "{rpc}");
-        }
         let by = &school.administrator;
-        by.client.must("ServiceAccountService/RevokeServiceAccount", revoke).await;
-        let since = Instant::now();
-        for (_, rpc) in reads {
-            refused_soon(&system, rpc, since).await;
+        for (request, rpc, revoked, other) in [
+            (
+                system.revoke_first,
+                "ServiceAccountService/RevokeServiceAccountKey",
+                &system.first,
+                Some(&system.second),
+            ),
+            (system.revoke, "ServiceAccountService/RevokeServiceAccount", &system.second, None),
+        ] {
+            for (_, rpc) in reads {
+                assert_eq!(refusal(revoked, rpc).await, None, "{rpc}");
+            }
+            by.client.must(rpc, request).await;
+            let since = Instant::now();
+            for (_, rpc) in reads {
+                refused_soon(revoked, rpc, since).await;
+            }
+            // The tokens of the other key stay valid.
+            for (_, rpc) in reads {
+                assert_eq!(match other {
+                    Some(other) => refusal(other, rpc).await,
+                    None => None,
+                }, None, "{rpc}");
+            }
         }
         for (_, rpc) in READS {
             let refusal = refusal(&by.client, rpc).await;
@@ -122,9 +168,16 @@ mod revocation_reaches_every_replica {
             let class = school.class("5А").await;
             let leader = school.class_teacher("Мария Кузнецова", &class).await;
             let administrator = school.administrator.client.on_its_own();
-            let (revoke, system) = service_account(&school).await;
+            let external = System::new(&school).await;
+            let system = external.first.clone();
             let system_at_2 = system.at("membership", "membership-2");
             assert_eq!(refusal(&system_at_2, READS[1].1).await, None);
+            let watch = "MembershipFeedService/Watch";
+            let mut of_first = system.open(watch, json!({})).await.unwrap();
+            let mut of_second = external.second.open(watch, json!({})).await.unwrap();
+            for of in [&mut of_first, &mut of_second] {
+                of.message().await.unwrap().unwrap();
+            }
             let at_chat_2 = leader.client.at("chat", "chat-2");
             let opened = at_chat_2.open("LiveService/SubscribeChats", json!({})).await;
             let mut stream = opened.unwrap();
@@ -167,9 +220,23 @@ mod revocation_reaches_every_replica {
             lock.rollback().await.unwrap();
 
             let at_2 = administrator.at("membership", "membership-2");
-            at_2.must("ServiceAccountService/RevokeServiceAccount", revoke)
+            let revoke = external.revoke_first;
+            at_2.must("ServiceAccountService/RevokeServiceAccountKey", revoke)
                 .await;
             let since = Instant::now();
+            // The stream at the other replica ends with its key. That of the other key goes on.
+            let ends = async {
+                loop {
+                    if let Err(end) = of_first.message().await.transpose().unwrap() {
+                        return end;
+                    }
+                }
+            };
+            let end = tokio::time::timeout(PROMISED, ends).await.unwrap();
+            assert_eq!(reason(&end), "CREDENTIAL_REVOKED");
+            assert_eq!(refusal(&external.second, READS[1].1).await, None);
+            school.class("7В").await;
+            of_second.message().await.unwrap().unwrap();
             for (client, rpc) in [
                 (&system, READS[0].1),
                 (&system, READS[1].1),

@@ -119,10 +119,27 @@ on_both_topologies!(
             said["stderr"]
                 .as_str()
                 .unwrap()
-                .contains("ROSTER_IMPORT_MASS_REMOVAL"),
+                .contains("ROSTER_IMPORT_MASS_CHANGE"),
             "{said:#}"
         );
-        let (code, done) = import(&school, folder.path(), &["--yes", "--allow-mass-removal"]).await;
+        // The numbers that were confirmed are not those of the check.
+        let (code, said) = import(
+            &school,
+            folder.path(),
+            &["--yes", "--confirm", "REMOVE_MEMBER=299"],
+        )
+        .await;
+        assert_eq!(code, 1);
+        assert!(
+            said["stderr"].as_str().unwrap().contains("PREVIEW_STALE"),
+            "{said:#}"
+        );
+        let (code, done) = import(
+            &school,
+            folder.path(),
+            &["--yes", "--confirm", "REMOVE_MEMBER=300"],
+        )
+        .await;
         assert_eq!(
             (code, &done["roster_import"]["done"]["removals"]),
             (0, &json!(300)),

@@ -1,8 +1,10 @@
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, net::IpAddr, sync::Arc};
 
 use chrono::{DateTime, Utc};
-use parta_ids::{AccountId, FlowId, MemberId, OrgId, ServiceAccountId, SessionId};
+use parta_ids::{AccountId, FlowId, MemberId, OrgId, ServiceAccountId, ServiceAccountKeyId, SessionId};
 use parta_status::RpcError;
+
+use crate::ServiceAccountPermission;
 
 /// The identity that a credential proves.
 #[derive(Debug, Clone, PartialEq)]
@@ -41,8 +43,11 @@ pub enum Principal {
         org_id: OrgId,
         /// The account.
         id: ServiceAccountId,
+        /// The key for which the token was issued. Revoking it ends its tokens, but not those of the other
+        /// key.
+        key_id: ServiceAccountKeyId,
         /// The permissions of the service account.
-        permissions: BTreeSet<String>,
+        permissions: BTreeSet<ServiceAccountPermission>,
     },
     /// Another service of Parta.
     Service {
@@ -87,6 +92,9 @@ pub struct Caller {
     pub token: Option<Arc<str>>,
     /// When the credential expires. Streams end at that time.
     pub expire_time: Option<DateTime<Utc>>,
+    /// The network from which the client calls: an IPv4 address, or an IPv6 /64 network. `None` for a caller
+    /// in this process. It is personal data, and no proof of anything.
+    pub network: Option<IpAddr>,
     /// The full name of the RPC: `parta.chat.v1.MessageService/SendMessage`.
     pub rpc: &'static str,
 }
@@ -104,6 +112,7 @@ impl Caller {
             on_behalf_of: None,
             token: None,
             expire_time: None,
+            network: None,
             rpc,
         }
     }

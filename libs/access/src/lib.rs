@@ -8,6 +8,7 @@
 #![warn(missing_docs)]
 
 mod caller;
+mod catalog;
 mod keys;
 mod operator;
 mod permission;
@@ -19,13 +20,14 @@ mod tokens;
 mod verifier;
 
 pub use caller::{Caller, Principal};
+pub use catalog::{ServiceAccountPermission, UnknownPermission};
 pub use keys::{KeyError, KeyPair, KeyedDigest, Secrets};
 pub use operator::OperatorCredential;
 pub use permission::{
     CreatorPermission, Permission, PermissionRule, PrincipalKind, creator_rows, permission_rows,
 };
 pub use revocations::{MAX_REVOCATIONS, REVOCATION_LIFETIME, RevocationWatch, Revoked, TooManyRevocations};
-pub use scope::{Decision, OrgScope, authorize, belongs, lookup_scope, service_scope};
+pub use scope::{Decision, OrgScope, authorize, belongs, lookup_scope, require_operator, service_scope};
 pub use service::{ServiceIdentity, ServiceKeys};
 pub use table::{AccessError, AccessRules, Rule};
 pub use tokens::{Jwks, SignedToken, SigningKey, TokenIssuer};

@@ -6,7 +6,7 @@ use std::{
 };
 
 use chrono::{DateTime, TimeDelta, Utc};
-use parta_ids::{ServiceAccountId, SessionId, TypedId as _, Uuid};
+use parta_ids::{ServiceAccountKeyId, SessionId, TypedId as _, Uuid};
 use parta_status::{RpcError, stale};
 use tokio::{
     sync::{Notify, watch},
@@ -43,14 +43,14 @@ const MAX_WAIT: Duration = Duration::from_secs(2);
 pub struct Revoked {
     /// Sessions by their pairwise ids, which organizations know.
     pub sessions: Vec<SessionId>,
-    /// Service accounts.
-    pub service_accounts: Vec<ServiceAccountId>,
+    /// Keys of service accounts. A revoked account is listed by its keys.
+    pub service_account_keys: Vec<ServiceAccountKeyId>,
 }
 
 impl Revoked {
     /// Returns the number of revocations.
     pub fn len(&self) -> usize {
-        self.sessions.len() + self.service_accounts.len()
+        self.sessions.len() + self.service_account_keys.len()
     }
 
     /// Returns whether there is none.
@@ -60,7 +60,7 @@ impl Revoked {
 
     fn ids(&self) -> impl Iterator<Item = Uuid> {
         let sessions = self.sessions.iter().map(|id| id.uuid());
-        sessions.chain(self.service_accounts.iter().map(|id| id.uuid()))
+        sessions.chain(self.service_account_keys.iter().map(|id| id.uuid()))
     }
 }
 
@@ -71,13 +71,13 @@ pub struct TooManyRevocations(usize);
 
 /// The revocations that a process knows, and the streams that wait for one.
 pub(crate) struct Revocations {
-    /// The end of each entry by the id of the session or the service account.
+    /// The end of each entry by the id of the session or the key.
     known: RwLock<HashMap<Uuid, DateTime<Utc>>>,
     /// When the last answer was requested; `None` before the first.
     answer: watch::Sender<Option<Instant>>,
     /// Whether an answer is needed to accept a credential.
     polled: bool,
-    /// The open streams by the id of their session or service account.
+    /// The open streams by the id of their session or key.
     streams: Arc<Mutex<HashMap<Uuid, Streams>>>,
 }
 
@@ -92,7 +92,7 @@ fn revocable(principal: &Principal) -> Option<Uuid> {
         Principal::Account { session_id, .. } | Principal::Person { session_id, .. } => {
             Some(session_id.uuid())
         }
-        Principal::ServiceAccount { id, .. } => Some(id.uuid()),
+        Principal::ServiceAccount { key_id, .. } => Some(key_id.uuid()),
         _ => None,
     }
 }

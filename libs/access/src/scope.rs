@@ -1,5 +1,5 @@
 use parta_ids::OrgId;
-use parta_status::{RpcError, not_found, permission_denied};
+use parta_status::{RpcError, caller_not_accepted, not_found, permission_denied};
 
 use crate::{Caller, Principal};
 
@@ -106,6 +106,18 @@ pub fn authorize(caller: &Caller, org_id: OrgId, decision: Decision) -> Result<O
 /// function has decided, or decides with a row that it reads within the scope.
 pub fn belongs(caller: &Caller, org_id: OrgId) -> Result<OrgScope, RpcError> {
     OrgScope::of(caller, org_id, caller.acting().org_id().is_some())
+}
+
+/// Returns the name of the operator. Other callers get CALLER_NOT_ACCEPTED. The access rule of the RPC
+/// accepts no other caller either; this is the second check.
+pub fn require_operator(caller: &Caller) -> Result<&str, RpcError> {
+    match &caller.principal {
+        Principal::Operator { name } => Ok(name),
+        _ => Err(caller_not_accepted(
+            caller.rpc,
+            "Only the operator can call this.",
+        )),
+    }
 }
 
 /// Returns the scope of a service of Parta that acts in any organization, for an RPC whose access rule admits

@@ -31,7 +31,21 @@ pub struct ServiceIdentity {
     key: EncodingKey,
     public: String,
     env: Env,
-    cached_tokens: Mutex<HashMap<String, (String, DateTime<Utc>)>>,
+    cached_tokens: Mutex<HashMap<String, CachedToken>>,
+}
+
+/// A token that is used until half of its lifetime has passed.
+struct CachedToken {
+    text: String,
+    mint_time: DateTime<Utc>,
+}
+
+impl CachedToken {
+    /// Whether the token can be used now. One that was minted later than now, before the clock was set back,
+    /// is not valid yet for the other services.
+    fn is_usable(&self, now: DateTime<Utc>) -> bool {
+        self.mint_time <= now && now < self.mint_time + TOKEN_LIFETIME / 2
+    }
 }
 
 impl ServiceIdentity {
@@ -60,10 +74,8 @@ impl ServiceIdentity {
     pub fn mint(&self, audience: &str) -> Result<String, RpcError> {
         let now = self.env.now();
         let mut cached_tokens = self.cached_tokens.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((text, renew)) = cached_tokens.get(audience)
-            && now < *renew
-        {
-            return Ok(text.clone());
+        if let Some(token) = cached_tokens.get(audience).filter(|token| token.is_usable(now)) {
+            return Ok(token.text.clone());
         }
         let claims = Claims {
             iss: self.name.clone(),
@@ -75,7 +87,11 @@ impl ServiceIdentity {
         let mut header = Header::new(Algorithm::EdDSA);
         header.typ = Some(TYP.to_owned());
         let text = jsonwebtoken::encode(&header, &claims, &self.key).map_err(RpcError::internal)?;
-        cached_tokens.insert(audience.to_owned(), (text.clone(), now + TOKEN_LIFETIME / 2));
+        let cached = CachedToken {
+            text: text.clone(),
+            mint_time: now,
+        };
+        cached_tokens.insert(audience.to_owned(), cached);
         Ok(text)
     }
 }

@@ -3,6 +3,8 @@ use std::collections::HashMap;
 use parta_proto::options::v1::{AccessRule, CallerKind};
 use prost_reflect::{DescriptorPool, Kind, MethodDescriptor};
 
+use crate::ServiceAccountPermission;
+
 /// The reason why a server must not start.
 #[derive(Debug, thiserror::Error)]
 pub enum AccessError {
@@ -29,8 +31,8 @@ pub struct Rule {
     pub callers: Vec<CallerKind>,
     /// The services that may call; `*` means any service of Parta.
     pub services: Vec<String>,
-    /// The permission that a service account needs.
-    pub permission: String,
+    /// The permission that a service account needs; `None` if the RPC accepts none.
+    pub permission: Option<ServiceAccountPermission>,
     /// Whether reads with this RPC are audited.
     pub audited_read: bool,
     /// Whether the RPC changes state.
@@ -119,6 +121,13 @@ fn rule(method: &MethodDescriptor) -> Result<Rule, AccessError> {
             "must name the permission of service accounts if, and only if, they may call",
         ));
     }
+    let permission = match rule.permission.as_str() {
+        "" => None,
+        name => Some(
+            name.parse()
+                .map_err(|_| fault("names a permission that is not in the catalog"))?,
+        ),
+    };
     let request_id = method.input().get_field_by_name("request_id");
     if rule.mutation && !request_id.is_some_and(|field| !field.is_list() && field.kind() == Kind::String) {
         return Err(fault("changes state, but its request has no string request_id"));
@@ -126,7 +135,7 @@ fn rule(method: &MethodDescriptor) -> Result<Rule, AccessError> {
     Ok(Rule {
         callers,
         services: rule.services,
-        permission: rule.permission,
+        permission,
         audited_read: rule.audited_read,
         mutation: rule.mutation,
         streaming: method.is_server_streaming() || method.is_client_streaming(),

@@ -241,6 +241,25 @@ fn service_token_is_valid_for_one_callee_and_one_minute() {
     assert!(ServiceKeys::new([("x", "short")], env).is_err());
 }
 
+// Case 11: the clock of a service is one hour fast, and is then set right.
+#[test]
+fn service_token_is_minted_anew_when_the_clock_is_set_back() {
+    let (clock, own) = env();
+    let (_, other) = env();
+    let pair = KeyPair::generate(&own).unwrap();
+    let identity = ServiceIdentity::new("invitation", &pair, own.clone()).unwrap();
+    let keys = ServiceKeys::new([("invitation", pair.public())], other.clone()).unwrap();
+    let right = other.now();
+    clock.set(right + TimeDelta::hours(1));
+    assert!(
+        keys.verify(&identity.mint("membership").unwrap(), "membership")
+            .is_err()
+    );
+    clock.set(right);
+    let token = identity.mint("membership").unwrap();
+    assert_eq!(keys.verify(&token, "membership").unwrap(), "invitation");
+}
+
 #[test]
 fn operator_key_is_recognized_by_its_digest() {
     use secrecy::ExposeSecret as _;
@@ -300,6 +319,7 @@ fn member_of_another_organization_gets_not_found() {
         Principal::ServiceAccount {
             org_id: own,
             id: env.id(),
+            key_id: env.id(),
             permissions: BTreeSet::new(),
         },
         "parta.x.v1.S/M",
@@ -321,6 +341,7 @@ fn scope_accepts_only_the_principals_that_its_function_names() {
     let service_account = Principal::ServiceAccount {
         org_id: own,
         id: env.id(),
+        key_id: env.id(),
         permissions: BTreeSet::new(),
     };
     let account = Principal::Account {
@@ -374,6 +395,63 @@ fn every_rpc_has_a_rule_and_unknown_services_are_errors() {
             .accepts_service("invitation")
     );
     assert!(AccessRules::load(pool, &["parta.none.v1.NoService"]).is_err());
+}
+
+/// A rule that names a permission which the catalog does not have prevents the start: no account could call
+/// the RPC, and nobody would notice.
+#[test]
+fn rule_with_an_unknown_permission_prevents_the_start() {
+    let known = parta_proto_all::descriptor_pool().unwrap().encode_to_vec();
+    let (name, other) = (b"membership_feed.read", b"membership_feed.grab");
+    let mut altered = known.clone();
+    let mut places = Vec::new();
+    for at in 0..altered.len() - name.len() {
+        if altered[at..].starts_with(name) {
+            places.push(at);
+        }
+    }
+    assert!(places.len() >= 3, "each RPC of the feed names its permission");
+    for at in places {
+        altered[at..at + name.len()].copy_from_slice(other);
+    }
+    let feed = ["parta.membership.v1.MembershipFeedService"];
+    let load = |set: &[u8]| {
+        let pool = prost_reflect::DescriptorPool::decode(set).unwrap();
+        AccessRules::load(&pool, &feed)
+    };
+    assert!(load(&known).is_ok());
+    let error = load(&altered).unwrap_err();
+    assert!(error.to_string().contains("not in the catalog"), "{error}");
+}
+
+#[test]
+fn catalog_names_are_unique_and_read_back() {
+    let names: BTreeSet<_> = ServiceAccountPermission::ALL.iter().map(|of| of.name()).collect();
+    assert_eq!(names.len(), ServiceAccountPermission::ALL.len());
+    for permission in ServiceAccountPermission::ALL {
+        assert_eq!(permission.name().parse(), Ok(permission));
+        let (english, russian) = permission.description();
+        assert!(english.ends_with('.') && russian.ends_with('.'), "{permission}");
+    }
+    for unknown in ["", "feed.watch", "roster.read ", "ROSTER.READ", "roster.*"] {
+        assert_eq!(
+            unknown.parse::<ServiceAccountPermission>(),
+            Err(UnknownPermission)
+        );
+    }
+    let feeds = [
+        "org-registry",
+        "membership",
+        "invitation",
+        "chat",
+        "call-scheduling",
+    ];
+    let of_feeds: BTreeSet<_> = feeds
+        .iter()
+        .filter_map(|of| ServiceAccountPermission::of_feed(of))
+        .collect();
+    assert_eq!(of_feeds.len(), 5);
+    assert_eq!(ServiceAccountPermission::of_feed("other"), None);
 }
 
 /// R59: a service with an RPC without a rule does not start.

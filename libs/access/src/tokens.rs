@@ -2,10 +2,12 @@ use std::sync::Arc;
 
 use chrono::{DateTime, SubsecRound as _, TimeDelta, Utc};
 use jsonwebtoken::{Algorithm, Header};
-use parta_ids::{AccountId, Env, FlowId, MemberId, OrgId, ServiceAccountId, SessionId, Uuid};
+use parta_ids::{
+    AccountId, Env, FlowId, MemberId, OrgId, ServiceAccountId, ServiceAccountKeyId, SessionId, Uuid,
+};
 use serde::{Deserialize, Serialize};
 
-use crate::{KeyError, KeyPair, Principal};
+use crate::{KeyError, KeyPair, Principal, ServiceAccountPermission};
 
 /// The `typ` of every token of people and service accounts (RFC 9068).
 pub(crate) const TYP: &str = "at+jwt";
@@ -37,6 +39,9 @@ pub(crate) struct Claims {
     pub(crate) org: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) sid: Option<String>,
+    /// The key of the service account.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) key: Option<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) permissions: Vec<String>,
     pub(crate) iat: i64,
@@ -67,7 +72,13 @@ impl Claims {
                     None => Some(Principal::ServiceAccount {
                         org_id,
                         id: self.sub.parse().ok()?,
-                        permissions: self.permissions.iter().cloned().collect(),
+                        key_id: self.key.as_deref()?.parse().ok()?,
+                        // A name that another build knows gives nothing here.
+                        permissions: self
+                            .permissions
+                            .iter()
+                            .filter_map(|name| name.parse().ok())
+                            .collect(),
                     }),
                 }
             }
@@ -164,6 +175,29 @@ pub struct SignedToken {
     pub expire_time: DateTime<Utc>,
 }
 
+/// The claims of a token that depend on its kind.
+struct Subject {
+    aud: &'static str,
+    id: String,
+    org: Option<OrgId>,
+    session: Option<SessionId>,
+    key: Option<ServiceAccountKeyId>,
+    permissions: Vec<String>,
+}
+
+impl Subject {
+    fn new(aud: &'static str, id: &impl ToString) -> Self {
+        Self {
+            aud,
+            id: id.to_string(),
+            org: None,
+            session: None,
+            key: None,
+            permissions: Vec::new(),
+        }
+    }
+}
+
 /// Signs tokens. Only membership has an issuer.
 #[derive(Clone)]
 pub struct TokenIssuer {
@@ -188,46 +222,42 @@ impl TokenIssuer {
 
     /// Issues a token of a signed-in account, which only membership accepts.
     pub fn account(&self, account: AccountId, session: SessionId) -> Result<SignedToken, KeyError> {
-        self.sign(
-            AUD_MEMBERSHIP,
-            account.to_string(),
-            None,
-            Some(session.to_string()),
-            Vec::new(),
-        )
+        self.sign(Subject {
+            session: Some(session),
+            ..Subject::new(AUD_MEMBERSHIP, &account)
+        })
     }
 
     /// Issues a token of a member of one organization. `session` is the session id in its pairwise form for
     /// that organization.
     pub fn person(&self, org: OrgId, member: MemberId, session: SessionId) -> Result<SignedToken, KeyError> {
-        self.sign(
-            AUD_PARTA,
-            member.to_string(),
-            Some(org.to_string()),
-            Some(session.to_string()),
-            Vec::new(),
-        )
+        self.sign(Subject {
+            org: Some(org),
+            session: Some(session),
+            ..Subject::new(AUD_PARTA, &member)
+        })
     }
 
     /// Issues a join ticket, which only invitation accepts.
     pub fn joiner(&self, flow: FlowId) -> Result<SignedToken, KeyError> {
-        self.sign(AUD_INVITATION, flow.to_string(), None, None, Vec::new())
+        self.sign(Subject::new(AUD_INVITATION, &flow))
     }
 
-    /// Issues a token of a service account.
+    /// Issues a token of a service account for one of its keys.
     pub fn service_account(
         &self,
         org: OrgId,
         id: ServiceAccountId,
-        permissions: Vec<String>,
+        key: ServiceAccountKeyId,
+        permissions: impl IntoIterator<Item = ServiceAccountPermission>,
     ) -> Result<SignedToken, KeyError> {
-        self.sign(
-            AUD_PARTA,
-            id.to_string(),
-            Some(org.to_string()),
-            None,
-            permissions,
-        )
+        let names = permissions.into_iter().map(|of| of.name().to_owned());
+        self.sign(Subject {
+            org: Some(org),
+            key: Some(key),
+            permissions: names.collect(),
+            ..Subject::new(AUD_PARTA, &id)
+        })
     }
 
     /// Returns the key set to publish now.
@@ -271,25 +301,19 @@ impl TokenIssuer {
             .or_else(|| usable().min_by_key(|k| k.publish_time))
     }
 
-    fn sign(
-        &self,
-        aud: &str,
-        sub: String,
-        org: Option<String>,
-        sid: Option<String>,
-        permissions: Vec<String>,
-    ) -> Result<SignedToken, KeyError> {
+    fn sign(&self, subject: Subject) -> Result<SignedToken, KeyError> {
         let now = self.env.now();
         let key = self.signing(now).ok_or(KeyError::Sign)?;
         // The claim has whole seconds, and the response must equal the claim.
         let expire_time = (now + self.lifetime).trunc_subsecs(0);
         let claims = Claims {
             iss: self.issuer.clone(),
-            aud: aud.to_owned(),
-            sub,
-            org,
-            sid,
-            permissions,
+            aud: subject.aud.to_owned(),
+            sub: subject.id,
+            org: subject.org.map(|org| org.to_string()),
+            sid: subject.session.map(|session| session.to_string()),
+            key: subject.key.map(|key| key.to_string()),
+            permissions: subject.permissions,
             iat: now.timestamp(),
             nbf: now.timestamp(),
             exp: expire_time.timestamp(),

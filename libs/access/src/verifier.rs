@@ -7,7 +7,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use futures::future::BoxFuture;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use moka::sync::Cache;
-use parta_ids::{Env, ServiceAccountId, SessionId};
+use parta_ids::{Env, ServiceAccountKeyId, SessionId};
 use parta_proto::status::v1::ErrorReason;
 use parta_status::{RpcError, unavailable};
 use sha2::{Digest as _, Sha256};
@@ -189,6 +189,7 @@ impl Verifier {
             on_behalf_of: None,
             token: Some(verified.token),
             expire_time: Some(verified.expire_time),
+            network: None,
             rpc,
         })
     }
@@ -216,7 +217,7 @@ impl Verifier {
         if self.is_revoked(&verified.principal) {
             return Err(RpcError::new(
                 ErrorReason::CredentialRevoked,
-                "The session of the token was ended. Sign in again.",
+                "The session or the key of the token was revoked. Sign in again, or use another key.",
             ));
         }
         Ok(verified)
@@ -232,12 +233,11 @@ impl Verifier {
         });
     }
 
-    /// Refuses every token of a service account from now on, in this process. Other processes learn it from
-    /// membership.
-    pub fn revoke_service_account(&self, id: ServiceAccountId) {
-        let service_accounts = vec![id];
+    /// Refuses every token that was issued for these keys of service accounts from now on, in this process.
+    /// Other processes learn it from membership.
+    pub fn revoke_service_account_keys(&self, keys: Vec<ServiceAccountKeyId>) {
         self.revoke(&Revoked {
-            service_accounts,
+            service_account_keys: keys,
             ..Revoked::default()
         });
     }
@@ -267,7 +267,7 @@ impl Verifier {
         self.revocations.known()
     }
 
-    /// Returns whether the session or service account of this principal was revoked.
+    /// Returns whether the session or the key of this principal was revoked.
     pub fn is_revoked(&self, principal: &Principal) -> bool {
         self.revocations.contains(principal, self.env.now())
     }

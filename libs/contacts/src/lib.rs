@@ -7,7 +7,7 @@
 use std::{fmt, str::FromStr};
 
 use email_address::EmailAddress as Syntax;
-use phonenumber::{Mode, country};
+use phonenumber::{Mode, Type, country, metadata::DATABASE};
 
 /// The longest text that is parsed as a phone number, in bytes: 15 digits with separators.
 const MAX_PHONE: usize = 32;
@@ -15,6 +15,10 @@ const MAX_PHONE: usize = 32;
 const MAX_EMAIL: usize = 254;
 /// The longest local part (before the `@`), in bytes (RFC 5321, 4.5.3.1.1).
 const MAX_LOCAL_PART: usize = 64;
+
+/// Country codes of satellite networks (870, 881), international networks (878, 882, 883) and international
+/// premium-rate and shared-cost services (979, 808), as ITU-T E.164 assigns them.
+const COSTLY_PREFIXES: [&str; 7] = ["+870", "+878", "+881", "+882", "+883", "+979", "+808"];
 
 /// Error: the text is not a phone number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -37,6 +41,18 @@ impl PhoneNumber {
     /// Returns the number in E.164.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// Whether a message to the number costs far more than to a common one: a premium-rate or shared-cost
+    /// number, or a number of a satellite or international network. Attackers earn with codes sent to them.
+    pub fn is_costly(&self) -> bool {
+        COSTLY_PREFIXES.iter().any(|prefix| self.0.starts_with(prefix))
+            || phonenumber::parse(None, &self.0).is_ok_and(|number| {
+                matches!(
+                    number.number_type(&DATABASE),
+                    Type::PremiumRate | Type::SharedCost
+                )
+            })
     }
 }
 
@@ -158,6 +174,22 @@ mod tests {
             "٨٩١٦١٢٣٤٥٦٧",
         ] {
             assert_eq!(phone(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn premium_and_satellite_numbers_are_costly() {
+        let costly = |text: &str| text.parse::<PhoneNumber>().unwrap().is_costly();
+        for text in ["+881 612 345 678", "+44 909 879 0000", "+870 773 111 632"] {
+            assert!(costly(text), "{text}");
+        }
+        for text in [
+            "+7 916 123-45-67",
+            "+375 29 491-19-11",
+            "+44 7400 123456",
+            "+1 202 555 0143",
+        ] {
+            assert!(!costly(text), "{text}");
         }
     }
 

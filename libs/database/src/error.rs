@@ -246,10 +246,7 @@ impl From<StorageError> for RpcError {
             }
             StorageError::Conflict(cause) => {
                 tracing::info!(%cause, "transaction retries exhausted");
-                RpcError::new(
-                    ErrorReason::Conflict,
-                    "The operation conflicted with another one. Try again.",
-                )
+                parta_status::conflict()
             }
             other => RpcError::internal(other),
         }

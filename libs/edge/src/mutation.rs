@@ -69,9 +69,9 @@ pub trait Mutation: Send + Sync + Sized {
         self.authorize(context, tx, caller)
     }
 
-    /// Called once, outside the transaction, after an attempt has found that an earlier one was committed,
-    /// whether or not the repetition is answered. The earlier attempt may have died between its commit and
-    /// what it does after the commit, which is done again here. By default nothing is.
+    /// Called once, outside the transaction, when an attempt finds that an earlier one was committed, whether
+    /// or not the repetition is answered. The earlier attempt may have ended between its commit and the work
+    /// that follows the commit. This function does that work again. The default does nothing.
     fn repeated(&self, context: &Self::Context) {
         let _ = context;
     }

@@ -21,12 +21,19 @@ pub fn observe(db: &Db) {
     let _ = meter
         .f64_observable_gauge("parta.feed.age")
         .with_unit("s")
-        .with_description("Age of the oldest data of an organization that is not quarantined")
+        .with_description(
+            "Age of the oldest data of an organization that is not quarantined, or of an overdue ending",
+        )
         .with_callback(move |gauge| {
             for consumer in &all {
                 let (heartbeat, lags) = consumer.lags();
                 let open = lags.iter().filter(|lag| !lag.is_quarantined);
-                let oldest = open.filter_map(|lag| lag.age).chain(heartbeat).max();
+                let overdue = consumer
+                    .overdue_endings()
+                    .into_iter()
+                    .map(|(_, lateness)| lateness);
+                let ages = open.filter_map(|lag| lag.age).chain(overdue);
+                let oldest = ages.chain(heartbeat).max();
                 if let Some(oldest) = oldest {
                     gauge.observe(oldest.as_secs_f64(), &of(consumer));
                 }

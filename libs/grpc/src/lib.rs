@@ -28,7 +28,6 @@ pub use in_memory::InMemoryTransport;
 pub use methods::Methods;
 pub use routes::Routes;
 pub use server::{Authenticator, Limits, ServerLayers, StackService, layers};
-pub use stream::{until_credential_ends, until_shutdown};
 
 /// The metadata key of the service token.
 pub const SERVICE_TOKEN: &str = "parta-service-token";

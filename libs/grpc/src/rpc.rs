@@ -1,5 +1,5 @@
 //! The request and the response that the layers pass on.
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 use parta_proto::Method;
 use tonic::{Status, body::Body};
@@ -22,6 +22,8 @@ pub(crate) struct RpcRequest {
     pub(crate) method: Option<&'static Method>,
     /// The request bytes of the client, on a server; `None` for a caller in this process.
     pub(crate) client: Option<Arc<RequestBytes>>,
+    /// The address of the connection, on a server; `None` for a caller in this process.
+    pub(crate) address: Option<IpAddr>,
 }
 
 impl RpcRequest {
@@ -31,6 +33,7 @@ impl RpcRequest {
             http,
             method,
             client: None,
+            address: None,
         }
     }
 

@@ -7,6 +7,7 @@ pub(crate) mod connections;
 pub(crate) mod deadline;
 pub(crate) mod exchange;
 pub(crate) mod metrics;
+pub(crate) mod proxies;
 mod receive;
 pub(crate) mod refusal;
 mod sent;
@@ -18,6 +19,7 @@ mod trace_id;
 
 use std::{
     convert::Infallible,
+    net::IpAddr,
     sync::Arc,
     task::{Context, Poll},
 };
@@ -30,6 +32,7 @@ use tower::{Service, ServiceBuilder};
 
 pub use authenticate::Authenticator;
 pub use connections::{Admitted, ConnectionLimits, Connections};
+pub use proxies::TrustedProxies;
 pub use serve::{Accepted, ServeOptions, serve};
 pub use shed::Limits;
 
@@ -90,6 +93,7 @@ pub fn layers(
             StackService {
                 methods: methods.clone(),
                 client: None,
+                address: None,
                 service: layer::outermost(builder.service(routes), convert),
             }
         }),
@@ -122,6 +126,8 @@ pub struct StackService {
     methods: Methods,
     /// The request bytes of the client of the connection.
     client: Option<Arc<RequestBytes>>,
+    /// The address of the connection; `None` for a caller in this process.
+    address: Option<IpAddr>,
     service: Outermost<Infallible>,
 }
 
@@ -129,6 +135,7 @@ impl StackService {
     fn serve(&self, request: HttpRequest) -> BoxFuture<'static, Result<HttpResponse, Infallible>> {
         let mut request = RpcRequest::new(request, &self.methods);
         request.client.clone_from(&self.client);
+        request.address = self.address;
         (self.service)(request)
     }
 }

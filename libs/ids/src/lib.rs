@@ -111,6 +111,8 @@ typed_ids! {
     EnrollmentId = "enr";
     /// The relation of a guardian and a child.
     GuardianshipId = "grd";
+    /// A request of a person to become a member.
+    JoinRequestId = "jrq";
     /// A suspension of a member.
     SuspensionId = "sus";
     /// A duty of a member of the staff toward pupils.
@@ -119,8 +121,12 @@ typed_ids! {
     RelationLimitId = "rlm";
     /// The account of an external system.
     ServiceAccountId = "sva";
+    /// A key of a service account.
+    ServiceAccountKeyId = "svk";
     /// A roster import.
     RosterImportId = "imp";
+    /// A change of the policies of an organization.
+    PolicyChangeId = "pch";
     /// The one-time appointment of a founding administrator.
     AppointmentId = "apt";
     /// A chat.

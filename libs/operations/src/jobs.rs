@@ -2,7 +2,7 @@
 
 use std::{marker::PhantomData, sync::Arc};
 
-use parta_access::{Caller, PermissionRule, PrincipalKind};
+use parta_access::{Caller, PermissionRule, PrincipalKind, require_operator};
 use parta_database::{Db, Tx};
 use parta_edge::{Edge, Mutation, Page, PageRequest, Query, Read};
 use parta_feed::AtLeast;
@@ -13,8 +13,6 @@ use parta_proto::{
 };
 use parta_status::{FieldViolations, RpcError, field, not_found};
 use tonic::{Request, Status};
-
-use crate::require_operator;
 
 /// Serves the jobs in the database of one service through its generated service. Cheap to clone.
 pub struct JobServer<A> {
@@ -99,7 +97,7 @@ impl Mutation for RetryJob {
     type Error = RpcError;
 
     async fn authorize(&self, (): &(), _: &Tx, caller: &Caller) -> Result<(), RpcError> {
-        require_operator(caller)
+        require_operator(caller).map(drop)
     }
 
     async fn act(&self, (): &(), tx: &Tx, caller: &Caller, (): &()) -> Result<(), RpcError> {
@@ -123,7 +121,7 @@ impl Mutation for DropJob {
     type Error = RpcError;
 
     async fn authorize(&self, (): &(), _: &Tx, caller: &Caller) -> Result<(), RpcError> {
-        require_operator(caller)
+        require_operator(caller).map(drop)
     }
 
     async fn act(&self, (): &(), tx: &Tx, caller: &Caller, (): &()) -> Result<(), RpcError> {

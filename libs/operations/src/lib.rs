@@ -8,19 +8,5 @@
 mod jobs;
 mod quarantines;
 
-use parta_access::{Caller, Principal};
-use parta_status::{RpcError, caller_not_accepted};
-
 pub use jobs::{JobServer, job_rules};
 pub use quarantines::{QuarantineServer, quarantine_rules};
-
-/// The access rule accepts no other caller; this is the second check.
-fn require_operator(caller: &Caller) -> Result<(), RpcError> {
-    match &caller.principal {
-        Principal::Operator { .. } => Ok(()),
-        _ => Err(caller_not_accepted(
-            caller.rpc,
-            "Only the operator can call this.",
-        )),
-    }
-}

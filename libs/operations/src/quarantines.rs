@@ -3,23 +3,21 @@
 
 use std::{marker::PhantomData, sync::Arc, time::Duration};
 
-use parta_access::{Caller, PermissionRule, PrincipalKind};
+use parta_access::{Caller, PermissionRule, PrincipalKind, require_operator};
 use parta_database::{Db, Tx};
 use parta_edge::{Edge, Mutation, Page, PageRequest, Query, Read};
 use parta_feed::{AtLeast, ConsumerHandle, QuarantinedOrganization};
 use parta_ids::{EventId, OrgId, optional_text};
 use parta_proto::{
-    NamesEvent as _, NamesProjection, QuarantineApi, ServeQuarantines,
-    feed::v1::{ConsumerLag, ConsumerStatus, Quarantine},
+    NamesEvent as _, NamesProjection, QuarantineApi, ServeQuarantines, duration,
+    feed::v1::{ConsumerLag, ConsumerStatus, OverdueEnding, Quarantine},
     status::v1::ErrorReason,
     timestamp,
 };
 use parta_status::{FieldViolations, RpcError, field, not_found};
 use tonic::{Request, Status};
 
-use crate::require_operator;
-
-/// The largest number of organizations of one [`ConsumerStatus`].
+/// The largest number of organizations in each list of one [`ConsumerStatus`].
 const LAGS: usize = 100;
 /// The largest length of the name of a consumer, in characters.
 const NAME_LENGTH: usize = 100;
@@ -144,7 +142,7 @@ impl Mutation for ChangeQuarantine {
     type Error = RpcError;
 
     async fn authorize(&self, (): &(), _: &Tx, caller: &Caller) -> Result<(), RpcError> {
-        require_operator(caller)
+        require_operator(caller).map(drop)
     }
 
     async fn act(&self, (): &(), tx: &Tx, caller: &Caller, (): &()) -> Result<(), RpcError> {
@@ -180,19 +178,15 @@ impl Mutation for ChangeQuarantine {
     }
 }
 
-fn duration(of: Duration) -> prost_types::Duration {
-    prost_types::Duration {
-        seconds: i64::try_from(of.as_secs()).unwrap_or(i64::MAX),
-        nanos: i32::try_from(of.subsec_nanos()).unwrap_or_default(),
-    }
-}
-
 fn status_to_proto(consumer: &ConsumerHandle) -> ConsumerStatus {
     let (heartbeat, mut lags) = consumer.lags();
     let count = lags.len();
     // Those without a known age are the oldest.
     lags.sort_by_key(|lag| std::cmp::Reverse((lag.is_quarantined, lag.age.unwrap_or(Duration::MAX))));
     lags.truncate(LAGS);
+    let mut overdue = consumer.overdue_endings();
+    overdue.sort_by_key(|(_, lateness)| std::cmp::Reverse(*lateness));
+    overdue.truncate(LAGS);
     ConsumerStatus {
         consumer: consumer.name.to_owned(),
         source: consumer.source.to_owned(),
@@ -208,6 +202,13 @@ fn status_to_proto(consumer: &ConsumerHandle) -> ConsumerStatus {
             })
             .collect(),
         breaker_open: consumer.is_breaker_open(),
+        overdue_endings: overdue
+            .into_iter()
+            .map(|(org_id, lateness)| OverdueEnding {
+                org_id: org_id.to_string(),
+                lateness: Some(duration(lateness)),
+            })
+            .collect(),
     }
 }
 

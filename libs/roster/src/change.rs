@@ -1,7 +1,7 @@
 use async_trait::async_trait;
 use parta_database::Tx;
 use parta_feed::HandleError;
-use parta_ids::{MemberId, OrgId, UnitId};
+use parta_ids::{InvitationId, JoinRequestId, MemberId, OrgId, UnitId};
 use parta_proto_membership::v1::RosterImportStaged;
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
@@ -34,6 +34,15 @@ pub enum Change {
         key: Uuid,
         /// The requested units and invitations.
         staged: RosterImportStaged,
+    },
+    /// A request to join by an invitation was decided. A snapshot repeats it.
+    JoinDecided {
+        /// The request.
+        join_request_id: JoinRequestId,
+        /// The invitation.
+        invitation_id: InvitationId,
+        /// The member that the person became; `None` if the person did not join.
+        member_id: Option<MemberId>,
     },
     /// The projection was rebuilt from a snapshot: anything in the organization may have changed.
     Resynced,

@@ -1,4 +1,4 @@
-//! Duties (reach.md 3): the ground on which staff who do not teach meet pupils and parents.
+//! Duties (F3): the ground on which staff who do not teach meet pupils and parents.
 use std::collections::BTreeSet;
 
 use parta_ids::{MemberId, UnitId};
@@ -24,7 +24,7 @@ pub enum DutyKind {
     Assistant,
     /// An interpreter of named pupils, for example of sign language.
     Interpreter,
-    /// Receives reports and stops members.
+    /// Suspends members.
     Safeguarding,
     /// The office.
     Office,
@@ -37,14 +37,10 @@ pub enum DutyKind {
 pub enum DutyFunction {
     /// To see their names.
     Names,
-    /// To answer them in an inbox.
-    Inbox,
     /// To be in rooms with them.
     Rooms,
     /// To open personal chats with them.
     PersonalChats,
-    /// To receive reports.
-    Reports,
 }
 
 impl DutyKind {
@@ -64,13 +60,13 @@ impl DutyKind {
 
     /// Returns whether a duty of this kind has the function.
     pub fn includes(self, function: DutyFunction) -> bool {
-        use DutyFunction::{Inbox, Names, PersonalChats, Reports, Rooms};
+        use DutyFunction::{Names, Rooms};
         match self {
-            Self::Psychologist | Self::SocialPedagogue => function != Reports,
-            Self::Nurse | Self::Librarian => matches!(function, Names | Inbox),
-            Self::Tutor | Self::Assistant | Self::Interpreter => !matches!(function, PersonalChats | Reports),
-            Self::Safeguarding => !matches!(function, PersonalChats | Rooms),
-            Self::Office | Self::Transport => function == Names,
+            Self::Psychologist | Self::SocialPedagogue => true,
+            Self::Tutor | Self::Assistant | Self::Interpreter => matches!(function, Names | Rooms),
+            Self::Nurse | Self::Librarian | Self::Safeguarding | Self::Office | Self::Transport => {
+                function == Names
+            }
         }
     }
 

@@ -45,11 +45,10 @@ impl DutyScope {
 }
 
 impl MemberContext {
-    /// Returns the duties in force: those of an active member of the staff no staff role of whom is
-    /// suspended.
+    /// Returns the duties in force. A member without a role of the staff has none, and neither has a member
+    /// of whom a role of the staff is suspended.
     fn duties_in_force(&self) -> impl Iterator<Item = &Duty> {
-        let works = |role: &Role| !matches!(role, Role::Pupil | Role::Parent);
-        let in_force = self.is_staff() && !self.suspended.iter().any(works);
+        let in_force = self.is_staff() && !self.suspended.iter().any(|role| role.is_staff());
         self.duties.iter().filter(move |_| in_force)
     }
 
@@ -65,15 +64,6 @@ impl MemberContext {
             && self
                 .duties_in_force()
                 .any(|duty| duty.kind.includes(function) && duty.scope.concerns(other))
-    }
-
-    /// Returns whether a duty of the member includes contact with pupils, in rooms or in personal chats.
-    /// Such a member is cleared (reach.md, terms).
-    pub fn has_contact_duty(&self) -> bool {
-        let meets = |duty: &Duty| {
-            duty.kind.includes(DutyFunction::Rooms) || duty.kind.includes(DutyFunction::PersonalChats)
-        };
-        self.duties_in_force().any(meets)
     }
 
     /// Returns the units in whose rooms a duty for the unit places the member.

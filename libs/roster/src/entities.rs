@@ -98,7 +98,6 @@ table!(pub(crate) guardianship, "roster_guardianship", {
     guardian_id: Uuid,
     child_id: Uuid,
     confirmed: bool,
-    kind: i32,
     unit_rooms_only: bool,
     seen: bool,
 });

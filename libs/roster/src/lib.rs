@@ -8,7 +8,9 @@
 //! know is read the stricter way.
 #![warn(missing_docs)]
 
+mod administration;
 mod change;
+mod comparison;
 mod consumer_names;
 mod duties;
 mod duty_rows;
@@ -20,6 +22,7 @@ mod migrations;
 mod organizations;
 mod peers;
 mod projection;
+mod publish;
 mod relation_rules;
 mod relations;
 mod roster;
@@ -30,6 +33,7 @@ mod unit_kind;
 mod tests;
 
 pub use change::{Change, NoObserver, RosterObserver};
+pub use comparison::{Endings, Projected, Widened};
 pub use consumer_names::ConsumerNames;
 pub use duties::{Duty, DutyFunction, DutyKind, DutyScope};
 pub use label::{grade_of, label_key};
@@ -38,6 +42,7 @@ pub use members::Members;
 pub use migrations::migrations;
 pub use organizations::Organizations;
 pub use projection::Projection;
+pub use publish::publish;
 pub use relations::{Child, LimitedChild, RelationKind, RelationLimit, RelationLimits};
 pub use roster::{Organization, Roster, Unit};
 pub use unit_kind::UnitKind;

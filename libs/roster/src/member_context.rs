@@ -40,6 +40,11 @@ impl Role {
         Self::Deputy,
     ];
 
+    /// Returns whether a holder works in the organization: every role but that of pupils and parents.
+    pub fn is_staff(self) -> bool {
+        !matches!(self, Self::Pupil | Self::Parent)
+    }
+
     /// Decodes a set of roles from a bit mask, which is one column instead of a table of roles. Ignores bits
     /// that this build does not know: a caller that reads a stored mask compares it with that of the result.
     pub fn set_of(mask: i32) -> BTreeSet<Self> {
@@ -198,7 +203,7 @@ pub struct MemberContext {
     /// The classes in which the member is a pupil.
     pub enrolled_in: BTreeSet<UnitId>,
     /// The home units among them in which pupils may open personal chats with each other: classes from grade
-    /// 5, and the student groups of a college (reach.md 16).
+    /// 5, and the student groups of a college (F16).
     pub peer_units: BTreeSet<UnitId>,
     /// The units of the member that are archived. Nothing new begins in them.
     pub archived_units: BTreeSet<UnitId>,
@@ -264,9 +269,9 @@ impl MemberContext {
     }
     /// Returns whether the member works in the organization.
     pub fn is_staff(&self) -> bool {
-        self.is_administration() || self.has(Role::Teacher) || self.has(Role::Staff)
+        self.is_active() && self.roles.iter().any(|role| role.is_staff())
     }
-    /// Returns whether the member is cleared to have contact with pupils (reach.md, terms): a teacher
+    /// Returns whether the member is cleared to have contact with pupils (glossary: cleared): a teacher
     /// whom the organization has verified, or any teacher where the policy `teacher_verification` asks
     /// for no verification. No other role clears anybody, also not that of an administrator or the head.
     pub fn is_cleared(&self) -> bool {
@@ -285,7 +290,7 @@ impl MemberContext {
         }
     }
     /// Returns whether the member is the class teacher of the unit. A substitute is not: he does not invite,
-    /// decide relations or become responsible (reach.md 3).
+    /// decide relations or become responsible (F3).
     pub fn is_class_teacher_of(&self, unit: UnitId) -> bool {
         self.has(Role::Teacher) && self.class_teacher_of.contains(&unit)
     }
@@ -347,7 +352,7 @@ impl MemberContext {
     }
     /// Returns the units whose pupils and parents the member may see, each by a ground of its own: a cleared
     /// teacher those in which he teaches, a pupil those of the own classes, a parent those of the children
-    /// (reach.md 3, 4).
+    /// (F3, F4).
     pub fn visible_units(&self) -> BTreeSet<UnitId> {
         let mut units = self.units();
         if !self.is_cleared() {

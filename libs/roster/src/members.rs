@@ -10,7 +10,7 @@ use parta_proto_membership::v1::{
 use sea_orm::{ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter, QuerySelect, sea_query::OnConflict};
 
 use crate::{
-    Change, RelationKind, RelationLimits, Role, RosterObserver,
+    Change, RelationLimits, Role, RosterObserver,
     change::staged_key,
     duty_rows,
     entities::{assignment, enrollment, guardianship, member, protection, relation_limit},
@@ -168,20 +168,12 @@ async fn write_one(
                 guardian_id: Set(guardian.uuid()),
                 child_id: Set(id::<MemberId>(&made.child_id)?.uuid()),
                 confirmed: Set(made.confirmed),
-                kind: Set(kind_number(made.kind)),
                 unit_rooms_only: Set(made.unit_rooms_only),
                 seen: Set(true),
             };
             use guardianship::Column as C;
             let known = OnConflict::columns([C::OrgId, C::GuardianshipId])
-                .update_columns([
-                    C::GuardianId,
-                    C::ChildId,
-                    C::Confirmed,
-                    C::Kind,
-                    C::UnitRoomsOnly,
-                    C::Seen,
-                ])
+                .update_columns([C::GuardianId, C::ChildId, C::Confirmed, C::UnitRoomsOnly, C::Seen])
                 .to_owned();
             guardianship::Entity::insert(row)
                 .on_conflict(known)
@@ -196,7 +188,6 @@ async fn write_one(
             };
             guardianship::Entity::update_many()
                 .col_expr(guardianship::Column::Confirmed, changed.confirmed.into())
-                .col_expr(guardianship::Column::Kind, kind_number(changed.kind).into())
                 .col_expr(
                     guardianship::Column::UnitRoomsOnly,
                     changed.unit_rooms_only.into(),
@@ -248,17 +239,18 @@ async fn write_one(
             put_protection(tx, org, child, changed.protected).await?;
             changes.extend(family(tx, org, child).await?);
         }
-        // It has no row.
-        Payload::RosterImportStaged(_) => {}
+        Payload::JoinDecided(decided) => changes.push(Change::JoinDecided {
+            join_request_id: id(&decided.join_request_id)?,
+            invitation_id: id(&decided.invitation_id)?,
+            member_id: match decided.member_id.as_str() {
+                "" => None,
+                member => Some(id(member)?),
+            },
+        }),
+        // They have no row.
+        Payload::JoinRequested(_) | Payload::RosterImportStaged(_) => {}
     }
     Ok(())
-}
-
-/// Encodes the kind of an event. A kind that this build does not know does not decide.
-fn kind_number(number: i32) -> i32 {
-    RelationKind::from_number(number)
-        .unwrap_or(RelationKind::Trusted)
-        .number()
 }
 
 async fn put_limits(

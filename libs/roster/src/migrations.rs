@@ -70,7 +70,6 @@ impl MigrationTrait for Tables {
             .col(uuid("guardian_id"))
             .col(uuid("child_id"))
             .col(boolean("confirmed"))
-            .col(integer("kind"))
             .col(boolean("unit_rooms_only"))
             .to_owned();
         let relation_limit = Table::create()

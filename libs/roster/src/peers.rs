@@ -1,5 +1,5 @@
-//! The needs of contexts in units: which are archived, and in which of them pupils are peers (reach.md
-//! 16, 17).
+//! The needs of contexts in units: which are archived, and in which of them pupils are peers
+//! (F16, F17).
 use std::collections::{BTreeMap, BTreeSet};
 
 use parta_ids::{OrgId, TypedId, Uuid};
@@ -63,7 +63,7 @@ impl Roster {
 
 impl Unit {
     /// Whether its pupils may open personal chats with each other: a class from grade 5, or a student
-    /// group of a college, in which everybody is older (reach.md 16).
+    /// group of a college, in which everybody is older (F16).
     fn is_of_peers(&self, is_college: bool) -> bool {
         match self.kind {
             UnitKind::Class => is_college || grade_of(&self.label).is_some_and(|grade| grade >= PEER_GRADE),

@@ -1,5 +1,5 @@
 //! The rules that follow from the relations of guardians and children, and the queries about them
-//! (reach.md 12, 13).
+//! (F12, F13).
 use std::collections::BTreeSet;
 
 use parta_ids::{MemberId, OrgId, TypedId, UnitId, Uuid};
@@ -7,7 +7,7 @@ use parta_status::RpcError;
 use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QuerySelect};
 
 use crate::{
-    Child, MemberContext, RelationKind, RelationLimit, RelationLimits, Role, Roster, UnitKind,
+    MemberContext, RelationLimit, RelationLimits, Role, Roster, UnitKind,
     entities::{guardianship, protection, relation_limit},
     relations::limits_of,
     roster::map_db_error,
@@ -17,14 +17,6 @@ impl MemberContext {
     /// Returns whether the member is a parent by a confirmed relation. The role PARENT alone gives nothing.
     pub fn is_parent(&self) -> bool {
         self.is_active() && self.roles.contains(&Role::Parent) && !self.children.is_empty()
-    }
-
-    /// Returns whether the member decides, votes and consents for the child, and counts as its guardian.
-    pub fn decides_for(&self, child: MemberId) -> bool {
-        let is_kind = |c: &Child| c.member_id == child && c.kind != RelationKind::Trusted;
-        self.is_guardian_of(child)
-            && self.children.iter().any(is_kind)
-            && !self.limits_toward(child).forbids(RelationLimit::NoDecisions)
     }
 
     /// Returns the limits of the member toward a child.
@@ -97,20 +89,6 @@ impl Roster {
         Ok(adults)
     }
 
-    /// Returns whether the family of the child is protected (R83).
-    pub async fn is_protected(
-        &self,
-        conn: &impl ConnectionTrait,
-        org: OrgId,
-        child: MemberId,
-    ) -> Result<bool, RpcError> {
-        let row = protection::Entity::find_by_id((org.uuid(), child.uuid()))
-            .one(conn)
-            .await
-            .map_err(map_db_error)?;
-        Ok(row.is_some())
-    }
-
     /// Returns the home units among these units: the classes; in an organization without classes, the groups.
     pub async fn home_units(
         &self,
@@ -162,20 +140,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn trusted_person_is_a_guardian_and_does_not_decide() {
-        let mut facts = MemberContext::sample(PrincipalKind::Parent).unwrap();
-        let child = facts.children[0].member_id;
-        assert!(facts.decides_for(child));
-        facts.children[0].kind = RelationKind::Trusted;
-        assert!(facts.is_guardian_of(child) && !facts.decides_for(child));
-    }
-
-    #[test]
     fn adult_student_keeps_the_parents_in_the_unit_only() {
         let mut facts = MemberContext::sample(PrincipalKind::Parent).unwrap();
         let child = facts.children[0].member_id;
         facts.children[0].unit_rooms_only = true;
         assert!(facts.is_parent_in(MemberContext::sample_unit()));
-        assert!(!facts.is_guardian_of(child) && !facts.decides_for(child));
+        assert!(!facts.is_guardian_of(child));
     }
 }

@@ -1,13 +1,11 @@
 //! The relations of guardians and children: what a confirmed relation gives, and the limits that win over
-//! every other ground of a guardian toward one child (reach.md 12, 13).
+//! every other ground of a guardian toward one child (F12, F13).
 use std::collections::BTreeSet;
 
 use parta_ids::{MemberId, UnitId};
 use parta_proto_membership::v1 as membership;
 
-/// The kind of a relation.
-///
-/// Unknown in a feed event: the stricter reading. A kind that this build does not know does not decide.
+/// The kind of a relation. The projection does not have it, because guardians decide nothing yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum RelationKind {
     /// A parent.
@@ -47,7 +45,7 @@ pub enum RelationLimit {
     NoContact,
     /// No timetable, calls and places of the child, and no chat of the parents of the child's unit.
     NoWhereabouts,
-    /// No decisions for the child.
+    /// No decisions for the child. No rule reads it yet, because guardians decide nothing yet.
     NoDecisions,
     /// The end of the relation, which includes the other three.
     Ended,
@@ -160,8 +158,6 @@ pub struct Child {
     pub member_id: MemberId,
     /// The units of the child.
     pub units: BTreeSet<UnitId>,
-    /// The kind of the relation.
-    pub kind: RelationKind,
     /// Whether only the chats and calls of the parents of the units are left, because the student is of age.
     pub unit_rooms_only: bool,
 }
@@ -172,7 +168,6 @@ impl Child {
         Self {
             member_id,
             units,
-            kind: RelationKind::Parent,
             unit_rooms_only: false,
         }
     }

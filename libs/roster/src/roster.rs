@@ -16,8 +16,7 @@ use sea_orm::{
 };
 
 use crate::{
-    Child, LimitedChild, MemberContext, Policies, RelationKind, RelationLimit, Role, State, UnitKind,
-    duty_rows,
+    Child, LimitedChild, MemberContext, Policies, RelationLimit, Role, State, UnitKind, duty_rows,
     entities::{assignment, enrollment, guardianship, member, organization, relation_limit, unit},
     relations::limits_of,
     suspensions,
@@ -395,8 +394,6 @@ impl Roster {
                 facts.children.push(Child {
                     member_id: child,
                     units: classes.get(&row.child_id).cloned().unwrap_or_default(),
-                    kind: RelationKind::from_number(row.kind)
-                        .ok_or_else(|| StorageError::unknown_value("roster_guardianship.kind", row.kind))?,
                     unit_rooms_only: row.unit_rooms_only,
                 });
             }

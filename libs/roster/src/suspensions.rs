@@ -140,8 +140,8 @@ impl MemberContext {
 
     /// Returns whether the member has joined and works in the organization, also while it is suspended.
     pub fn holds_staff_role(&self) -> bool {
-        let works = |role: &Role| !matches!(role, Role::Pupil | Role::Parent);
-        (self.is_active() || self.is_suspended()) && self.roles.union(&self.suspended).any(works)
+        let mut roles = self.roles.union(&self.suspended);
+        (self.is_active() || self.is_suspended()) && roles.any(|role| role.is_staff())
     }
 
     /// Returns whether the member has joined and all roles are suspended.
@@ -166,7 +166,7 @@ impl MemberContext {
     }
 
     /// Suspends these roles, as far as the member holds them: removes what rests on them, so that no rule
-    /// grants anything by it. A person keeps what another role gives (reach.md 4).
+    /// grants anything by it. A person keeps what another role gives (F4).
     pub fn suspend(&mut self, roles: &BTreeSet<Role>) {
         self.suspended.extend(self.roles.intersection(roles));
         self.roles = &self.roles - &self.suspended;

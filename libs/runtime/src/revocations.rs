@@ -96,7 +96,7 @@ impl Poll {
         let (mut list, mut revision, mut unchanged) = (Revoked::default(), None, false);
         while let Some(response) = timeout(limit, responses.message()).await?? {
             ids(&mut list.sessions, &response.session_ids)?;
-            ids(&mut list.service_accounts, &response.service_account_ids)?;
+            ids(&mut list.service_account_keys, &response.service_account_key_ids)?;
             // Not only at the end, so that no answer takes more memory.
             anyhow::ensure!(list.len() <= MAX_REVOCATIONS, "the answer has too many ids");
             unchanged = response.unchanged;

@@ -257,8 +257,8 @@ pub struct ServiceContext {
     pub tracker: TaskTracker,
     /// Canceled when background work must end. Streams need not observe it: `draining` is canceled earlier.
     pub cancel: CancellationToken,
-    /// Canceled first, when the server drains. Open streams end with NOT_SERVING
-    /// ([`parta_grpc::until_shutdown`]).
+    /// Canceled first, when the server drains. The layers of the server ([`parta_grpc::server`]) then end
+    /// open streams with NOT_SERVING.
     pub draining: CancellationToken,
     /// The keys of the token issuer, one of which signs; empty except for membership.
     pub signing_keys: Vec<SigningKey>,

@@ -9,7 +9,7 @@ use parta_feed::Bus;
 use parta_grpc::{
     Authenticator, ClientBuilder, InMemoryTransport, Limits, Methods, Routes, ServerLayers, ServiceClients,
     Target, in_memory, layers,
-    server::{Accepted, Admitted, ConnectionLimits, Connections, ServeOptions, serve},
+    server::{Accepted, Admitted, ConnectionLimits, Connections, ServeOptions, TrustedProxies, serve},
 };
 use parta_ids::Env;
 use parta_proto::descriptors;
@@ -125,6 +125,7 @@ impl Start<'_> {
             verifier: verifier.clone(),
             services: Arc::new(keys.service_keys(env)?),
             operators: keys.operators()?,
+            proxies: TrustedProxies::parse(&settings.server.trusted_proxies).map_err(anyhow::Error::msg)?,
         });
         let limits = Limits {
             calls: settings.server.max_calls,

@@ -2,15 +2,15 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use chrono::TimeDelta;
 use parta_access::{
-    AccessRules, JwkSource, KeyPair, OperatorCredential, Secrets, ServiceIdentity, ServiceKeys, SigningKey,
-    TokenIssuer, Verifier,
+    AccessRules, JwkSource, KeyPair, OperatorCredential, Secrets, ServiceAccountPermission, ServiceIdentity,
+    ServiceKeys, SigningKey, TokenIssuer, Verifier,
 };
 use parta_database::{DatabaseConfig, Db, StorageError, Tx};
 use parta_feed::{Freshness, Handler as _};
 use parta_grpc::{
     Authenticator, ClientBuilder, InMemoryTransport, Limits, Methods, Routes, ServerLayers, ServiceChannel,
     ServiceClients, Target, layers,
-    server::{ServeOptions, serve},
+    server::{ServeOptions, TrustedProxies, serve},
 };
 use parta_ids::{Env, EventId, FlowId, MemberId, OrgId, ServiceAccountId, SessionId, Uuid};
 use parta_jobs::JobRunner;
@@ -195,6 +195,7 @@ impl ServiceEnv {
             verifier,
             services: self.services.clone(),
             operators: vec![(OPERATOR.to_owned(), credential)],
+            proxies: TrustedProxies::default(),
         })
     }
 
@@ -271,10 +272,15 @@ impl ServiceEnv {
     }
 
     /// Returns a request of a service account with these permissions.
-    pub fn account_request<T>(&self, org: OrgId, permissions: &[&str], message: T) -> Request<T> {
+    pub fn account_request<T>(
+        &self,
+        org: OrgId,
+        permissions: &[ServiceAccountPermission],
+        message: T,
+    ) -> Request<T> {
         let id = self.env.id::<ServiceAccountId>();
-        let permissions = permissions.iter().map(|name| (*name).to_owned()).collect();
-        let token = self.issuer.service_account(org, id, permissions);
+        let permissions = permissions.iter().copied();
+        let token = self.issuer.service_account(org, id, self.env.id(), permissions);
         with_token(message, &token.expect("a token").text)
     }
 

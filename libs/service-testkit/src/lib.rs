@@ -13,5 +13,5 @@ mod races;
 mod school;
 
 pub use env::{OPERATOR, ServiceEnv, fields, reason, with_token};
-pub use races::{Races, RacingAct};
+pub use races::{Races, RacingAct, while_waiting};
 pub use school::School;

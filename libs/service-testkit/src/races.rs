@@ -77,6 +77,39 @@ impl Gate {
     }
 }
 
+/// Runs `act` until it waits for a lock that the statements hold, then `meanwhile` to its end, and then
+/// releases the locks. Returns both results. Shows whether an act still has its right when it gets the lock.
+///
+/// # Panics
+///
+/// Panics if the act does not wait.
+pub async fn while_waiting<A, B>(
+    url: &str,
+    locks: &[String],
+    act: impl Future<Output = A>,
+    meanwhile: impl Future<Output = B>,
+) -> (A, B) {
+    let gate = Gate::open(url).await;
+    let held = gate.holding.begin().await.expect("a transaction");
+    for sql in locks {
+        held.execute_unprepared(sql).await.expect("a lock");
+    }
+    let ended = AtomicUsize::new(0);
+    let act = async {
+        let result = act.await;
+        ended.fetch_add(1, Ordering::SeqCst);
+        result
+    };
+    let meanwhile = async {
+        gate.reached(1, &ended).await;
+        assert_eq!(ended.load(Ordering::SeqCst), 0, "the act did not wait");
+        let result = meanwhile.await;
+        held.rollback().await.expect("the locks are released");
+        result
+    };
+    tokio::join!(act, meanwhile)
+}
+
 impl<E: Sync, S: Send + Sync> Races<E, S> {
     async fn state_of(&self, gate: &Gate, subject: &S) -> String {
         let mut state = String::new();

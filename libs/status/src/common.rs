@@ -56,7 +56,7 @@ pub fn stale(service: &str) -> RpcError {
 pub fn conflict() -> RpcError {
     RpcError::new(
         ErrorReason::Conflict,
-        "The operation conflicted with another one. Repeat the whole operation.",
+        "The operation conflicted with another one. Try again.",
     )
 }
 
@@ -64,7 +64,7 @@ pub fn conflict() -> RpcError {
 pub fn etag_mismatch() -> RpcError {
     RpcError::new(
         ErrorReason::EtagMismatch,
-        "It has changed since its etag was read. Read it again.",
+        "It has changed since it was read. Reload it and try again.",
     )
 }
 

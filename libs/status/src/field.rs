@@ -1,9 +1,10 @@
 //! Validation of single fields. All violations of a request are collected before it is refused.
 
+use chrono::NaiveDate;
 use parta_ids::TypedId;
 use parta_proto::status::v1::ErrorReason;
 
-use crate::RpcError;
+use crate::{RpcError, name::is_visible};
 
 /// The field violations of one request.
 #[derive(Debug, Default)]
@@ -70,6 +71,31 @@ pub fn text(
     value.to_owned()
 }
 
+/// Trims a name that people read and checks that it has `min..=max` characters, all of them visible.
+/// Spaces of other widths become common ones, because a reader cannot distinguish them.
+pub fn name(
+    violations: &mut FieldViolations,
+    path: &str,
+    value: &str,
+    length: std::ops::RangeInclusive<usize>,
+) -> String {
+    let space = |c: char| {
+        if c.is_whitespace() && !c.is_control() {
+            ' '
+        } else {
+            c
+        }
+    };
+    let value: String = value.chars().map(space).collect();
+    let value = text(violations, path, &value, length, false);
+    violations.check(
+        is_visible(&value) || value.chars().any(char::is_control),
+        path,
+        "must not contain invisible characters or characters that change the direction of the text",
+    );
+    value
+}
+
 /// Parses a required id.
 pub fn id<T: TypedId>(violations: &mut FieldViolations, path: &str, value: &str) -> Option<T> {
     if value.is_empty() {
@@ -92,4 +118,18 @@ pub fn optional_id<T: TypedId>(violations: &mut FieldViolations, path: &str, val
     } else {
         id(violations, path, value)
     }
+}
+
+/// Parses a required day since 1900 in the form 2026-09-01.
+pub fn date(violations: &mut FieldViolations, path: &str, value: &str) -> Option<NaiveDate> {
+    let earliest = NaiveDate::from_ymd_opt(1900, 1, 1);
+    let day: Option<NaiveDate> = value.parse().ok();
+    // The text is exactly that of the day: "2027-5-1" and "+12027-01-01" are refused.
+    let day = day.filter(|day| Some(*day) >= earliest && day.to_string() == value && value.len() == 10);
+    violations.check(
+        day.is_some(),
+        path,
+        "must be a day since 1900 in the form 2026-09-01",
+    );
+    day
 }

@@ -6,6 +6,7 @@
 
 mod common;
 pub mod field;
+pub mod name;
 mod rpc_error;
 
 pub use common::{

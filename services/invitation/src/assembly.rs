@@ -1,11 +1,13 @@
 //! Puts the parts of the service together.
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use parta_access::{PermissionRule, Secrets};
-use parta_database::Db;
+use parta_database::{Db, Tx};
 use parta_edge::Edge;
-use parta_feed::{AtLeast, FeedServer};
+use parta_feed::{AtLeast, FeedServer, HandleError};
 use parta_grpc::{Routes, ServiceClients};
+use parta_ids::OrgId;
 use parta_jobs::{JobRunner, Limits};
 use parta_operations::{JobServer, QuarantineServer};
 use parta_proto_invitation::{
@@ -17,12 +19,12 @@ use parta_proto_invitation::{
         invitation_service_server::InvitationServiceServer,
     },
 };
-use parta_roster::{ConsumerNames, Projection, Roster, RosterObserver};
+use parta_roster::{Change, ConsumerNames, Projection, Roster, RosterObserver};
 use parta_runtime::{PURGE_INTERVAL, ServiceContext, Task};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    acceptance::{self, RESUME_JOB, ResumeAdmissions},
+    acceptance::{self, DecisionObserver, RESUME_JOB, ResumeAdmissions, SETTLE_JOB, SettleRequests},
     config::Config,
     context::Context,
     feed,
@@ -84,15 +86,27 @@ impl Ports {
             db: self.db.clone(),
             secrets: self.secrets.clone(),
         };
+        let settle = SettleRequests(self.context());
         JobRunner::new(self.db.clone())
+            .handle(SETTLE_JOB, Limits::default(), Arc::new(settle))
             .handle(RESUME_JOB, Limits::default(), Arc::new(resume))
             .handle(IMPORT_JOB, Limits::default(), Arc::new(import))
     }
 }
 
-/// Enqueues the jobs that create the links of staged roster imports.
+/// Enqueues the jobs that create the links of staged roster imports and that end requests to join.
 pub(crate) fn roster_observer() -> Arc<dyn RosterObserver> {
-    Arc::new(ImportObserver)
+    Arc::new(Observer)
+}
+
+struct Observer;
+
+#[async_trait]
+impl RosterObserver for Observer {
+    async fn changed(&self, tx: &Tx, org: OrgId, changes: &[Change]) -> Result<(), HandleError> {
+        ImportObserver.changed(tx, org, changes).await?;
+        DecisionObserver.changed(tx, org, changes).await
+    }
 }
 
 /// The roster, and the tasks that keep it up to date.

@@ -86,6 +86,20 @@ impl InvitationService for Server {
         self.invitations.revoke(request).await
     }
 
+    async fn adopt_invitations(
+        &self,
+        request: Request<pb::AdoptInvitationsRequest>,
+    ) -> Reply<pb::AdoptInvitationsResponse> {
+        self.invitations.adopt(request).await
+    }
+
+    async fn extend_invitations(
+        &self,
+        request: Request<pb::ExtendInvitationsRequest>,
+    ) -> Reply<pb::ExtendInvitationsResponse> {
+        self.invitations.extend(request).await
+    }
+
     async fn bulk_revoke_invitations(
         &self,
         request: Request<pb::BulkRevokeInvitationsRequest>,

@@ -24,6 +24,7 @@ use sea_orm_migration::MigrationTrait;
 use assembly::Ports;
 use config::Config;
 
+pub use invitations::revoke_open_links;
 pub use permissions::permissions;
 
 const NAME: &str = "invitation";

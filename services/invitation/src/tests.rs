@@ -2,7 +2,9 @@
 //! middleware, on each database.
 
 pub(crate) mod fixture;
+mod grounds;
 pub(crate) mod membership;
 mod pairs;
 mod repeating;
+mod requests;
 mod stored_values;

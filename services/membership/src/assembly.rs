@@ -18,7 +18,8 @@ use parta_proto_membership::{
         assignment_service_server::AssignmentServiceServer,
         authentication_service_server::AuthenticationServiceServer, duty_service_server::DutyServiceServer,
         enrollment_service_server::EnrollmentServiceServer,
-        guardianship_service_server::GuardianshipServiceServer, member_service_server::MemberServiceServer,
+        guardianship_service_server::GuardianshipServiceServer,
+        join_request_service_server::JoinRequestServiceServer, member_service_server::MemberServiceServer,
         membership_feed_service_server::MembershipFeedServiceServer,
         membership_job_service_server::MembershipJobServiceServer,
         membership_quarantine_service_server::MembershipQuarantineServiceServer,
@@ -46,6 +47,7 @@ use crate::{
     enrollments::Enrollments,
     feed,
     guardianships::Guardianships,
+    join_requests::{self, JoinRequests},
     members::Members,
     revocations::{RevocationReader, Revocations},
     roster_import::{self, RosterImports},
@@ -95,12 +97,12 @@ impl Ports {
         Context {
             db: self.db.clone(),
             roster: Roster::new(self.organizations.clone(), members),
-            organizations: self.organizations.clone(),
             at_least: AtLeast::new(self.db.clone(), [self.organizations.clone()]),
             secrets: self.secrets.clone(),
             verifier: self.verifier.clone(),
             issuer: self.issuer.clone(),
             channels: self.config.channels(),
+            budgets: self.config.budgets(),
             progress: self.progress.clone(),
         }
     }
@@ -158,6 +160,12 @@ impl Ports {
                 |db, _| async move { admission::purge(&db).await },
             ),
             Task::periodic(
+                "membership.purge_join_requests",
+                PURGE_INTERVAL,
+                db(),
+                |db, _| async move { join_requests::purge(&db).await },
+            ),
+            Task::periodic(
                 "membership.purge_outbox",
                 PURGE_INTERVAL,
                 db(),
@@ -177,7 +185,8 @@ impl Ports {
         let context = Arc::new(self.context());
         let edge = Edge::new(self.db.clone(), context.at_least.clone(), context.clone());
         let feed = FeedServer::<MembershipFeed>::new(self.db.clone(), self.draining.clone(), feed::snapshot)
-            .report_overdue(endings::list_overdue);
+            .report_overdue(endings::list_overdue)
+            .withhold(feed::is_withheld);
         let reader = Arc::new(RevocationReader::new(self.db.clone(), self.secrets.clone()));
         let imports = RosterImports::new(edge.clone(), context.clone());
         let authentication = Authentication::new(edge.clone(), context);
@@ -191,6 +200,7 @@ impl Ports {
             .add_service(EnrollmentServiceServer::new(Enrollments::new(edge.clone())))
             .add_service(GuardianshipServiceServer::new(Guardianships::new(edge.clone())))
             .add_service(DutyServiceServer::new(Duties::new(edge.clone())))
+            .add_service(JoinRequestServiceServer::new(JoinRequests::new(edge.clone())))
             .add_service(SuspensionServiceServer::new(Suspensions::new(edge.clone())))
             .add_service(ServiceAccountServiceServer::new(service_accounts))
             .add_service(OperatorServiceServer::new(Operator::new(edge.clone())))

@@ -5,7 +5,10 @@ use parta_runtime::ServiceConfig;
 use secrecy::SecretString;
 use serde::Deserialize;
 
-use crate::delivery::{self, Channels};
+use crate::{
+    delivery::{self, Channels},
+    sign_in::Budgets,
+};
 
 /// The delivery of one-time codes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
@@ -42,6 +45,9 @@ pub(crate) enum BodyFormat {
     Json,
 }
 
+/// The largest limit of codes per hour: one per millisecond, in which the limits are counted.
+const CODES_MAX: u32 = 3_600_000;
+
 /// Section `[membership]`.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -75,6 +81,12 @@ pub(crate) struct Config {
     pub(crate) sms_accepted_results: Vec<String>,
     /// Results after which the message is sent again.
     pub(crate) sms_temporary_results: Vec<String>,
+    /// Whether codes are sent to premium-rate and satellite numbers, with which attackers earn money.
+    pub(crate) accept_costly_numbers: bool,
+    /// How many codes one network may request per hour.
+    pub(crate) codes_per_hour_of_network: u32,
+    /// How many codes the installation sends per hour.
+    pub(crate) codes_per_hour: u32,
 }
 
 impl Default for Config {
@@ -95,11 +107,22 @@ impl Default for Config {
             sms_result_fields: Vec::new(),
             sms_accepted_results: Vec::new(),
             sms_temporary_results: Vec::new(),
+            accept_costly_numbers: false,
+            codes_per_hour_of_network: 600,
+            codes_per_hour: 10_000,
         }
     }
 }
 
 impl Config {
+    /// How many codes are sent.
+    pub(crate) fn budgets(&self) -> Budgets {
+        Budgets {
+            network_per_hour: self.codes_per_hour_of_network,
+            installation_per_hour: self.codes_per_hour,
+        }
+    }
+
     /// The channels by which codes are delivered.
     pub(crate) fn channels(&self) -> Channels {
         Channels {
@@ -110,12 +133,21 @@ impl Config {
                 DeliveryKind::Smtp => true,
                 DeliveryKind::SmsGateway => self.smtp_url.is_some(),
             },
+            costly_numbers: self.accept_costly_numbers,
         }
     }
 }
 
 impl ServiceConfig for Config {
     fn validate(&self, problems: &mut Vec<String>) {
+        for (key, count) in [
+            ("codes_per_hour_of_network", self.codes_per_hour_of_network),
+            ("codes_per_hour", self.codes_per_hour),
+        ] {
+            if !(1..=CODES_MAX).contains(&count) {
+                problems.push(format!("{key} must lie between 1 and {CODES_MAX}"));
+            }
+        }
         if self.delivery == DeliveryKind::Smtp && self.smtp_url.is_none() {
             problems.push("smtp_url is required when delivery is smtp".to_owned());
         }

@@ -3,25 +3,25 @@ use std::sync::Arc;
 
 use parta_access::{Caller, Secrets, SignedToken, TokenIssuer, Verifier};
 use parta_database::Db;
-use parta_feed::{AtLeast, Freshness};
+use parta_feed::AtLeast;
 use parta_ids::{MemberId, OrgId, UnitId, Uuid};
 use parta_roster::{MemberContext, Roster, UnitKind};
-use parta_status::{RpcError, not_found};
+use parta_status::RpcError;
 use sea_orm::ConnectionTrait;
 
-use crate::{delivery::Channels, endings, error::Error};
+use crate::{delivery::Channels, endings, error::Error, sign_in::Budgets};
 
 /// The dependencies of the features. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Context {
     pub(crate) db: Db,
     pub(crate) roster: Roster,
-    pub(crate) organizations: Freshness,
     pub(crate) at_least: AtLeast,
     pub(crate) secrets: Secrets,
     pub(crate) verifier: Arc<Verifier>,
     pub(crate) issuer: Arc<TokenIssuer>,
     pub(crate) channels: Channels,
+    pub(crate) budgets: Budgets,
     /// Incremented when an import of any organization may have progressed.
     pub(crate) progress: tokio::sync::watch::Sender<u64>,
 }
@@ -45,17 +45,10 @@ impl Context {
         caller: &Caller,
         org: OrgId,
     ) -> Result<MemberContext, RpcError> {
-        let outside = || not_found("organization", org);
-        let (own, member) = caller.person().ok_or_else(outside)?;
-        if own != org {
-            return Err(outside());
-        }
-        self.organizations.require(org)?;
+        // Outsiders learn nothing of the organization, and so not that an ending is overdue.
+        Roster::caller_member(caller, org)?;
         endings::require_punctual(conn, org, self.db.env().now()).await?;
-        self.contexts_of(conn, org, member)
-            .await?
-            .ok_or_else(outside)?
-            .require_active()
+        self.roster.caller_context(conn, caller, org).await
     }
 
     /// Refuses a unit that is unknown, archived, or neither a class nor a group.

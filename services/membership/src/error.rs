@@ -36,11 +36,12 @@ impl Error {
         not_found(kind, name).into()
     }
 
-    /// The matter is the caller's own, so another person decides (reach.md 6).
+    /// The matter is the caller's own, so another person decides (F6).
     pub(crate) fn second_person_required() -> Self {
         Self::state(
             ErrorReason::SecondPersonRequired,
-            "Nobody decides in the own matter. Ask another administrator, the head or a deputy.",
+            "You cannot decide about a matter that concerns yourself. Ask another administrator, the head or a \
+             deputy.",
         )
     }
 

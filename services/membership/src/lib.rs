@@ -1,8 +1,9 @@
 //! Membership: people, and their roles and relations in each organization.
 //!
-//! Features in order: `accounts`, `delivery`, `sign_in`; `member_records`; `sessions`; `endings`,
+//! Features in order: `accounts`, `delivery`, `sign_in`; `member_records`; `sessions`; `endings`, `orders`;
 //! `assignments`, `enrollments`, `guardianships`; `suspensions`, `duties`; `roles`; `departures`;
-//! `admission`, `appointments`; `members`; `service_accounts`; `revocations`; `roster_import`; `end_due`.
+//! `join_requests`, `admission`, `appointments`; `members`; `service_accounts`; `revocations`;
+//! `roster_import`; `end_due`; `restored`.
 //! Each states its invariants. An account id is returned only to its own person; each organization knows
 //! a person by a different id; contacts are never returned; an organization keeps an administrator, unless
 //! the head removes the last one for a cause; a change, its event and its effect on permissions are
@@ -24,10 +25,13 @@ mod error;
 mod exceptions;
 mod feed;
 mod guardianships;
+mod join_requests;
 mod member_records;
 mod members;
 mod migrations;
+mod orders;
 mod permissions;
+mod restored;
 mod revocations;
 mod roles;
 mod roster_import;
@@ -49,6 +53,8 @@ use sea_orm_migration::MigrationTrait;
 
 pub use exceptions::EXCEPTIONS;
 pub use permissions::permissions;
+pub use restored::repeat_endings;
+pub use sessions::end_all_sessions;
 
 use crate::{
     assembly::Ports,
@@ -68,6 +74,7 @@ const GRPC_SERVICES: &[&str] = &[
     "parta.membership.v1.GuardianshipService",
     "parta.membership.v1.DutyService",
     "parta.membership.v1.SuspensionService",
+    "parta.membership.v1.JoinRequestService",
     "parta.membership.v1.ServiceAccountService",
     "parta.membership.v1.OperatorService",
     "parta.membership.v1.RosterImportService",

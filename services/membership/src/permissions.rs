@@ -4,8 +4,8 @@ use parta_ids::{MemberId, TypedId as _, Uuid};
 use parta_roster::{MemberContext, Role, State};
 
 use crate::{
-    assembly, assignments, departures, duties, enrollments, guardianships, member_records, members, roles,
-    roster_import, service_accounts, suspensions,
+    assembly, assignments, departures, duties, enrollments, guardianships, join_requests, member_records,
+    members, roles, roster_import, service_accounts, suspensions,
 };
 
 type Rule = fn(PrincipalKind) -> bool;
@@ -37,6 +37,9 @@ fn administers(kind: PrincipalKind) -> bool {
 }
 fn verifies(kind: PrincipalKind) -> bool {
     person(kind, |f| roles::verify(f).is_allowed())
+}
+fn unlocks(kind: PrincipalKind) -> bool {
+    person(kind, |f| member_records::manage(f).is_allowed())
 }
 fn assigns(kind: PrincipalKind) -> bool {
     person(kind, |f| assignments::manage(f).is_allowed())
@@ -84,7 +87,7 @@ fn service(kind: PrincipalKind) -> bool {
     kind == PrincipalKind::Service
 }
 
-const RULES: [(&str, Rule); 63] = [
+const RULES: &[(&str, Rule)] = &[
     ("parta.membership.v1.AuthenticationService/RequestCode", anybody),
     ("parta.membership.v1.AuthenticationService/VerifyCode", anybody),
     ("parta.membership.v1.AuthenticationService/StartSession", anybody),
@@ -126,6 +129,7 @@ const RULES: [(&str, Rule); 63] = [
     ("parta.membership.v1.MemberService/RemoveMember", |k| {
         person(k, |f| departures::remove(f, &pupil(f), false).is_allowed())
     }),
+    ("parta.membership.v1.MemberService/UnlockMemberSignIn", unlocks),
     ("parta.membership.v1.AssignmentService/CreateAssignment", assigns),
     ("parta.membership.v1.AssignmentService/EndAssignment", assigns),
     ("parta.membership.v1.AssignmentService/ListAssignments", reads),
@@ -188,12 +192,38 @@ const RULES: [(&str, Rule); 63] = [
         "parta.membership.v1.GuardianshipService/ChooseAdultAccess",
         chooses,
     ),
+    ("parta.membership.v1.JoinRequestService/ListJoinRequests", |k| {
+        person(k, |f| join_requests::list(f).is_allowed())
+    }),
+    ("parta.membership.v1.JoinRequestService/DecideJoinRequests", |k| {
+        person(k, |f| join_requests::decide_sample(f).is_allowed())
+    }),
+    (
+        "parta.membership.v1.JoinRequestService/ListOwnJoinRequests",
+        account,
+    ),
+    (
+        "parta.membership.v1.JoinRequestService/WithdrawJoinRequest",
+        account,
+    ),
     (
         "parta.membership.v1.ServiceAccountService/CreateServiceAccount",
         connects,
     ),
     (
         "parta.membership.v1.ServiceAccountService/RevokeServiceAccount",
+        connects,
+    ),
+    (
+        "parta.membership.v1.ServiceAccountService/RotateServiceAccountKey",
+        connects,
+    ),
+    (
+        "parta.membership.v1.ServiceAccountService/RevokeServiceAccountKey",
+        connects,
+    ),
+    (
+        "parta.membership.v1.ServiceAccountService/GetPermissionCatalog",
         connects,
     ),
     (
@@ -207,12 +237,19 @@ const RULES: [(&str, Rule); 63] = [
     ("parta.membership.v1.OperatorService/ListOutboxMessages", |k| {
         k == PrincipalKind::Operator
     }),
+    ("parta.membership.v1.OperatorService/UnlockSignIn", |k| {
+        k == PrincipalKind::Operator
+    }),
     (
         "parta.membership.v1.RosterImportService/CheckRosterImport",
         imports,
     ),
     (
         "parta.membership.v1.RosterImportService/StartRosterImport",
+        imports,
+    ),
+    (
+        "parta.membership.v1.RosterImportService/DecideRosterImportChanges",
         imports,
     ),
     ("parta.membership.v1.RosterImportService/GetRosterImport", imports),
@@ -251,12 +288,17 @@ const RULES: [(&str, Rule); 63] = [
 ];
 
 /// RPCs that an account may call only for its own organizations and sessions.
-const OF_ONE_ACCOUNT: [&str; 3] = ["/EndSession", "/IssueOrganizationToken", "/ClaimAppointment"];
+const OF_ONE_ACCOUNT: [&str; 4] = [
+    "/EndSession",
+    "/IssueOrganizationToken",
+    "/ClaimAppointment",
+    "/WithdrawJoinRequest",
+];
 
 /// One row for each RPC and kind of principal.
 pub fn permissions() -> Vec<Permission> {
     let mut rows = Vec::with_capacity(RULES.len() * PrincipalKind::ALL.len());
-    for (rpc, rule) in RULES {
+    for &(rpc, rule) in RULES {
         for kind in PrincipalKind::ALL {
             let own = rule(kind);
             // People and external systems belong to one organization. RPCs without an organization have no

@@ -3,6 +3,7 @@
 
 mod codes;
 mod edge;
+mod lost_rights;
 mod pairs;
 mod permissions;
 mod races;

@@ -16,7 +16,8 @@ use parta_proto_org_registry::{
         org_registry_feed_service_server::OrgRegistryFeedServiceServer,
         org_registry_job_service_server::OrgRegistryJobServiceServer,
         org_registry_quarantine_service_server::OrgRegistryQuarantineServiceServer,
-        organization_service_server::OrganizationServiceServer, unit_service_server::UnitServiceServer,
+        organization_service_server::OrganizationServiceServer, policy_service_server::PolicyServiceServer,
+        unit_service_server::UnitServiceServer,
     },
 };
 use parta_roster::{Members, Roster, RosterObserver};
@@ -29,6 +30,7 @@ use crate::{
     context::Context,
     feed,
     organizations::Organizations,
+    policies::PolicyChanges,
     units::{CreateImportedUnits, IMPORT_JOB, ImportObserver, Units},
 };
 
@@ -65,6 +67,7 @@ impl Ports {
         let quarantines = QuarantineServer::<OrgRegistryQuarantines>::new(self.db.clone());
         Routes::new(ApplicationServiceServer::new(Applications::new(edge.clone())))
             .add_service(OrganizationServiceServer::new(Organizations::new(edge.clone())))
+            .add_service(PolicyServiceServer::new(PolicyChanges::new(edge.clone())))
             .add_service(UnitServiceServer::new(Units::new(edge)))
             .add_service(OrgRegistryFeedServiceServer::new(feed))
             .add_service(OrgRegistryJobServiceServer::new(jobs))

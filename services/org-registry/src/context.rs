@@ -1,9 +1,9 @@
 //! The dependencies of the features, and the kinds of callers that policies distinguish.
-use parta_access::{Caller, Principal, PrincipalKind};
+use parta_access::{Caller, Principal, PrincipalKind, require_operator};
 use parta_grpc::ServiceClients;
 use parta_ids::OrgId;
 use parta_roster::{MemberContext, Roster};
-use parta_status::{RpcError, caller_not_accepted, not_found};
+use parta_status::{RpcError, not_found};
 use sea_orm::ConnectionTrait;
 
 /// The dependencies of the features.
@@ -64,12 +64,7 @@ pub(crate) struct Operator {
 impl Operator {
     /// Returns an error for every other caller.
     pub(crate) fn of(caller: &Caller) -> Result<Self, RpcError> {
-        match &caller.principal {
-            Principal::Operator { name } => Ok(Self { name: name.clone() }),
-            _ => Err(caller_not_accepted(
-                caller.rpc,
-                "Only the operator can call this.",
-            )),
-        }
+        let name = require_operator(caller)?.to_owned();
+        Ok(Self { name })
     }
 }

@@ -1,8 +1,9 @@
 //! The registry of organizations.
 //!
-//! Features in order: `organizations` (data and policies), `units` (classes, groups, departments),
-//! `applications` (a signed order and the operator's decision). Each states its invariants. An approval
-//! creates the organization, its staff room, their events and the administrator's right in one transaction.
+//! Features in order: `organizations` (data and the policies in force), `policies` (their changes, previewed
+//! and confirmed), `units` (classes, groups, departments), `applications` (a signed order and the operator's
+//! decision). Each states its invariants. An approval creates the organization, its staff room, their events
+//! and the administrator's right in one transaction.
 
 mod applications;
 mod assembly;
@@ -14,6 +15,7 @@ mod feed;
 mod migrations;
 mod organizations;
 mod permissions;
+mod policies;
 mod units;
 
 #[cfg(test)]
@@ -31,6 +33,7 @@ const NAME: &str = "org-registry";
 const GRPC_SERVICES: &[&str] = &[
     "parta.org_registry.v1.ApplicationService",
     "parta.org_registry.v1.OrganizationService",
+    "parta.org_registry.v1.PolicyService",
     "parta.org_registry.v1.UnitService",
     "parta.org_registry.v1.OrgRegistryFeedService",
     "parta.org_registry.v1.OrgRegistryJobService",

@@ -1,12 +1,13 @@
 //! The permission matrix of the service, computed by the policies of its features (`docs/permissions.md`).
 use parta_access::{Permission, permission_rows};
 
-use crate::{applications, assembly, feed, organizations, units};
+use crate::{applications, assembly, feed, organizations, policies, units};
 
 /// Returns one row for each RPC and kind of principal.
 pub fn permissions() -> Vec<Permission> {
     let rules = [
         organizations::rules(),
+        policies::rules(),
         units::rules(),
         applications::rules(),
         feed::rules(),

@@ -6,6 +6,7 @@ use parta_runtime::{ConfigArgs, Service};
 
 use crate::{
     SERVICES,
+    backup::{Backup, ExpireCursors, Recover, Restore},
     command::{Command, Common},
 };
 
@@ -13,7 +14,7 @@ use crate::{
 #[command(
     name = "parta",
     about = "The communication backbone that a school runs itself",
-    after_help = "Exit codes: 0 done, 1 refused, 2 wrong usage, 3 the server cannot be reached, 4 the roster files were refused.",
+    after_help = "Exit codes: 0 done, 1 refused, 2 wrong usage, 3 the server cannot be reached, 4 the roster files were refused, 5 the doctor has findings.",
     version
 )]
 struct Cli {
@@ -36,7 +37,7 @@ enum Task {
         #[arg(long, value_name = "SERVICE", value_parser = names())]
         only: Option<String>,
     },
-    /// Brings the schema of one service's database up to date. Needs this database alone.
+    /// Brings the schema of one service's database up to date. Needs only this database.
     ///
     /// Run it before a new version serves. The old version goes on serving meanwhile and afterwards.
     Migrate {
@@ -44,16 +45,33 @@ enum Task {
         #[arg(value_name = "SERVICE", value_parser = names())]
         service: String,
     },
+    /// Copies the databases of all services into a new folder, while they serve.
+    ///
+    /// Needs the configuration with which the services are started, and for PostgreSQL the program `pg_dump`.
+    Backup(Backup),
+    /// Restores databases from the folder of a backup. The services must not run.
+    ///
+    /// Every file is verified before the first database is changed.
+    Restore(Restore),
+    /// Recovers databases that were restored without `parta restore`: ends sessions, and what had ended.
+    ///
+    /// The services must not run, and must not have run since the databases were restored.
+    Recover(Recover),
+    /// Makes all cursors of the events of a service void, so that every consumer takes a snapshot.
+    ///
+    /// A consumer notices a restored database by itself. This command is for a database that was changed by
+    /// hand.
+    ExpireCursors(ExpireCursors),
     #[command(flatten)]
     Other(Command),
 }
 
-fn names() -> PossibleValuesParser {
+pub(crate) fn names() -> PossibleValuesParser {
     PossibleValuesParser::new(SERVICES.map(|service| service.name))
 }
 
 /// Returns the service of this name. The parser of the command line accepts no other name.
-fn service(name: &str) -> anyhow::Result<Service> {
+pub(crate) fn service(name: &str) -> anyhow::Result<Service> {
     let found = SERVICES.into_iter().find(|service| service.name == name);
     found.ok_or_else(|| anyhow::anyhow!("there is no service {name}"))
 }
@@ -77,6 +95,10 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
                 async move { parta_runtime::migrate_standalone(service(&name)?, cli.config).await },
             )
         }
+        Task::Backup(command) => parta_runtime::run(command.run(cli.config, cli.common.print())),
+        Task::Restore(command) => parta_runtime::run(command.run(cli.config, cli.common.print())),
+        Task::Recover(command) => parta_runtime::run(command.run(cli.config, cli.common.print())),
+        Task::ExpireCursors(command) => parta_runtime::run(command.run(cli.config, cli.common.print())),
         Task::Other(command) => crate::run(command, &cli.common),
     }
 }

@@ -23,7 +23,8 @@ use parta_proto_membership::v1::{
     appointment_service_client::AppointmentServiceClient, assignment_service_client::AssignmentServiceClient,
     authentication_service_client::AuthenticationServiceClient,
     enrollment_service_client::EnrollmentServiceClient,
-    guardianship_service_client::GuardianshipServiceClient, member_service_client::MemberServiceClient,
+    guardianship_service_client::GuardianshipServiceClient,
+    join_request_service_client::JoinRequestServiceClient, member_service_client::MemberServiceClient,
     operator_service_client::OperatorServiceClient, roster_import_service_client::RosterImportServiceClient,
 };
 use parta_proto_org_registry::v1::{
@@ -194,6 +195,8 @@ impl Session {
         /// Enrollments of pupils.
         enrollments: EnrollmentServiceClient of "membership";
         guardianships: GuardianshipServiceClient of "membership";
+        /// Requests of people to join.
+        join_requests: JoinRequestServiceClient of "membership";
         roster_imports: RosterImportServiceClient of "membership";
         /// Methods of membership for the operator.
         operators: OperatorServiceClient of "membership";

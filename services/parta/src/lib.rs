@@ -1,5 +1,7 @@
-//! The five services in one process or one of them alone, and the command line that calls a running suite.
+//! The five services in one process or one of them alone, the command line that calls a running suite, and
+//! backups of the databases.
 
+mod backup;
 mod cli;
 pub mod client;
 pub mod command;

@@ -1,5 +1,6 @@
 //! The `parta` program: its start, its output and its end.
 #![expect(clippy::unwrap_used, reason = "a test may fail loudly")]
+mod backup;
 mod busy_server;
 mod single_node;
 

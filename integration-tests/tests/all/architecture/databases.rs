@@ -24,6 +24,10 @@ const WITHOUT_A_MACRO: &[(&str, &str)] = &[
         "integration-tests/src/suite/processes.rs",
         "a database for each process of a suite, which runs on SQLite in one process and on PostgreSQL in five",
     ),
+    (
+        "services/parta/tests/backup/mod.rs",
+        "a database for each service, of the process that is backed up and of the one that is restored",
+    ),
     ("bench/src/competitors/server.rs", "a benchmark and no test"),
 ];
 

@@ -63,7 +63,10 @@ pub(super) const FEATURES: &[(&str, &[&str])] = &[
             "live",
         ],
     ),
-    ("org-registry", &["organizations", "units", "applications"]),
+    (
+        "org-registry",
+        &["organizations", "policies", "units", "applications"],
+    ),
     ("invitation", &["invitations", "acceptance", "lineage"]),
     (
         "membership",
@@ -74,6 +77,7 @@ pub(super) const FEATURES: &[(&str, &[&str])] = &[
             "member_records",
             "sessions",
             "endings",
+            "orders",
             "assignments",
             "enrollments",
             "guardianships",
@@ -81,6 +85,7 @@ pub(super) const FEATURES: &[(&str, &[&str])] = &[
             "duties",
             "roles",
             "departures",
+            "join_requests",
             "admission",
             "appointments",
             "members",
@@ -88,6 +93,7 @@ pub(super) const FEATURES: &[(&str, &[&str])] = &[
             "revocations",
             "roster_import",
             "end_due",
+            "restored",
         ],
     ),
 ];

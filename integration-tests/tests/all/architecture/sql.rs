@@ -118,6 +118,21 @@ const BY_HAND: &[(&str, usize, &str)] = &[
         4,
         "the hot path: prepared statements on the writer's thread",
     ),
+    (
+        "services/parta/src/backup/postgresql.rs",
+        5,
+        "backups: schemas and tables are read and dropped without the entities of the services",
+    ),
+    (
+        "services/parta/src/backup/recover.rs",
+        2,
+        "backups: positions are compared without the consumers of the services",
+    ),
+    (
+        "services/parta/src/backup/sqlite.rs",
+        2,
+        "backups: a copy of a file in use, and a check of its structure",
+    ),
 ];
 
 /// Counts the texts that are SQL statements. Macros are read as lists of expressions.

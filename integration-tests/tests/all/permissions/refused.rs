@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use parta_grpc::RequestExt as _;
 use parta_ids::{ApplicationId, Env, UnitId};
-use parta_integration_tests::{Person, on_both_topologies};
+use parta_integration_tests::{Person, new_phone, on_both_topologies};
 use parta_proto_chat::internal::v1::{self as pb, announcement_service_client::AnnouncementServiceClient};
 
 use super::*;
@@ -218,14 +218,11 @@ fn links_are_refused_when_membership_no_longer_admits() {
         let school = suite.school("Школа № 1").await;
         let class = school.class("5А").await;
         let by = &school.administrator;
-        let child = school.pupil(by, "Пётр Сидоров", &class).await;
-        let parents = json!({
-            "role": "ROLE_PARENT", "unit_id": class, "child_id": child.member_id, "max_uses": 1,
+        let made_for = json!({
+            "role": "ROLE_TEACHER", "recipient_label": "Ольга Сидорова", "recipient_address": new_phone(),
         });
-        let link = school.link(by, parents).await;
-        let roles = json!({"member_id": child.member_id, "roles": ["ROLE_STAFF"]});
-        by.client.must("MemberService/ChangeMemberRoles", roles).await;
-        let joiner = suite.newcomer("Ольга Сидорова").await.joiner(&link).await;
+        let link = school.link(by, made_for).await;
+        let joiner = suite.newcomer("Чужой Человек").await.joiner(&link).await;
         let accept = json!({"link_token": link});
         expect(
             &joiner,
@@ -235,27 +232,32 @@ fn links_are_refused_when_membership_no_longer_admits() {
         )
         .await;
 
-        let pupils = json!({"role": "ROLE_PUPIL", "unit_id": class, "max_uses": 5});
-        let made = by.client.must("InvitationService/CreateInvitation", pupils).await;
-        let link = made["link"]["link_token"].as_str().unwrap();
-        let pupil = suite.newcomer("Иван Иванов").await.join(link).await;
-        let remove = json!({"member_id": pupil.member_id});
-        by.client.must("MemberService/RemoveMember", remove).await;
-        let ticket = json!({"invitation_token": link});
-        let ticket = pupil
-            .account
+        let child = school.pupil(by, "Пётр Сидоров", &class).await;
+        let parents = json!({
+            "role": "ROLE_PARENT", "unit_id": class, "child_id": child.member_id, "max_uses": 1,
+        });
+        let made = by
             .client
+            .must("InvitationService/CreateInvitation", parents)
+            .await;
+        let link = made["link"]["link_token"].as_str().unwrap();
+        let ticket = json!({"invitation_token": link});
+        let mother = suite.newcomer("Ольга Сидорова").await.client;
+        let ticket = mother
             .must("AuthenticationService/CreateJoinTicket", ticket)
             .await;
+        let remove = json!({"member_id": child.member_id});
+        by.client.must("MemberService/RemoveMember", remove).await;
+        // The child has left since invitation looked.
         let admit = json!({
             "org_id": school.org_id, "invitation_id": made["invitation"]["id"], "flow_id": ticket["flow_id"],
-            "role": "ROLE_PUPIL", "unit_id": class,
+            "role": "ROLE_PARENT", "child_id": child.member_id,
         });
         expect(
             &suite.service("invitation"),
             "AdmissionService/AdmitMember",
             admit,
-            "MEMBER_LEFT",
+            "CHILD_UNKNOWN",
         )
         .await;
 
@@ -272,6 +274,11 @@ fn links_are_refused_when_membership_no_longer_admits() {
             "INVITATION_CLOSED",
         )
         .await;
+        let closed = json!({"invitation_ids": [made["invitation"]["id"]]});
+        for rpc in ["AdoptInvitations", "ExtendInvitations"] {
+            let rpc = format!("InvitationService/{rpc}");
+            expect(&by.client, &rpc, closed.clone(), "INVITATION_CLOSED").await;
+        }
         suite.stop().await;
     });
 }

@@ -29,7 +29,7 @@ fn welcome(rpc: &str) -> Option<Kind> {
 fn altered(two_schools: &TwoSchools, rpc: &str, mut body: Value) -> Value {
     match rpc.rsplit_once('/').unwrap().1 {
         "UpdateOrganization" => body["organization"]["region"] = json!("Омск"),
-        "ChangePolicies" => body["policies"]["unused_after"] = json!("7200s"),
+        "PreviewPolicies" | "UpdatePolicies" => body["policies"]["unused_after"] = json!("7200s"),
         "PlanCall" | "CreateChat" => body["title"] = json!("Другое"),
         "SendMessage" => body["text"] = json!("Другое"),
         "CreateInvitation" => body["max_uses"] = json!(2),

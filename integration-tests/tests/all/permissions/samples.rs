@@ -1,4 +1,6 @@
 //! Returns a valid request for each RPC. Only the caller may be wrong.
+mod fresh;
+
 use parta_access::PrincipalKind as Kind;
 use parta_integration_tests::{Client, SampleSchool, TwoSchools, new_phone};
 use serde_json::{Value, json};
@@ -17,95 +19,8 @@ fn id(answer: &Value, path: &str) -> String {
 /// Creates new objects of a school, so that calls do not depend on earlier calls.
 struct Fresh<'a>(&'a SampleSchool);
 
-impl Fresh<'_> {
-    async fn unit(&self) -> String {
-        let label = &self.0.school.administrator.client.request_id()[20..];
-        self.0.school.class(label).await
-    }
-
-    async fn member(&self, role: &str, unit: Option<&str>) -> String {
-        let mut wanted = json!({"full_name": "Ожидаемый Человек", "role": role});
-        if let Some(unit) = unit {
-            wanted["unit_id"] = json!(unit);
-        }
-        id(
-            &self.0.must("MemberService/CreateMember", wanted).await,
-            "/member/id",
-        )
-    }
-
-    async fn invitation(&self) -> (String, String) {
-        let wanted = json!({"role": "ROLE_PUPIL", "unit_id": self.0.class});
-        let made = self.0.must("InvitationService/CreateInvitation", wanted).await;
-        (id(&made, "/invitation/id"), id(&made, "/link/link_token"))
-    }
-
-    async fn call(&self) -> Value {
-        let wanted = lesson(&self.0.class);
-        let planned = self.0.colleague.client.must("CallService/PlanCall", wanted).await;
-        planned["call"].clone()
-    }
-
-    async fn guardianship(&self, suite: &TwoSchools) -> String {
-        let wanted = json!({
-            "role": "ROLE_PARENT", "unit_id": self.0.class, "child_id": self.0.pupil.member_id, "max_uses": 1,
-        });
-        let link = self.0.school.link(&self.0.school.administrator, wanted).await;
-        let parent = suite.suite.newcomer("Новый Родитель").await.join(&link).await;
-        let list = json!({"child_id": self.0.pupil.member_id, "page_size": 200});
-        let all = self.0.must("GuardianshipService/ListGuardianships", list).await;
-        let all = all["guardianships"].as_array().unwrap();
-        let own = all.iter().find(|g| g["guardian_id"] == json!(parent.member_id));
-        id(own.unwrap(), "/id")
-    }
-
-    /// Returns the request of a duty.
-    async fn duty(&self) -> Value {
-        json!({
-            "org_id": self.0.school.org_id, "member_id": self.member("ROLE_STAFF", None).await,
-            "kind": "DUTY_KIND_NURSE", "scope": {"organization": true}, "until_date": "2999-05-31",
-            "order": {"number": "12-к", "date": "2026-01-12", "text": "О назначении"},
-        })
-    }
-
-    /// Returns a suspension. A caller of this kind has not made it, where another member can.
-    async fn suspension(&self, two_schools: &TwoSchools, kind: Kind) -> String {
-        let head = two_schools.people.get(&Kind::Head);
-        let org_id = self.0.school.org_id.as_str();
-        let head = head.filter(|head| kind == Kind::Administrator && head.client.org_id() == Some(org_id));
-        let by = head.map_or(&self.0.school.administrator.client, |head| &head.client);
-        let wanted = json!({
-            "org_id": org_id, "member_id": self.member("ROLE_STAFF", None).await, "cause": "проверка",
-        });
-        id(
-            &by.must("SuspensionService/SuspendMember", wanted).await,
-            "/suspension/id",
-        )
-    }
-
-    /// Returns a chat in which the kind may write, or else the pupils' chat of the class.
-    async fn chat(&self, kind: Kind, person: Option<&Client>) -> String {
-        let wanted = match kind {
-            Kind::Parent => "CHAT_KIND_CLASS_PARENTS",
-            Kind::UnverifiedTeacher | Kind::Administrator | Kind::Head => "CHAT_KIND_STAFF_CHANNEL",
-            _ => "CHAT_KIND_CLASS_PUPILS",
-        };
-        let by = person.unwrap_or(&self.0.colleague.client);
-        let list = by.must("ChatService/ListChats", json!({"page_size": 200})).await;
-        let all = list["chats"].as_array().unwrap();
-        let own = all.iter().find(|chat| chat["kind"] == json!(wanted));
-        id(
-            own.unwrap_or_else(|| panic!("no {wanted} for {kind:?} in {list:#}")),
-            "/id",
-        )
-    }
-
-    async fn custom_chat(&self, members: &[String]) -> String {
-        let wanted = json!({"title": "Кружок", "member_ids": members});
-        // A teacher of the class is cleared to be in a chat with its pupils; the administrator is not.
-        let by = &self.0.colleague.client;
-        id(&by.must("ChatService/CreateChat", wanted).await, "/chat/id")
-    }
+fn unused_after() -> Value {
+    json!({"policies": {"unused_after": "1209600s"}, "update_mask": "unusedAfter"})
 }
 
 fn lesson(unit: &str) -> Value {
@@ -115,18 +30,22 @@ fn lesson(unit: &str) -> Value {
     })
 }
 
-/// Starts a sign-in flow, and verifies it if requested.
-async fn flow(two_schools: &TwoSchools, verified: bool) -> (String, String) {
+/// Starts a sign-in flow, and returns it with its code.
+async fn flow(two_schools: &TwoSchools) -> (String, String) {
     let (phone, nobody) = (new_phone(), two_schools.suite.anonymous());
     let asked = nobody
         .must("AuthenticationService/RequestCode", json!({"phone": phone}))
         .await;
-    let (flow, code) = (id(&asked, "/flow_id"), two_schools.suite.code(&phone).await);
-    if verified {
-        let verify = json!({"flow_id": flow, "code": code});
-        nobody.must("AuthenticationService/VerifyCode", verify).await;
-    }
-    (flow, code)
+    (id(&asked, "/flow_id"), two_schools.suite.code(&phone).await)
+}
+
+/// Verifies a new sign-in flow and returns a request of StartSession.
+async fn start_of_session(two_schools: &TwoSchools) -> Value {
+    let (flow, code) = flow(two_schools).await;
+    let verify = json!({"flow_id": flow, "code": code});
+    let nobody = two_schools.suite.anonymous();
+    let verified = nobody.must("AuthenticationService/VerifyCode", verify).await;
+    json!({"flow_id": flow, "proof": verified["proof"], "new_account": {"full_name": "Новый Человек"}})
 }
 
 /// Creates the request. `own` says whether the caller belongs to the school of `place`.
@@ -154,11 +73,23 @@ pub async fn sample(
         "OrganizationService/UpdateOrganization" => {
             json!({"organization": {"region": "Тверь"}, "update_mask": "region"})
         }
-        "OrganizationService/ChangePolicies" => json!({"policies": {
-            "teacher_verification": "TEACHER_VERIFICATION_REQUIRED",
-            "parent_inviters": "PARENT_INVITERS_CLASS_TEACHER",
-            "school_channel_open_to_families": true, "unused_after": "1209600s",
-        }}),
+        "PolicyService/PreviewPolicies" => unused_after(),
+        "PolicyService/UpdatePolicies" => {
+            fresh
+                .previewed(&place.school.administrator.client, unused_after())
+                .await
+        }
+        "PolicyService/ConfirmPolicyChange" => {
+            let mut confirm = fresh.policy_change(kind).await;
+            if kind == Kind::Operator {
+                confirm["order"] = json!({"number": "7", "date": "2026-01-12", "text": "О проверке"});
+            }
+            confirm
+        }
+        "PolicyService/DropPolicyChange" => {
+            let change = fresh.policy_change(kind).await;
+            json!({"policy_change_id": change["policy_change_id"]})
+        }
         "UnitService/CreateUnit" => {
             json!({"kind": "UNIT_KIND_GROUP", "label": &two_schools.suite.anonymous().request_id()[20..]})
         }
@@ -169,14 +100,12 @@ pub async fn sample(
         "UnitService/ArchiveUnit" => json!({"unit_id": fresh.unit().await}),
         "AuthenticationService/RequestCode" => json!({"phone": new_phone()}),
         "AuthenticationService/VerifyCode" => {
-            let (flow, code) = flow(two_schools, false).await;
+            let (flow, code) = flow(two_schools).await;
             json!({"flow_id": flow, "code": code})
         }
-        "AuthenticationService/StartSession" => {
-            json!({"flow_id": flow(two_schools, true).await.0, "new_account": {"full_name": "Новый Человек"}})
-        }
+        "AuthenticationService/StartSession" => start_of_session(two_schools).await,
         "AuthenticationService/RefreshSession" => {
-            let start = json!({"flow_id": flow(two_schools, true).await.0, "new_account": {"full_name": "Новый Человек"}});
+            let start = start_of_session(two_schools).await;
             let nobody = two_schools.suite.anonymous();
             let session = nobody.must("AuthenticationService/StartSession", start).await;
             json!({"refresh_token": session["refresh_token"]})
@@ -223,6 +152,8 @@ pub async fn sample(
         "MemberService/RemoveMember" => {
             json!({"member_id": fresh.member("ROLE_PUPIL", Some(&place.class)).await})
         }
+        "MemberService/UnlockMemberSignIn" => json!({"member_id": fresh.member("ROLE_PUPIL", None).await}),
+        "OperatorService/UnlockSignIn" => json!({"phone": new_phone()}),
         "AssignmentService/CreateAssignment" | "AssignmentService/EndAssignment" => {
             let wanted = json!({
                 "member_id": place.colleague.member_id, "unit_id": fresh.unit().await,
@@ -299,18 +230,36 @@ pub async fn sample(
         "SuspensionService/ReinstateMember" => {
             json!({"suspension_id": fresh.suspension(two_schools, kind).await, "cause": "проверено"})
         }
+        "JoinRequestService/DecideJoinRequests" => {
+            let (_, request) = fresh.join_request(two_schools).await;
+            json!({"decisions": [{"join_request_id": request, "accept": true}]})
+        }
+        "JoinRequestService/WithdrawJoinRequest" => {
+            let (account, request) = fresh.join_request(two_schools).await;
+            caller = Some(account).filter(|_| own && kind == Kind::Account);
+            json!({"join_request_id": request})
+        }
         "ServiceAccountService/CreateServiceAccount" => {
             json!({"display_name": "Расписание", "permissions": ["roster.read"]})
         }
-        "ServiceAccountService/RevokeServiceAccount" => {
+        "ServiceAccountService/RevokeServiceAccount"
+        | "ServiceAccountService/RotateServiceAccountKey"
+        | "ServiceAccountService/RevokeServiceAccountKey" => {
             let wanted = json!({"display_name": "Расписание", "permissions": ["roster.read"]});
             let made = place
                 .must("ServiceAccountService/CreateServiceAccount", wanted)
                 .await;
-            json!({"service_account_id": made["service_account"]["id"]})
+            match name {
+                "ServiceAccountService/RevokeServiceAccountKey" => json!({
+                    "service_account_id": made["service_account"]["id"],
+                    "key_id": made["service_account"]["keys"][0]["id"],
+                }),
+                _ => json!({"service_account_id": made["service_account"]["id"]}),
+            }
         }
         "ServiceAccountService/IssueServiceAccountToken" => json!({"key": two_schools.key}),
         "RosterImportService/CheckRosterImport" => json!({"header": {"org_id": place.school.org_id}}),
+        "RosterImportService/DecideRosterImportChanges" => fresh.waiting_change(two_schools, kind).await,
         "RosterImportService/StartRosterImport"
         | "RosterImportService/GetRosterImport"
         | "RosterImportService/ListRosterImportChanges"
@@ -337,6 +286,9 @@ pub async fn sample(
         | "InvitationService/GetInvitationLink"
         | "InvitationService/ListInvitationUses"
         | "InvitationService/RevokeInvitation" => json!({"invitation_id": fresh.invitation().await.0}),
+        "InvitationService/AdoptInvitations" | "InvitationService/ExtendInvitations" => {
+            json!({"invitation_ids": [fresh.invitation().await.0]})
+        }
         "InvitationService/ResolveInvitation" => json!({"link_token": place.link}),
         "InvitationService/AcceptInvitation" => {
             let (_, link) = fresh.invitation().await;

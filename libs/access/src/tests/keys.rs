@@ -150,19 +150,50 @@ fn canceled_fetch_does_not_invalidate_tokens() {
 }
 
 #[test]
+fn token_gives_no_permission_that_this_build_does_not_know() {
+    let (_, env) = env();
+    let claims = |key: Option<String>| crate::tokens::Claims {
+        iss: "parta".to_owned(),
+        aud: "parta".to_owned(),
+        sub: env.id::<parta_ids::ServiceAccountId>().to_string(),
+        org: Some(env.id::<parta_ids::OrgId>().to_string()),
+        sid: None,
+        key,
+        permissions: ["future.write", "roster.read", "feed.watch"]
+            .map(str::to_owned)
+            .to_vec(),
+        iat: 0,
+        nbf: 0,
+        exp: 600,
+        jti: env.ids.uuid(),
+    };
+    let key = env.id::<parta_ids::ServiceAccountKeyId>().to_string();
+    let Some(Principal::ServiceAccount { permissions, .. }) = claims(Some(key)).principal() else {
+        panic!("the claims are those of a service account");
+    };
+    assert_eq!(
+        permissions,
+        BTreeSet::from([ServiceAccountPermission::RosterRead])
+    );
+    // Without its key, a token could not be revoked.
+    assert_eq!(claims(None).principal(), None);
+}
+
+#[test]
 fn revocation_covers_all_tokens_of_its_session_only() {
     parta_testkit::run(async {
         let test = test_env();
         let (account, org) = (test.env.id(), test.env.id());
         let (session, other) = (test.env.id::<SessionId>(), test.env.id::<SessionId>());
         let id = test.env.id::<parta_ids::ServiceAccountId>();
+        let (key, other_key) = (test.env.id(), test.env.id());
         test.verifier.revoke_session(session);
-        test.verifier.revoke_service_account(id);
-        let permissions = vec!["roster.read".to_owned()];
+        test.verifier.revoke_service_account_keys(vec![key]);
+        let permissions = [ServiceAccountPermission::RosterRead];
         for token in [
             test.issuer.account(account, session).unwrap(),
             test.issuer.person(org, test.env.id(), session).unwrap(),
-            test.issuer.service_account(org, id, permissions.clone()).unwrap(),
+            test.issuer.service_account(org, id, key, permissions).unwrap(),
         ] {
             assert!(
                 test.verifier
@@ -172,14 +203,17 @@ fn revocation_covers_all_tokens_of_its_session_only() {
                     .is(ErrorReason::CredentialRevoked)
             );
         }
-        assert!(
-            test.verifier
-                .caller(&test.issuer.account(account, other).unwrap().text, "rpc")
-                .await
-                .is_ok()
-        );
+        // Another session of the person, and the other key of the account.
+        for token in [
+            test.issuer.account(account, other).unwrap(),
+            test.issuer
+                .service_account(org, id, other_key, permissions)
+                .unwrap(),
+        ] {
+            assert!(test.verifier.caller(&token.text, "rpc").await.is_ok());
+        }
         test.clock.advance(TimeDelta::minutes(11));
-        let again = test.issuer.service_account(org, id, permissions).unwrap();
+        let again = test.issuer.service_account(org, id, key, permissions).unwrap();
         let caller = test.verifier.caller(&again.text, "rpc").await.unwrap();
         let (principal, end) = (caller.principal, caller.expire_time.unwrap());
         assert_eq!(end, again.expire_time);
@@ -188,7 +222,8 @@ fn revocation_covers_all_tokens_of_its_session_only() {
             Principal::ServiceAccount {
                 org_id: org,
                 id,
-                permissions: BTreeSet::from(["roster.read".to_owned()])
+                key_id: key,
+                permissions: BTreeSet::from(permissions)
             }
         );
     });

@@ -1,7 +1,7 @@
 //! Revocations that membership lists.
 use std::time::Duration;
 
-use parta_ids::{ServiceAccountId, SessionId};
+use parta_ids::{ServiceAccountKeyId, SessionId};
 use parta_testkit::run_paused;
 use tokio::time::{Instant, advance};
 
@@ -125,7 +125,7 @@ fn answer_with_too_many_revocations_is_no_answer() {
         let polled = Polled::new();
         let list = Revoked {
             sessions: vec![polled.session; MAX_REVOCATIONS],
-            service_accounts: vec![polled.test.env.id()],
+            service_account_keys: vec![polled.test.env.id()],
         };
         let verifier = &polled.test.verifier;
         assert!(
@@ -141,10 +141,11 @@ fn answer_with_too_many_revocations_is_no_answer() {
 fn watch_wakes_for_its_own_revocation_only() {
     run_paused(async {
         let polled = Polled::new();
-        let id: ServiceAccountId = polled.test.env.id();
+        let key_id: ServiceAccountKeyId = polled.test.env.id();
         let account = Principal::ServiceAccount {
             org_id: polled.test.env.id(),
-            id,
+            id: polled.test.env.id(),
+            key_id,
             permissions: BTreeSet::new(),
         };
         let verifier = &polled.test.verifier;
@@ -155,7 +156,7 @@ fn watch_wakes_for_its_own_revocation_only() {
         verifier.revoke_session(polled.session);
         let waiting = tokio::time::timeout(Duration::from_secs(60), first.revoked()).await;
         assert!(waiting.is_err(), "another revocation woke the watch");
-        verifier.revoke_service_account(id);
+        verifier.revoke_service_account_keys(vec![key_id]);
         tokio::time::timeout(Duration::ZERO, revoked).await.unwrap();
     });
 }

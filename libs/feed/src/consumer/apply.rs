@@ -110,7 +110,7 @@ pub(super) async fn load(db: &Db, consumer: &str, org_id: OrgId) -> Result<Store
         text: text.unwrap_or_default(),
         cursor: decode(org_id, &row)?,
         failed_builds: row.try_get("", "builds")?,
-        request: Request::decode(row.try_get("", "request")?, row.try_get("", "request_event_id")?),
+        request: Request::decode(row.try_get("", "request")?, row.try_get("", "request_event_id")?)?,
         unknown_build: unknown_build.unwrap_or_default(),
     })
 }

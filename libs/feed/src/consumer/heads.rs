@@ -4,7 +4,7 @@ use std::{collections::HashMap, time::Duration};
 use futures::StreamExt;
 use parta_database::{LogHead, StorageError};
 use parta_ids::{EventId, OrgId, TypedId};
-use parta_proto::feed::v1::Heads;
+use parta_proto::{elapsed, feed::v1::Heads};
 use tokio::time::Instant;
 use tonic::Status;
 use uuid::Uuid;
@@ -103,7 +103,8 @@ fn decode_overdue(response: &Heads) -> Result<HashMap<OrgId, Instant>, StreamEnd
             .map_err(|_| StreamEnd::Malformed("org_id"))?;
         let lateness = ending
             .lateness
-            .and_then(|lateness| Duration::try_from(lateness).ok())
+            .as_ref()
+            .and_then(elapsed)
             .ok_or(StreamEnd::Malformed("lateness"))?;
         // The clock of the process does not reach back to a time before the start of the machine.
         let due = now.checked_sub(lateness).or_else(|| now.checked_sub(MAX_AGE * 2));

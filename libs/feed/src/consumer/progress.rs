@@ -1,5 +1,7 @@
 //! The progress of a consumer as this replica knows it: the heads of the source, the applied cursors, and
 //! the organizations that are behind.
+mod status;
+
 use std::{
     collections::{BTreeSet, HashMap, HashSet, VecDeque},
     sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
@@ -11,7 +13,6 @@ use parta_ids::OrgId;
 use tokio::{sync::watch, time::Instant};
 use uuid::Uuid;
 
-use super::lag::Lag;
 use crate::Cursor;
 
 /// An organization with at most this many unapplied events goes before the others.
@@ -311,18 +312,6 @@ impl Progress {
     pub(crate) fn request(&self, org_id: OrgId) {
         self.write().queue.push_first(org_id);
         self.notify();
-    }
-
-    /// Returns how long ago the last heartbeat was, and the organizations that are behind.
-    pub(crate) fn lags(&self) -> (Option<Duration>, Vec<Lag>) {
-        let known = self.read();
-        let lags = known.behind.iter().map(|(org_id, behind)| Lag {
-            org_id: *org_id,
-            events: known.lag(*org_id),
-            age: behind.fresh_until.map(|at| at.elapsed()),
-            is_quarantined: behind.is_quarantined,
-        });
-        (known.heartbeat.map(|at| at.elapsed()), lags.collect())
     }
 
     /// Notes the cursors that are stored.

@@ -46,12 +46,15 @@ pub(super) enum Request {
 }
 
 impl Request {
-    pub(super) fn decode(number: Option<i16>, event_id: Option<Uuid>) -> Self {
+    /// Decodes the columns of a cursor; `None` if there is no row. A number that this build does not know is
+    /// refused: carrying on would drop what the operator has requested with a newer build.
+    pub(super) fn decode(number: Option<i16>, event_id: Option<Uuid>) -> Result<Self, StorageError> {
         match (number, event_id) {
-            (Some(1), _) => Self::Rebuild,
-            (Some(2), Some(event_id)) => Self::Skip(event_id),
-            (Some(3), _) => Self::Correct,
-            _ => Self::None,
+            (None | Some(0), _) => Ok(Self::None),
+            (Some(1), _) => Ok(Self::Rebuild),
+            (Some(2), Some(event_id)) => Ok(Self::Skip(event_id)),
+            (Some(3), _) => Ok(Self::Correct),
+            (Some(number), _) => Err(StorageError::unknown_value("feed_cursor.request", number)),
         }
     }
 

@@ -55,6 +55,11 @@ impl ConsumerHandle {
         self.progress.lags()
     }
 
+    /// Returns the organizations whose source has not published an ending in time, and how late it is.
+    pub fn overdue_endings(&self) -> Vec<(OrgId, Duration)> {
+        self.progress.overdue_endings()
+    }
+
     /// Returns whether so many organizations fail that none is quarantined any more.
     pub fn is_breaker_open(&self) -> bool {
         self.breaker.is_open()

@@ -3,7 +3,10 @@ use std::{sync::Arc, time::Duration};
 use futures::{Stream, stream};
 use parta_database::{Db, LogHead};
 use parta_ids::{EventId, OrgId, TypedId};
-use parta_proto::feed::v1::{self as feed, Head, OverdueEnding};
+use parta_proto::{
+    duration,
+    feed::v1::{self as feed, Head, OverdueEnding},
+};
 use parta_status::RpcError;
 use tokio::{sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
@@ -109,8 +112,7 @@ impl Follower {
     fn overdue(&self) -> Vec<OverdueEnding> {
         let encode = |(org_id, lateness): (OrgId, Duration)| OverdueEnding {
             org_id: org_id.to_string(),
-            // A duration of more years than the message can hold is as late as it can be.
-            lateness: lateness.try_into().ok(),
+            lateness: Some(duration(lateness)),
         };
         self.heads.overdue().into_iter().map(encode).collect()
     }

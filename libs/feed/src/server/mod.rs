@@ -3,12 +3,13 @@
 mod heads;
 mod services;
 mod watch;
+mod withheld;
 
 use std::{sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
 use futures::{FutureExt, Stream, future::BoxFuture, stream};
-use parta_access::{Caller, Principal};
+use parta_access::{Caller, Principal, ServiceAccountPermission};
 use parta_database::{Db, StorageError, Tx};
 use parta_ids::{EventId, OrgId};
 use parta_proto::{EventPage, ReadFrom, WatchItem};
@@ -23,6 +24,7 @@ use crate::{
     log::{self, PAGE},
 };
 use watch::Watch;
+use withheld::Withheld;
 
 type SnapshotFn<K> =
     dyn Fn(Tx, OrgId) -> BoxFuture<'static, Result<Vec<<K as FeedKind>::Payload>, RpcError>> + Send + Sync;
@@ -33,6 +35,8 @@ pub struct FeedServer<K: FeedKind> {
     snapshot: Arc<SnapshotFn<K>>,
     snapshots: Arc<Semaphore>,
     cancel: CancellationToken,
+    /// Whether a payload is withheld from service accounts.
+    is_withheld: fn(&K::Payload) -> bool,
 }
 
 /// The number of snapshots that are read at a time.
@@ -49,6 +53,7 @@ impl<K: FeedKind> Clone for FeedServer<K> {
             snapshot: self.snapshot.clone(),
             snapshots: self.snapshots.clone(),
             cancel: self.cancel.clone(),
+            is_withheld: self.is_withheld,
         }
     }
 }
@@ -64,9 +69,18 @@ impl<K: FeedKind> FeedServer<K> {
         Self {
             db,
             cancel,
+            is_withheld: |_| false,
             snapshots: Arc::new(Semaphore::new(SNAPSHOTS)),
             snapshot: Arc::new(move |tx, org_id| snapshot(tx, org_id).boxed()),
         }
+    }
+
+    /// Withholds the payloads for which `is_withheld` holds from service accounts. They receive such an event
+    /// without its payload, so that positions have no gap, and skip it as one of an unknown kind. A snapshot
+    /// leaves it out.
+    #[must_use]
+    pub fn withhold(self, is_withheld: fn(&K::Payload) -> bool) -> Self {
+        Self { is_withheld, ..self }
     }
 
     /// Makes heartbeats name the organizations whose log lacks an ending that is due. `query` returns them,
@@ -82,9 +96,15 @@ impl<K: FeedKind> FeedServer<K> {
         self
     }
 
+    /// Returns what is withheld from the caller.
+    fn withheld_from(&self, caller: &Caller) -> Withheld<K::Payload> {
+        let is_account = matches!(caller.principal, Principal::ServiceAccount { .. });
+        Withheld(is_account.then_some(self.is_withheld))
+    }
+
     /// Returns the organization and the place in its log that a request names.
     fn place(&self, caller: &Caller, from: &ReadFrom) -> Result<(OrgId, Option<Cursor>), RpcError> {
-        let org_id = scope(caller, &from.org_id)?;
+        let org_id = scope::<K>(caller, &from.org_id)?;
         if from.cursor.is_empty() {
             return Ok((org_id, None));
         }
@@ -101,7 +121,9 @@ impl<K: FeedKind> FeedServer<K> {
             Ok(size) if size <= PAGE => size,
             _ => return Err(status::invalid("page_size", "must be between 0 and 256")),
         };
-        let (events, cursor) = log::read_page(&self.db, org_id, after, limit).await?;
+        let (mut events, cursor) = log::read_page(&self.db, org_id, after, limit).await?;
+        let withheld = self.withheld_from(caller);
+        events.iter_mut().for_each(|event| withheld.apply(event));
         Ok(EventPage {
             events,
             cursor: cursor.encode(self.db.secrets()),
@@ -125,6 +147,7 @@ impl<K: FeedKind> FeedServer<K> {
             events,
             cursor,
             expiry(caller),
+            self.withheld_from(caller),
         );
         Ok(stream::unfold(Some(watch), |watch| async {
             let mut watch = watch?;
@@ -140,7 +163,7 @@ impl<K: FeedKind> FeedServer<K> {
         caller: &Caller,
         org_id: &str,
     ) -> Result<(Vec<K::Event>, String), RpcError> {
-        let org_id = scope(caller, org_id)?;
+        let org_id = scope::<K>(caller, org_id)?;
         let overloaded = |why| status::overloaded(why, Duration::from_secs(1));
         let permit = tokio::time::timeout(SNAPSHOT_WAIT, self.snapshots.acquire()).await;
         let _permit = permit
@@ -154,8 +177,10 @@ impl<K: FeedKind> FeedServer<K> {
             .await
             .map_err(|_| overloaded("The snapshot could not be read in time. Try again."))??;
         let occur_time = self.db.env().now();
+        let withheld = self.withheld_from(caller);
         let events = payloads
             .into_iter()
+            .filter(|payload| !withheld.covers(payload))
             .map(|payload| {
                 let mut event = payload.into_event();
                 EventMeta {
@@ -174,8 +199,8 @@ impl<K: FeedKind> FeedServer<K> {
 }
 
 /// Returns the organization that the caller may read. Services may read every organization, a service account
-/// only its own.
-fn scope(caller: &Caller, org_id: &str) -> Result<OrgId, RpcError> {
+/// only its own, and only with the permission of this feed.
+fn scope<K: FeedKind>(caller: &Caller, org_id: &str) -> Result<OrgId, RpcError> {
     let requested = org_id
         .parse::<OrgId>()
         .map_err(|_| status::invalid("org_id", "must be an id `org_...`"))?;
@@ -189,9 +214,10 @@ fn scope(caller: &Caller, org_id: &str) -> Result<OrgId, RpcError> {
             if requested != *own {
                 return Err(status::not_found("organization", requested));
             }
-            if !permissions.contains("feed.watch") {
+            let needed = ServiceAccountPermission::of_feed(K::SERVICE);
+            if !needed.is_some_and(|needed| permissions.contains(&needed)) {
                 return Err(status::permission_denied(
-                    "The service account lacks the permission feed.watch.",
+                    "The service account lacks the permission to read this feed.",
                 ));
             }
             Ok(requested)

@@ -8,6 +8,7 @@ use parta_status::RpcError;
 use tokio::{sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
 
+use super::withheld::Withheld;
 use crate::{
     Cursor, FeedEvent,
     heads::Heads,
@@ -19,7 +20,7 @@ const CHECKPOINT: Duration = Duration::from_secs(15);
 
 /// A reader that follows the log of an organization. It wakes when the head of that log moves. While the log
 /// is quiet, it runs no query of its own; one reader of the replica reads the heads for all.
-pub(super) struct Watch<E> {
+pub(super) struct Watch<E: FeedEvent> {
     db: Db,
     cancel: CancellationToken,
     /// The cursor after the events that were read.
@@ -28,6 +29,7 @@ pub(super) struct Watch<E> {
     changed: watch::Receiver<()>,
     checkpoint: Option<Instant>,
     expire_time: Option<DateTime<Utc>>,
+    withheld: Withheld<E::Payload>,
 }
 
 impl<E: FeedEvent> Watch<E> {
@@ -38,6 +40,7 @@ impl<E: FeedEvent> Watch<E> {
         events: Vec<E>,
         read: Cursor,
         expire_time: Option<DateTime<Utc>>,
+        withheld: Withheld<E::Payload>,
     ) -> Self {
         let changed = db.shared::<Heads>().follow(read.org_id);
         Self {
@@ -48,6 +51,7 @@ impl<E: FeedEvent> Watch<E> {
             changed,
             checkpoint: None,
             expire_time,
+            withheld,
         }
     }
 
@@ -112,7 +116,8 @@ impl<E: FeedEvent> Watch<E> {
         }
     }
 
-    fn deliver(&self, event: E) -> Result<(String, WatchItem<E>), RpcError> {
+    fn deliver(&self, mut event: E) -> Result<(String, WatchItem<E>), RpcError> {
+        self.withheld.apply(&mut event);
         let event_id: EventId = event.event_id().parse().map_err(RpcError::internal)?;
         let cursor = Cursor {
             position: event.position(),

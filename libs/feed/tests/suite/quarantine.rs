@@ -289,3 +289,43 @@ on_both!(
         assert_eq!(text_of(db, "unknown_build", "feed_cursor").await, "");
     }
 );
+
+// After a rollback the cursor may hold a request of a newer build. The older build must not drop it.
+on_both!(request_of_a_newer_build_is_kept, |database| async move {
+    parta_testkit::logs().allow("events not applied");
+    parta_testkit::logs().allow("replacing a projection by a snapshot");
+    let store = Store::open(&database, migrations()).await;
+    let (db, roster) = (&store.db, Roster::default());
+    add(db, org(1), "a", "x").await;
+    let first = consumer(db, db, &roster);
+    let running = start(&first);
+    caught_up(db, &first, &[1]).await;
+    running.stop().await;
+
+    change(db, "UPDATE feed_cursor SET request = 9").await;
+    let second = consumer(db, db, &roster);
+    let running = start(&second);
+    let refused = parta_testkit::logs();
+    let refused = refused.until("feed_cursor.request holds 9");
+    tokio::time::timeout(Duration::from_secs(20), refused)
+        .await
+        .unwrap();
+    // Other organizations go on.
+    add(db, org(2), "a", "x").await;
+    caught_up(db, &second, &[2]).await;
+    let kept = text_of(db, "consumer", "feed_cursor WHERE request = 9").await;
+    assert_eq!(kept, "test.roster");
+
+    // The newer build would carry it out: here it is a request that this build knows.
+    change(db, "UPDATE feed_cursor SET request = 1 WHERE request = 9").await;
+    let carried_out = async {
+        while roster.snapshots.load(Ordering::SeqCst) == 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), carried_out)
+        .await
+        .unwrap();
+    running.stop().await;
+    assert_eq!(rows(db, "roster").await, rows(db, "unit").await);
+});

@@ -7,9 +7,9 @@ use std::sync::{
 
 use chrono::TimeDelta;
 use futures::StreamExt;
-use parta_access::Principal;
+use parta_access::{Principal, ServiceAccountPermission};
 use parta_feed::{FeedClient, FeedServer, SnapshotItem, Source};
-use parta_ids::{MemberId, OrgId, ServiceAccountId, SessionId, TypedId};
+use parta_ids::{MemberId, OrgId, ServiceAccountId, ServiceAccountKeyId, SessionId, TypedId};
 use parta_proto_org_registry::{
     OrgRegistryFeed,
     v1::{
@@ -30,11 +30,12 @@ use crate::{
     support::Store,
 };
 
-fn account(org_id: OrgId, permission: &str) -> Principal {
+fn account(org_id: OrgId, permission: ServiceAccountPermission) -> Principal {
     Principal::ServiceAccount {
         org_id,
         id: ServiceAccountId::from_uuid(Uuid::from_u128(9)),
-        permissions: [permission.to_owned()].into(),
+        key_id: ServiceAccountKeyId::from_uuid(Uuid::from_u128(9)),
+        permissions: [permission].into(),
     }
 }
 
@@ -76,7 +77,10 @@ on_both!(
         for (n, unit) in [(1, "a"), (2, "b"), (1, "c")] {
             add(&store.db, org(n), unit, unit).await;
         }
-        let service = with_caller(&store.db, account(org(1), "feed.watch"));
+        let service = with_caller(
+            &store.db,
+            account(org(1), ServiceAccountPermission::OrgRegistryFeedRead),
+        );
         for n in [2, 3] {
             assert_eq!(
                 refused(&service, &org(n).to_string()).await,
@@ -113,11 +117,18 @@ on_both!(
         assert_eq!(events.collect::<Vec<_>>(), vec![(org(1).to_string(), 3); 3]);
         assert!(matches!(snapshot.last(), Some(Ok(SnapshotItem::End { cursor })) if !cursor.is_empty()));
 
-        let without_permission = with_caller(&store.db, account(org(1), "roster.read"));
-        assert_eq!(
-            refused(&without_permission, &org(1).to_string()).await,
-            Some((Code::PermissionDenied, "PERMISSION_DENIED".into()))
-        );
+        // No other permission admits to this feed, also not that of another feed.
+        for other in ServiceAccountPermission::ALL {
+            if other == ServiceAccountPermission::OrgRegistryFeedRead {
+                continue;
+            }
+            let without_permission = with_caller(&store.db, account(org(1), other));
+            assert_eq!(
+                refused(&without_permission, &org(1).to_string()).await,
+                Some((Code::PermissionDenied, "PERMISSION_DENIED".into())),
+                "{other}"
+            );
+        }
         // The heads of all organizations are for services only.
         let heads = feed.watch_heads().await.err().unwrap();
         assert_eq!(heads.code(), Code::PermissionDenied);
@@ -131,7 +142,10 @@ on_both!(read_returns_pages_of_the_log, |database| async move {
     for n in 1..=5 {
         add(&store.db, org(1), &format!("u{n}"), "x").await;
     }
-    let service = with_caller(&store.db, account(org(1), "feed.watch"));
+    let service = with_caller(
+        &store.db,
+        account(org(1), ServiceAccountPermission::OrgRegistryFeedRead),
+    );
     let mut client = OrgRegistryFeedServiceClient::new(service);
     let mut request = ReadRequest {
         org_id: org(1).to_string(),
@@ -159,8 +173,10 @@ on_both!(read_returns_pages_of_the_log, |database| async move {
         assert_eq!(refused.fields()[0].0, "page_size");
     }
     // A cursor of another organization is not one of this.
-    let mut foreign =
-        OrgRegistryFeedServiceClient::new(with_caller(&store.db, account(org(2), "feed.watch")));
+    let mut foreign = OrgRegistryFeedServiceClient::new(with_caller(
+        &store.db,
+        account(org(2), ServiceAccountPermission::OrgRegistryFeedRead),
+    ));
     request.org_id = org(2).to_string();
     let refused = RpcError::from_status(&foreign.read(request).await.unwrap_err()).unwrap();
     assert_eq!(refused.fields()[0].0, "cursor");
@@ -242,7 +258,10 @@ on_both!(stopping_server_ends_its_streams, |database| async move {
 // A stream of a service account ends when the credential that opened it expires.
 on_both!(stream_ends_with_its_credential, |database| async move {
     let store = Store::open(&database, migrations()).await;
-    let mut service = with_caller(&store.db, account(org(1), "feed.watch"));
+    let mut service = with_caller(
+        &store.db,
+        account(org(1), ServiceAccountPermission::OrgRegistryFeedRead),
+    );
     service.caller.expire_time = Some(store.db.env().now() + TimeDelta::minutes(10));
     let mut stream = watch(service, org(1), "").await.unwrap();
     stream.next().await.unwrap().unwrap();

@@ -211,6 +211,7 @@ async fn repeat<S: RpcService>(mut service: S, request: RpcRequest, retry: Retry
                 http,
                 method,
                 client: None,
+                address: None,
             })
             .await
         {

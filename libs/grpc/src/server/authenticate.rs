@@ -14,7 +14,7 @@ use parta_status::{RpcError, unauthenticated_missing};
 use tonic::Status;
 use tower::Service;
 
-use super::account_streams::AccountStreams;
+use super::{account_streams::AccountStreams, connections, proxies::TrustedProxies};
 use crate::{
     SERVICE_TOKEN,
     layer::{Layered, RpcService, layer},
@@ -36,6 +36,8 @@ pub struct Authenticator {
     pub services: Arc<ServiceKeys>,
     /// The operator keys, each with the name of the operator in the audit log.
     pub operators: Vec<(String, OperatorCredential)>,
+    /// The proxies that may name the address of their client.
+    pub proxies: TrustedProxies,
 }
 
 #[derive(Clone)]
@@ -95,7 +97,10 @@ where
             if request.is_open() {
                 return inner.call(request).await;
             }
-            let (caller, method) = layer.authenticate(request.method, request.http.headers()).await?;
+            let headers = request.http.headers();
+            let (mut caller, method) = layer.authenticate(request.method, headers).await?;
+            let address = layer.authenticator.proxies.client(request.address, headers);
+            caller.network = address.map(connections::client);
             let end = (caller.expire_time, caller.acting().clone());
             let stream = layer.streams.begin(&caller.principal, method)?;
             request.http.extensions_mut().insert(caller);
@@ -189,7 +194,10 @@ fn admit(caller: &Caller, rule: &Rule) -> Result<(), RpcError> {
         (Principal::Joiner { .. }, _) => rule.accepts(CallerKind::Joiner),
         (Principal::Operator { .. }, _) => rule.accepts(CallerKind::Operator),
         (Principal::ServiceAccount { permissions, .. }, _) => {
-            rule.accepts(CallerKind::ServiceAccount) && permissions.contains(&rule.permission)
+            rule.accepts(CallerKind::ServiceAccount)
+                && rule
+                    .permission
+                    .is_some_and(|needed| permissions.contains(&needed))
         }
         (Principal::Service { name }, None) => {
             rule.accepts(CallerKind::Service) && rule.accepts_service(name)

@@ -98,7 +98,7 @@ impl Connections {
         } else if state.total >= limits.total - reserved {
             "all clients"
         } else {
-            return Some(self.counted(&mut state, client, network));
+            return Some(self.counted(&mut state, address, client, network));
         };
         if state.reported.is_none_or(|time| time.elapsed() >= REPORT) {
             state.reported = Some(Instant::now());
@@ -108,7 +108,7 @@ impl Connections {
         None
     }
 
-    fn counted(&self, state: &mut State, client: IpAddr, network: IpAddr) -> Admitted {
+    fn counted(&self, state: &mut State, address: IpAddr, client: IpAddr, network: IpAddr) -> Admitted {
         let limits = &self.0.limits;
         state.total += 1;
         *state.networks.entry(network).or_default() += 1;
@@ -137,6 +137,7 @@ impl Connections {
         Admitted {
             request_bytes: entry.request_bytes.clone(),
             closed,
+            address,
             shared: self.0.clone(),
             client,
             network,
@@ -168,6 +169,8 @@ pub struct Admitted {
     pub(crate) request_bytes: Arc<RequestBytes>,
     /// Canceled if the connection must close because its client opens too many others.
     pub(crate) closed: CancellationToken,
+    /// The address of the client.
+    pub(crate) address: IpAddr,
     shared: Arc<Shared>,
     client: IpAddr,
     network: IpAddr,
@@ -237,7 +240,7 @@ fn add(counter: &AtomicU64, bytes: u64, limit: u64) -> bool {
 }
 
 /// Returns an IPv4 address unchanged, and the /64 network of an IPv6 address.
-fn client(address: IpAddr) -> IpAddr {
+pub(crate) fn client(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => prefix(address, 64),
         address => address,

@@ -137,6 +137,7 @@ impl Connection {
         };
         let mut stack = self.stack;
         stack.client = admitted.as_ref().map(|admitted| admitted.request_bytes.clone());
+        stack.address = admitted.as_ref().map(|admitted| admitted.address);
         let service = ConnectionService {
             stack,
             unsent: unsent.clone(),

@@ -8,6 +8,7 @@ use tower::Service;
 use crate::{
     layer::{Layered, OnResponse, ResponseFuture, RpcService, layer},
     rpc::{RpcRequest, RpcResponse, RpcResult},
+    server::deadline::exceeded,
     status_headers::received_status,
 };
 
@@ -68,11 +69,7 @@ fn explain(status: Status) -> Status {
         Code::OutOfRange if said.contains("decoded message length too large") => {
             malformed("larger than 4 MiB")
         }
-        Code::DeadlineExceeded => RpcError::new(
-            ErrorReason::DeadlineExceeded,
-            "The deadline of the call has passed. Request again with a longer timeout.",
-        )
-        .into(),
+        Code::DeadlineExceeded => exceeded(),
         // The caller disconnected in the middle of its request and does not read this response.
         Code::Cancelled => status,
         _ => RpcError::internal(format!("undocumented refusal: {:?}: {said}", status.code())).into(),

@@ -6,6 +6,7 @@ use super::test_env::{
     refused,
 };
 use crate::{Limits, RequestExt as _, TRACE_ID};
+use parta_access::ServiceAccountPermission;
 use parta_status::RpcError;
 use tonic::{Code, Request};
 
@@ -41,8 +42,8 @@ fn each_rpc_accepts_exactly_the_callers_of_its_rule() {
         let test_env = TestEnv::new();
         let (person, _) = test_env.person();
         let (watcher, reader) = (
-            test_env.service_account("feed.watch"),
-            test_env.service_account("roster.read"),
+            test_env.service_account(ServiceAccountPermission::MembershipFeedRead),
+            test_env.service_account(ServiceAccountPermission::RosterRead),
         );
         let (joiner, operator) = (test_env.joiner(), test_env.operator.clone());
         let out = || test_env.outside();
@@ -338,8 +339,8 @@ fn streams_of_a_service_account_are_limited() {
     parta_testkit::run(async {
         let test_env = TestEnv::new();
         let (one, other) = (
-            test_env.service_account("feed.watch"),
-            test_env.service_account("feed.watch"),
+            test_env.service_account(ServiceAccountPermission::MembershipFeedRead),
+            test_env.service_account(ServiceAccountPermission::MembershipFeedRead),
         );
         let watch = |token: String| {
             let channel = test_env.outside();

@@ -12,12 +12,12 @@ use std::{
 use crate::{
     Authenticator, ClientBuilder, InMemoryTransport, Limits, Methods, Patience, Routes, ServerLayers,
     ServiceChannel, Target, layers,
-    server::{ServeOptions, serve},
+    server::{ServeOptions, TrustedProxies, serve},
 };
 use futures::{StreamExt as _, future::BoxFuture, stream::BoxStream};
 use parta_access::{
-    AccessRules, Caller, JwkSource, KeyPair, OperatorCredential, ServiceIdentity, ServiceKeys, SigningKey,
-    TokenIssuer, Verifier,
+    AccessRules, Caller, JwkSource, KeyPair, OperatorCredential, ServiceAccountPermission, ServiceIdentity,
+    ServiceKeys, SigningKey, TokenIssuer, Verifier,
 };
 use parta_ids::{Env, MemberId, OrgId, ServiceAccountId, SessionId};
 use parta_proto::status::v1::ErrorReason;
@@ -236,6 +236,7 @@ impl TestEnv {
             verifier: verifier.clone(),
             services: Arc::new(keys),
             operators: vec![("root".into(), credential)],
+            proxies: TrustedProxies::default(),
         });
         let (draining, stop, tracker) = (
             CancellationToken::new(),
@@ -293,10 +294,10 @@ impl TestEnv {
         (token.text, session)
     }
 
-    pub fn service_account(&self, permission: &str) -> String {
+    pub fn service_account(&self, permission: ServiceAccountPermission) -> String {
         let (org, id) = (self.env.id::<OrgId>(), self.env.id::<ServiceAccountId>());
         self.issuer
-            .service_account(org, id, vec![permission.into()])
+            .service_account(org, id, self.env.id(), [permission])
             .unwrap()
             .text
     }

@@ -124,7 +124,7 @@ on_both!(duty_follows_the_feed_and_the_snapshot, |database| async move {
         2,
         "a kind that this build does not know grants nothing"
     );
-    for function in [DutyFunction::Names, DutyFunction::Inbox, DutyFunction::Rooms] {
+    for function in [DutyFunction::Names, DutyFunction::Rooms] {
         assert!(
             followed.may(function, &pupil) && !followed.may(function, &other),
             "{function:?}"

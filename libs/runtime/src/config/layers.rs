@@ -7,6 +7,7 @@ use std::{
 
 use config::{Config, File, FileFormat, Map, Value, ValueKind};
 use parta_database::DatabaseConfig;
+use parta_grpc::server::TrustedProxies;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::de::DeserializeOwned;
 
@@ -286,6 +287,9 @@ fn validate(settings: &Settings, problems: &mut Vec<String>) {
             "server: max_request_bytes must be at least {LARGEST_REQUEST_BYTES}, so that one client can send \
              the largest request"
         ));
+    }
+    if let Err(problem) = TrustedProxies::parse(&server.trusted_proxies) {
+        problems.push(format!("server: trusted_proxies: {problem}"));
     }
     if !(0.0..=1.0).contains(&settings.telemetry.sample_ratio) {
         problems.push("telemetry: sample_ratio must lie between 0 and 1".into());

@@ -50,6 +50,8 @@ pub struct ServerSettings {
     pub max_connections_per_client: usize,
     /// Maximum number of concurrent calls and streams of one connection.
     pub max_streams_per_connection: u32,
+    /// Addresses and networks of the proxies that may name the address of their client in `x-forwarded-for`.
+    pub trusted_proxies: Vec<String>,
     /// Time, in seconds, that a request may take to arrive.
     pub receive_seconds: u64,
     /// Bytes of requests, beyond small ones, that may be in memory while they arrive. One client has at most
@@ -78,6 +80,7 @@ impl Default for ServerSettings {
             max_connections: 16_384,
             max_connections_per_client: 4_096,
             max_streams_per_connection: 256,
+            trusted_proxies: Vec::new(),
             receive_seconds: 120,
             max_request_bytes: 134_217_728,
             stall_seconds: 60,

@@ -169,6 +169,7 @@ fn limits_that_would_refuse_every_call_are_problems() {
         "receive_seconds=0",
         "max_request_bytes=100663295",
         "stall_seconds=0",
+        "trusted_proxies=[\"proxy.example\"]",
     ] {
         let problems = Sources::set([format!("server.{key}")])
             .load(&[CHAT])

@@ -37,6 +37,8 @@ pub trait FeedEvent: Message + Default + Clone + Send + Sync + 'static {
     fn payload(&self) -> Option<&Self::Payload>;
     /// Returns the name of the payload, for example `MemberAdmitted`; empty if a newer release wrote it.
     fn kind(&self) -> String;
+    /// Removes the payload. A reader skips the event as one of an unknown kind.
+    fn clear_payload(&mut self);
 }
 
 /// A generated oneof of payloads.
@@ -234,6 +236,9 @@ macro_rules! feed_kind {
                     // The generated `Debug` begins with the name of the variant.
                     let text = format!("{payload:?}");
                     text.split('(').next().unwrap_or_default().to_owned()
+                }
+                fn clear_payload(&mut self) {
+                    self.payload = None;
                 }
             }
 

@@ -24,7 +24,7 @@ pub use job_api::{JobApi, JobPage, ListsJobs, NamesJob, ServeJobs};
 #[doc(hidden)]
 pub use prost;
 pub use quarantine_api::{NamesEvent, NamesProjection, QuarantineApi, ServeQuarantines};
-pub use times::{time, timestamp};
+pub use times::{duration, elapsed, time, timestamp};
 #[doc(hidden)]
 pub use tonic;
 

@@ -1,4 +1,6 @@
-//! Converts times from and to their message.
+//! Converts times and lengths of time from and to their messages.
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
 use prost_types::Timestamp;
 
@@ -16,4 +18,17 @@ pub fn timestamp(time: DateTime<Utc>) -> Timestamp {
 pub fn time(timestamp: &Timestamp) -> Option<DateTime<Utc>> {
     let nanos = u32::try_from(timestamp.nanos).ok()?;
     DateTime::from_timestamp(timestamp.seconds, nanos / 1_000 * 1_000)
+}
+
+/// Returns the message of a length of time. One that the message cannot hold becomes the longest.
+pub fn duration(of: Duration) -> prost_types::Duration {
+    prost_types::Duration::try_from(of).unwrap_or(prost_types::Duration {
+        seconds: i64::MAX,
+        nanos: 0,
+    })
+}
+
+/// Returns the length of time of a message; `None` if it is below zero.
+pub fn elapsed(duration: &prost_types::Duration) -> Option<Duration> {
+    Duration::try_from(*duration).ok()
 }

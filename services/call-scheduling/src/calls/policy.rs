@@ -40,7 +40,7 @@ fn may_organize(facts: &MemberContext, kind: Kind, unit: UnitId) -> bool {
 /// Whether a member belongs to the audience of such a call in that unit, before named participants are
 /// considered.
 ///
-/// Nobody of the staff who is not cleared is in a call with pupils (reach.md 3).
+/// Nobody of the staff who is not cleared is in a call with pupils (F3).
 pub(crate) fn is_in_audience(facts: &MemberContext, kind: Kind, unit: UnitId, unit_is_class: bool) -> bool {
     if !facts.is_active() {
         return false;
@@ -61,7 +61,7 @@ pub(crate) fn may_attend_as_staff(facts: &MemberContext, kind: Kind) -> bool {
     facts.is_staff() && (!kind.is_for_families() || meets_families)
 }
 
-/// Whether a limit toward a child who is in the call applies to the member (reach.md 13). It wins over every
+/// Whether a limit toward a child who is in the call applies to the member (F13). It wins over every
 /// other ground. In a call of the whole unit the strictest limit among the member's children there applies.
 fn is_limited(facts: &MemberContext, call: &Call, limits: &[RelationLimit]) -> bool {
     let participants = &call.draft.participants;

@@ -6,7 +6,7 @@ use crate::error::{Error, precondition_failed};
 
 impl Error {
     pub(in crate::join) fn occurrence_canceled() -> Self {
-        let why = "This occurrence of the call was canceled.";
+        let why = "This occurrence of the call was canceled. Choose another occurrence.";
         precondition_failed(ErrorReason::OccurrenceCanceled, "STATE", why).into()
     }
 
@@ -16,7 +16,7 @@ impl Error {
         precondition_failed(
             ErrorReason::OutsideJoinWindow,
             "TIME",
-            "The room is not open now.",
+            "The room is not open now. Join between the times that the refusal names.",
         )
         .meta("open_time", text(open))
         .meta("close_time", text(close))
@@ -25,6 +25,7 @@ impl Error {
 
     /// The call is held in person, so there is no room of the media server.
     pub(in crate::join) fn not_online() -> Self {
-        precondition_failed(ErrorReason::NotOnline, "FORMAT", "The call is held in person.").into()
+        let why = "The call is held in person. Go to its place.";
+        precondition_failed(ErrorReason::NotOnline, "FORMAT", why).into()
     }
 }

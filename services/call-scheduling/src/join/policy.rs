@@ -7,7 +7,7 @@ use crate::calls::{Call, may_join, sample_call};
 pub(super) fn join(facts: &MemberContext, call: &Call) -> Decision {
     Decision::allow_if(
         may_join(facts, call),
-        "You do not belong to those whom the call is for.",
+        "This call is for other members. Ask its organizer to add you.",
     )
 }
 

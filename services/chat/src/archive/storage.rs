@@ -118,7 +118,7 @@ async fn skip(db: &Db, from: Key, chat: Key, error: &StorageError) -> Result<Ste
 fn report_damaged((org, chat): Key, error: &StorageError) {
     count_skipped_row("chat");
     let (org_id, chat_id) = (OrgId::from_uuid(org), ChatId::from_uuid(chat));
-    tracing::warn!(%error, %org_id, %chat_id, "a chat is damaged and was not archived");
+    tracing::warn!(%error, org.id = %org_id, chat.id = %chat_id, "a chat is damaged and was not archived");
 }
 
 /// Whether the position is still `from`. A replica works while it holds the row; a moved position means that

@@ -86,7 +86,7 @@ impl Affected {
                     affected.resynced = true;
                     affected.everybody = true;
                 }
-                Change::RosterImportStaged { .. } => {}
+                Change::RosterImportStaged { .. } | Change::JoinDecided { .. } => {}
             }
         }
         affected

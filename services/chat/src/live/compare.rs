@@ -169,7 +169,7 @@ impl Live {
             Finding::Same(head) => self.registry().learn(chat, known.seq, head.entry_id),
             Finding::Restored(head) => {
                 let (org_id, chat_id) = chat;
-                tracing::warn!(%org_id, %chat_id, "the log of a chat was replaced, its streams begin again");
+                tracing::warn!(org.id = %org_id, chat.id = %chat_id, "the log of a chat was replaced, its streams begin again");
                 self.mark(chat, head, LiveKind::Restored);
             }
             Finding::Behind(head) if known.is_certain && head.seq - known.seq <= REPUBLISHED_MAX_ENTRIES => {

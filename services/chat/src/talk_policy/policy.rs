@@ -20,7 +20,7 @@ fn has_child(facts: &MemberContext) -> bool {
         .any(|child| facts.is_guardian_of(child.member_id))
 }
 
-/// A substitute opens no personal chats (reach.md 3), and an archived unit is no ground for one.
+/// A substitute opens no personal chats (F3), and an archived unit is no ground for one.
 fn teaches_pupil_or_parent(teacher: &MemberContext, other: &MemberContext) -> bool {
     let meets = |unit: &&UnitId| other.is_pupil_in(**unit) || other.is_parent_in(**unit);
     teacher.is_cleared()
@@ -31,7 +31,7 @@ fn teaches_pupil_or_parent(teacher: &MemberContext, other: &MemberContext) -> bo
             .any(|unit| teacher.is_living(*unit))
 }
 
-/// Whether both are pupils of one home unit in which pupils write to each other (reach.md 16).
+/// Whether both are pupils of one home unit in which pupils write to each other (F16).
 fn are_classmates(one: &MemberContext, other: &MemberContext) -> bool {
     let shared = one.peer_units.intersection(&other.peer_units);
     is_pupil(one) && is_pupil(other) && shared.count() > 0
@@ -46,7 +46,7 @@ fn are_relatives(one: &MemberContext, other: &MemberContext) -> bool {
 /// teacher and a pupil or a parent of the class, the holder of a duty and people in its scope, two members of
 /// the staff. Symmetric. Each ground stands for itself: a member of the staff who is not cleared reaches the
 /// own child and, by a duty, the people in its scope, and no other pupil or parent. A limit between the two
-/// wins over every ground (reach.md 13).
+/// wins over every ground (F13).
 pub(crate) fn may_talk(one: &MemberContext, other: &MemberContext) -> bool {
     if one.member_id == other.member_id || !one.is_active() || !other.is_active() {
         return false;
@@ -96,11 +96,16 @@ fn is_kept_from_one_of(facts: &MemberContext, people: &[MemberContext]) -> bool 
     people.iter().any(|other| other.is_active() && forbids(other))
 }
 
-/// The members of a custom chat who may no longer participate: those who left the organization; those
-/// whom a limit keeps from a child there; staff who are not cleared, if a pupil participates who is
-/// neither their child nor in the scope of their duty, or a parent beside whom they are not parents; and
-/// parents who have no ground left to reach anybody there. Members with a suspended role stay, without a
-/// voice, because their participation has to be there when the suspension is lifted.
+/// Returns the members of a custom chat who may no longer participate:
+///
+/// - members who left the organization;
+/// - members whom a limit keeps from a child in the chat;
+/// - staff who are not cleared and are guardians of no participant, if a pupil or a parent participates who
+///   is not in the scope of one of their duties; parents do not count for staff who have a child themselves;
+/// - parents without a ground to reach any other participant, and members without a role.
+///
+/// Members with a suspended role stay, without the right to write, because the participation must exist when
+/// the suspension is lifted.
 pub(crate) fn must_leave(people: &[MemberContext]) -> BTreeSet<MemberId> {
     let is_present = |f: &MemberContext| f.is_active() || f.is_suspended();
     let others = |f: &MemberContext| {

@@ -1,4 +1,4 @@
-//! The reach of members, over all sets of roles (reach.md 2, 3, 4, 16).
+//! The reach of members, over all sets of roles (F2, F3, F4, F16).
 use std::collections::BTreeSet;
 
 use parta_ids::{MemberId, OrgId, UnitId};
@@ -33,12 +33,10 @@ fn parent_of(n: u128, child: &MemberContext) -> MemberContext {
     parent
 }
 
-/// Every set of roles that one person may hold: a pupil has no role of the staff (reach.md 7).
+/// Every set of roles that one person may hold: a pupil has no role of the staff (F7).
 fn role_sets() -> impl Iterator<Item = BTreeSet<Role>> {
     let is_allowed = |roles: &BTreeSet<Role>| {
-        let is_staff = roles
-            .iter()
-            .any(|role| !matches!(role, Role::Pupil | Role::Parent));
+        let is_staff = roles.iter().any(|role| role.is_staff());
         !(is_staff && roles.contains(&Role::Pupil))
     };
     let sets = (0..1_u32 << Role::ALL.len()).map(|mask| {
@@ -60,7 +58,8 @@ fn person(roles: BTreeSet<Role>, child: &MemberContext, verified: bool) -> Membe
 }
 
 // A member who loses a role or the badge reaches nobody new: neither in a personal chat, nor by naming,
-// nor by staying in a chat with others. Covers: F2 allowed, F2 refused, F3 refused
+// nor by staying in a chat with others.
+// Covers: F2 allowed, F2 refused, F3 refused
 #[test]
 fn loss_of_a_role_or_badge_gives_no_reach() {
     let (own_child, other_child) = (pupil(2), pupil(3));

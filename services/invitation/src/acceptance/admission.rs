@@ -2,7 +2,7 @@
 use std::time::Duration;
 
 use parta_grpc::RequestExt as _;
-use parta_ids::{MemberId, TypedId as _, optional_text};
+use parta_ids::{JoinRequestId, MemberId, TypedId as _, optional_text};
 use parta_proto_membership::internal::v1::{
     AdmitMemberRequest, AdmitMemberResponse, admission_service_client::AdmissionServiceClient,
 };
@@ -32,6 +32,8 @@ pub(super) struct Admitted {
 #[derive(Debug)]
 pub(super) enum Verdict {
     Admitted(Admitted),
+    /// Staff decides about this request.
+    Requested(JoinRequestId),
     /// The reason of a refusal that a repetition would not change.
     Refused(String),
     /// The call failed without a decision, and membership no longer works on it.
@@ -53,7 +55,7 @@ pub(super) async fn admit(
     });
     let status = match response.await {
         Err(_) => return Ok(Verdict::TimedOut),
-        Ok(Ok(response)) => return Ok(Verdict::Admitted(admitted(response.into_inner())?)),
+        Ok(Ok(response)) => return answered(response.into_inner()),
         Ok(Err(status)) => status,
     };
     if let Some(reason) = final_refusal(&status) {
@@ -63,23 +65,22 @@ pub(super) async fn admit(
     Ok(Verdict::Failed)
 }
 
-fn admitted(response: AdmitMemberResponse) -> Result<Admitted, RpcError> {
+fn answered(response: AdmitMemberResponse) -> Result<Verdict, RpcError> {
     let AdmitMemberResponse {
         member_id,
         already_member,
         consistency_token,
+        join_request_id,
     } = response;
-    let parsed = member_id.parse();
-    let invalid = |error| {
-        RpcError::internal(format!(
-            "membership returned the member id `{member_id}`: {error}"
-        ))
-    };
-    Ok(Admitted {
-        member_id: parsed.map_err(invalid)?,
+    let invalid = |error| RpcError::internal(format!("membership returned an invalid id: {error}"));
+    if !join_request_id.is_empty() {
+        return Ok(Verdict::Requested(join_request_id.parse().map_err(invalid)?));
+    }
+    Ok(Verdict::Admitted(Admitted {
+        member_id: member_id.parse().map_err(invalid)?,
         already_member,
         consistency_token,
-    })
+    }))
 }
 
 fn request(invitation: &Invitation, reservation: &Reservation) -> AdmitMemberRequest {
@@ -94,6 +95,8 @@ fn request(invitation: &Invitation, reservation: &Reservation) -> AdmitMemberReq
         child_id: optional_text(draft.child_id),
         claim_member_id: optional_text(draft.claim_member_id),
         issuer_id: optional_text(invitation.issuer_id),
+        open: !draft.is_named(),
+        recipient_address: draft.recipient_address.clone().unwrap_or_default(),
     }
 }
 

@@ -2,6 +2,7 @@
 use std::sync::Arc;
 
 use parta_edge::Edge;
+use parta_ids::optional_text;
 use parta_proto_invitation::v1::{self as pb, accept_invitation_request::Secret};
 use tonic::{Request, Response, Status};
 
@@ -46,7 +47,8 @@ fn to_proto(accepted: Accepted) -> pb::AcceptInvitationResponse {
         org_id: reservation.org_id.to_string(),
         invitation_id: reservation.invitation_id.to_string(),
         reservation_id: reservation.id.to_string(),
-        member_id: accepted.member_id.to_string(),
+        member_id: optional_text(accepted.member_id),
+        join_request_id: optional_text(accepted.join_request_id),
         consistency_token: accepted.consistency_token,
     }
 }

@@ -1,15 +1,17 @@
 //! Reservations: types.
 use chrono::{DateTime, Utc};
-use parta_ids::{FlowId, InvitationId, MemberId, OrgId, ReservationId};
+use parta_ids::{FlowId, InvitationId, JoinRequestId, MemberId, OrgId, ReservationId};
 
 /// The stage of a reservation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Stage {
     /// The use is reserved; the decision of membership is not known yet.
     Pending,
+    /// Staff decides whether the person joins; the use stays reserved.
+    Requested(JoinRequestId),
     /// The person has joined.
     Confirmed(MemberId),
-    /// Membership refused for this reason; the use was released.
+    /// Membership or staff refused for this reason; the use was released.
     Released(String),
 }
 

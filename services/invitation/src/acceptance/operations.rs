@@ -12,7 +12,7 @@ use chrono::TimeDelta;
 use parta_access::{Caller, OrgScope, Principal, lookup_scope};
 use parta_database::Tx;
 use parta_edge::{Mutation, Stored};
-use parta_ids::{FlowId, InvitationId, MemberId, OrgId, ReservationId, TypedId as _};
+use parta_ids::{FlowId, InvitationId, JoinRequestId, MemberId, OrgId, ReservationId, TypedId as _};
 use parta_jobs::{Job, JobError, JobHandler};
 use parta_mutations::ConsistencyToken;
 use parta_status::{self as status, RpcError};
@@ -70,14 +70,16 @@ impl Mutation for AcceptInvitation {
 
     /// The link must be active, or the flow must have a use of it: a caller does not learn why a link is
     /// unusable.
-    async fn authorize(&self, _: &Context, tx: &Tx, caller: &Caller) -> Result<MayAccept, Error> {
+    async fn authorize(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<MayAccept, Error> {
         let flow_id = join_flow(caller)?;
         let secret = self.secret.as_ref().ok_or(Error::NotUsable)?;
         let invitation = invitations::find_by_secret(tx, secret)
             .await?
             .ok_or(Error::NotUsable)?;
         let scope = lookup_scope(caller, invitation.draft.org_id)?;
-        if invitation.state(tx.now()) != State::Active {
+        let works = invitation.state(tx.now()) == State::Active
+            && invitations::stop_of(context, tx, &invitation).await?.is_none();
+        if !works {
             storage::find_by_flow(tx, &scope, invitation.id, flow_id)
                 .await?
                 .ok_or(Error::NotUsable)?;
@@ -157,11 +159,14 @@ fn join_flow(caller: &Caller) -> Result<FlowId, RpcError> {
     }
 }
 
-/// A finished acceptance.
+/// An acceptance that has led to a membership or to a request.
 #[derive(Debug)]
 pub(crate) struct Accepted {
     pub(crate) reservation: Reservation,
-    pub(crate) member_id: MemberId,
+    /// `None` while staff has not decided about the request.
+    pub(crate) member_id: Option<MemberId>,
+    /// The request, if staff decides or has decided.
+    pub(crate) join_request_id: Option<JoinRequestId>,
     /// Names the state of this service and, right after the admission, of membership.
     pub(crate) consistency_token: String,
 }
@@ -193,6 +198,7 @@ async fn finish_in(
             already_member: false,
             consistency_token: String::new(),
         }),
+        Stage::Requested(id) => Verdict::Requested(*id),
         Stage::Released(reason) => return Err(Error::AdmissionRefused(reason.clone())),
     };
     match verdict {
@@ -200,8 +206,18 @@ async fn finish_in(
             let own = confirm(context, caller, scope, &reservation, &admitted).await?;
             Ok(Accepted {
                 reservation,
-                member_id: admitted.member_id,
+                member_id: Some(admitted.member_id),
+                join_request_id: None,
                 consistency_token: merge_tokens(context, &own, &admitted.consistency_token)?,
+            })
+        }
+        Verdict::Requested(id) => {
+            note_request(context, scope, &reservation, id).await?;
+            Ok(Accepted {
+                reservation,
+                member_id: None,
+                join_request_id: Some(id),
+                consistency_token: String::new(),
             })
         }
         Verdict::Refused(reason) => {
@@ -267,9 +283,24 @@ async fn admit(context: &Context, scope: &OrgScope, reservation: &Reservation) -
     Ok(verdict)
 }
 
+async fn note_request(
+    context: &Context,
+    scope: &OrgScope,
+    reservation: &Reservation,
+    request: JoinRequestId,
+) -> Result<(), Error> {
+    context
+        .db
+        .write(|tx| async move {
+            storage::update_requested(&tx, scope, reservation.id, request).await?;
+            Ok(())
+        })
+        .await
+}
+
 /// Confirms the reservation and returns this service's consistency token. Does nothing if it was confirmed
 /// before.
-async fn confirm(
+pub(super) async fn confirm(
     context: &Context,
     caller: &Caller,
     scope: &OrgScope,
@@ -296,7 +327,7 @@ async fn confirm(
         .await
 }
 
-async fn release(
+pub(super) async fn release(
     context: &Context,
     caller: &Caller,
     scope: &OrgScope,

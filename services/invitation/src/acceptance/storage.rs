@@ -2,7 +2,7 @@
 use chrono::{DateTime, Utc};
 use parta_access::OrgScope;
 use parta_database::{StorageError, table};
-use parta_ids::{FlowId, InvitationId, MemberId, OrgId, ReservationId, TypedId as _};
+use parta_ids::{FlowId, InvitationId, JoinRequestId, MemberId, OrgId, ReservationId, TypedId as _};
 use sea_orm::{
     ActiveValue::Set,
     ColumnTrait as _, Condition as Where, ConnectionTrait, EntityTrait as _, QueryFilter as _,
@@ -22,6 +22,7 @@ table!(entity, "reservation", {
     flow_id: Uuid,
     stage: String,
     member_id: Option<Uuid>,
+    join_request_id: Option<Uuid>,
     refusal: Option<String>,
     create_time: DateTimeUtc,
     lease_time: DateTimeUtc,
@@ -29,12 +30,15 @@ table!(entity, "reservation", {
 });
 
 const PENDING: &str = "pending";
+const REQUESTED: &str = "requested";
 const CONFIRMED: &str = "confirmed";
 const RELEASED: &str = "released";
 
 fn from_row(row: Model) -> Result<Reservation, StorageError> {
+    let request = row.join_request_id.map(JoinRequestId::from_uuid);
     let stage = match (row.stage.as_str(), row.member_id, row.refusal) {
         (PENDING, None, None) => Stage::Pending,
+        (REQUESTED, None, None) if let Some(id) = request => Stage::Requested(id),
         (CONFIRMED, Some(member), None) => Stage::Confirmed(MemberId::from_uuid(member)),
         (RELEASED, None, Some(reason)) => Stage::Released(reason),
         (other, ..) => return Err(StorageError::unknown_text("reservation.stage", other)),
@@ -63,6 +67,7 @@ pub(crate) async fn insert(
         flow_id: Set(reservation.flow_id.uuid()),
         stage: Set(PENDING.to_owned()),
         member_id: Set(None),
+        join_request_id: Set(None),
         refusal: Set(None),
         create_time: Set(now),
         lease_time: Set(now),
@@ -129,7 +134,61 @@ pub(crate) async fn update_leased(
     Ok(done.rows_affected == 1)
 }
 
-/// Confirms a pending reservation; returns `false` if it is no longer pending.
+fn undecided(scope: &OrgScope, id: ReservationId) -> Where {
+    Where::all()
+        .add(Column::OrgId.eq(scope.org_id().uuid()))
+        .add(Column::Id.eq(id.uuid()))
+        .add(Column::Stage.is_in([PENDING, REQUESTED]))
+}
+
+/// Notes the request about which staff decides; returns `false` if the reservation is no longer pending.
+pub(crate) async fn update_requested(
+    conn: &impl ConnectionTrait,
+    scope: &OrgScope,
+    id: ReservationId,
+    request: JoinRequestId,
+) -> Result<bool, StorageError> {
+    let done = Entity::update_many()
+        .col_expr(Column::Stage, Expr::value(REQUESTED))
+        .col_expr(Column::JoinRequestId, Expr::value(request.uuid()))
+        .filter(pending(scope, id))
+        .exec(conn)
+        .await?;
+    Ok(done.rows_affected == 1)
+}
+
+/// Finds the reservation whose request staff has to decide.
+pub(crate) async fn find_by_request(
+    conn: &impl ConnectionTrait,
+    scope: &OrgScope,
+    request: JoinRequestId,
+) -> Result<Option<Reservation>, StorageError> {
+    Entity::find()
+        .filter(Column::OrgId.eq(scope.org_id().uuid()))
+        .filter(Column::JoinRequestId.eq(request.uuid()))
+        .filter(Column::Stage.eq(REQUESTED))
+        .one(conn)
+        .await?
+        .map(from_row)
+        .transpose()
+}
+
+/// Whether membership has not answered about a use of the invitation.
+pub(crate) async fn has_pending(
+    conn: &impl ConnectionTrait,
+    scope: &OrgScope,
+    invitation: InvitationId,
+) -> Result<bool, StorageError> {
+    let row = Entity::find()
+        .filter(Column::OrgId.eq(scope.org_id().uuid()))
+        .filter(Column::InvitationId.eq(invitation.uuid()))
+        .filter(Column::Stage.eq(PENDING))
+        .one(conn)
+        .await?;
+    Ok(row.is_some())
+}
+
+/// Confirms a reservation that is not decided; returns `false` if it is.
 pub(crate) async fn update_confirmed(
     conn: &impl ConnectionTrait,
     scope: &OrgScope,
@@ -141,13 +200,13 @@ pub(crate) async fn update_confirmed(
         .col_expr(Column::Stage, Expr::value(CONFIRMED))
         .col_expr(Column::MemberId, Expr::value(member.uuid()))
         .col_expr(Column::FinishTime, Expr::value(now))
-        .filter(pending(scope, id))
+        .filter(undecided(scope, id))
         .exec(conn)
         .await?;
     Ok(done.rows_affected == 1)
 }
 
-/// Releases a pending reservation; returns `false` if it is no longer pending.
+/// Releases a reservation that is not decided; returns `false` if it is.
 pub(crate) async fn update_released(
     conn: &impl ConnectionTrait,
     scope: &OrgScope,
@@ -159,7 +218,7 @@ pub(crate) async fn update_released(
         .col_expr(Column::Stage, Expr::value(RELEASED))
         .col_expr(Column::Refusal, Expr::value(reason))
         .col_expr(Column::FinishTime, Expr::value(now))
-        .filter(pending(scope, id))
+        .filter(undecided(scope, id))
         .exec(conn)
         .await?;
     Ok(done.rows_affected == 1)

@@ -3,7 +3,7 @@ use parta_ids::{MemberId, UnitId};
 use parta_proto_invitation::v1::ErrorReason;
 use parta_status::RpcError;
 
-use super::State;
+use super::{State, model::Stop};
 use crate::error::Error;
 
 impl Error {
@@ -37,6 +37,17 @@ impl Error {
         )
         .precondition("MEMBER", member, "not expected in this role")
         .meta("member_id", member)
+        .into()
+    }
+
+    /// The link does not work, because what it rests on is gone.
+    pub(in crate::invitations) fn ground_gone(stop: Stop) -> Self {
+        RpcError::new(
+            ErrorReason::LinkGroundGone,
+            "The invitation rests on something that is gone. Adopt it, or create a new one.",
+        )
+        .precondition("INVITATION", "invitation", stop.text())
+        .meta("stop", stop.text())
         .into()
     }
 

@@ -19,7 +19,8 @@ mod tests;
 
 pub(crate) use events::{CreateImportedLinks, IMPORT_JOB, ImportObserver, role_to_proto, snapshot};
 pub(crate) use model::{Invitation, State};
-pub(crate) use operations::managed;
+pub use operations::revoke_open_links;
+pub(crate) use operations::{managed, stop_of};
 pub(crate) use policy::{manages_sample, rules};
 pub(crate) use secret::Presented;
 pub(crate) use storage::{find, find_by_secret, release_use, reserve_use, update_last_use};

@@ -53,8 +53,10 @@ impl InviteRole {
 pub(crate) const DEFAULT_TTL: TimeDelta = TimeDelta::days(14);
 /// The shortest lifetime of a link.
 pub(crate) const TTL_MIN: TimeDelta = TimeDelta::minutes(5);
-/// The longest lifetime of a link.
+/// The longest lifetime of a link that names a record, a child or an address (R13).
 pub(crate) const TTL_MAX: TimeDelta = TimeDelta::days(30);
+/// The longest lifetime of a link that names nobody (R13).
+pub(crate) const OPEN_TTL_MAX: TimeDelta = TimeDelta::days(14);
 
 /// The contents of a link as requested. Its form is checked; the right to create it is not.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,6 +73,44 @@ pub(crate) struct Draft {
     pub(crate) ttl: TimeDelta,
     /// The intended recipient, shown to staff only.
     pub(crate) recipient_label: String,
+    /// The phone or e-mail of the person whom the link admits, in the form in which membership stores it.
+    pub(crate) recipient_address: Option<String>,
+}
+
+impl Draft {
+    /// Whether the link names a record, a child or an address. Any other link makes requests (R18).
+    pub(crate) fn is_named(&self) -> bool {
+        self.claim_member_id.is_some() || self.child_id.is_some() || self.recipient_address.is_some()
+    }
+
+    /// The longest lifetime of the link.
+    pub(crate) fn ttl_max(&self) -> TimeDelta {
+        if self.is_named() { TTL_MAX } else { OPEN_TTL_MAX }
+    }
+}
+
+/// Why a link does not work although it is active (F8).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stop {
+    /// The unit is archived or unknown.
+    Unit,
+    /// The record was claimed or has left.
+    Record,
+    /// The child has left.
+    Child,
+    /// The issuer may no longer invite, or is suspended.
+    Issuer,
+}
+
+impl Stop {
+    pub(crate) fn text(self) -> &'static str {
+        match self {
+            Self::Unit => "UNIT",
+            Self::Record => "RECORD",
+            Self::Child => "CHILD",
+            Self::Issuer => "ISSUER",
+        }
+    }
 }
 
 /// Whether an invitation can be used.
@@ -149,11 +189,6 @@ pub(crate) enum RevocationCondition {
 pub(crate) struct Shown {
     pub(crate) invitation: Invitation,
     pub(crate) state: State,
-}
-
-impl Shown {
-    pub(crate) fn at(invitation: Invitation, now: DateTime<Utc>) -> Self {
-        let state = invitation.state(now);
-        Self { invitation, state }
-    }
+    /// Why it does not work although it is active.
+    pub(crate) stop: Option<Stop>,
 }

@@ -3,13 +3,13 @@ use parta_access::{Decision, PermissionRule, PrincipalKind};
 use parta_ids::{InvitationId, TypedId as _, UnitId, Uuid};
 use parta_roster::MemberContext;
 
-use super::model::{DEFAULT_TTL, Draft, Invitation, InviteRole};
+use super::model::{DEFAULT_TTL, Draft, Invitation, InviteRole, Stop};
 
 /// Whether the caller may create a link of this role to this unit.
 ///
 /// The administration invites in every role. A class teacher invites pupils and parents of the own class.
 /// Another teacher of the class invites its pupils, and its parents if the policy `parent_inviters` allows
-/// it. A teacher must be cleared, and a substitute invites nobody (reach.md 3).
+/// it. A teacher must be cleared, and a substitute invites nobody (F3).
 pub(crate) fn create(facts: &MemberContext, role: InviteRole, unit: Option<UnitId>) -> Decision {
     Decision::allow_if(
         may_invite(facts, role, unit),
@@ -30,6 +30,40 @@ fn may_invite(facts: &MemberContext, role: InviteRole, unit: Option<UnitId>) -> 
     facts.is_class_teacher_of(unit)
         || (facts.teaches_permanently_in(unit)
             && (role == InviteRole::Pupil || facts.policies.parent_inviters_class_staff))
+}
+
+/// The facts on which an active link rests, at the moment when it is resolved, accepted or shown.
+pub(crate) struct Grounds {
+    /// Whether the unit is there and not archived; `true` for a link without a unit.
+    pub(crate) unit_alive: bool,
+    /// Whether the record is expected; `true` for a link that claims none.
+    pub(crate) record_expected: bool,
+    /// Whether the child is a pupil of the organization, whatever the unit is now; `true` for other links.
+    pub(crate) child_present: bool,
+    /// The issuer; `None` for a link of a roster import, and for an issuer who is unknown.
+    pub(crate) issuer: Option<MemberContext>,
+}
+
+/// Why the link does not work (F8). A link that names nobody stops with the right of its issuer; a
+/// named one stands, unless its issuer is suspended.
+pub(crate) fn stop(invitation: &Invitation, grounds: &Grounds) -> Option<Stop> {
+    let draft = &invitation.draft;
+    let may_go_on = match &grounds.issuer {
+        None => invitation.issuer_id.is_none(),
+        Some(issuer) if draft.is_named() => !issuer.is_suspended() && issuer.suspended.is_empty(),
+        Some(issuer) => may_invite(issuer, draft.role, draft.unit_id),
+    };
+    if !grounds.unit_alive {
+        Some(Stop::Unit)
+    } else if !grounds.record_expected {
+        Some(Stop::Record)
+    } else if !grounds.child_present {
+        Some(Stop::Child)
+    } else if !may_go_on {
+        Some(Stop::Issuer)
+    } else {
+        None
+    }
 }
 
 /// Whether the caller may see a link's data: the issuer, the administration, and staff who could have created
@@ -107,6 +141,15 @@ pub(crate) fn rules() -> Vec<PermissionRule> {
             "parta.invitation.v1.InvitationService/RevokeInvitation",
             manages_sample,
         ),
+        PermissionRule::own("parta.invitation.v1.InvitationService/AdoptInvitations", |kind| {
+            MemberContext::sample(kind).is_some_and(|facts| {
+                create(&facts, InviteRole::Pupil, Some(MemberContext::sample_unit())).is_allowed()
+            })
+        }),
+        PermissionRule::own(
+            "parta.invitation.v1.InvitationService/ExtendInvitations",
+            manages_sample,
+        ),
         PermissionRule::own(
             "parta.invitation.v1.InvitationService/BulkRevokeInvitations",
             |kind| MemberContext::sample(kind).is_some_and(|facts| bulk_revoke(&facts).is_allowed()),
@@ -132,6 +175,7 @@ fn sample(facts: &MemberContext) -> Invitation {
             max_uses: 1,
             ttl: DEFAULT_TTL,
             recipient_label: String::new(),
+            recipient_address: None,
         },
         use_count: 0,
         issuer_id: None,

@@ -28,6 +28,7 @@ table!(entity, "invitation", {
     max_uses: i32,
     use_count: i32,
     recipient_label: String,
+    recipient_address: Option<String>,
     issuer_id: Option<Uuid>,
     roster_import_id: Option<Uuid>,
     token_digest: Vec<u8>,
@@ -63,6 +64,7 @@ fn from_row(row: Model) -> Result<Invitation, StorageError> {
             max_uses: row.max_uses,
             ttl: row.expire_time - row.create_time,
             recipient_label: row.recipient_label,
+            recipient_address: row.recipient_address,
         },
         use_count: row.use_count,
         issuer_id: row.issuer_id.map(MemberId::from_uuid),
@@ -94,6 +96,7 @@ pub(crate) async fn insert(
         max_uses: Set(draft.max_uses),
         use_count: Set(invitation.use_count),
         recipient_label: Set(draft.recipient_label.clone()),
+        recipient_address: Set(draft.recipient_address.clone()),
         issuer_id: Set(invitation.issuer_id.map(MemberId::uuid)),
         roster_import_id: Set(invitation.roster_import_id.map(RosterImportId::uuid)),
         token_digest: Set(token_digest),
@@ -238,6 +241,34 @@ pub(crate) async fn update_last_use(
     Ok(())
 }
 
+/// Makes a member the issuer of an invitation.
+pub(crate) async fn update_issuer(
+    conn: &impl ConnectionTrait,
+    scope: &OrgScope,
+    id: InvitationId,
+    issuer: MemberId,
+) -> Result<(), StorageError> {
+    update(scope, id)
+        .col_expr(Column::IssuerId, Expr::value(issuer.uuid()))
+        .exec(conn)
+        .await?;
+    Ok(())
+}
+
+/// Sets the expiry of an invitation.
+pub(crate) async fn update_expiry(
+    conn: &impl ConnectionTrait,
+    scope: &OrgScope,
+    id: InvitationId,
+    expire_time: DateTime<Utc>,
+) -> Result<(), StorageError> {
+    update(scope, id)
+        .col_expr(Column::ExpireTime, Expr::value(expire_time))
+        .exec(conn)
+        .await?;
+    Ok(())
+}
+
 /// Revokes an invitation; returns `false` if it was revoked before.
 pub(crate) async fn update_revoked(
     conn: &impl ConnectionTrait,
@@ -251,6 +282,22 @@ pub(crate) async fn update_revoked(
         .exec(conn)
         .await?;
     Ok(done.rows_affected == 1)
+}
+
+/// Lists the organizations that have a link that can be used.
+pub(super) async fn list_orgs(
+    conn: &impl ConnectionTrait,
+    now: DateTime<Utc>,
+) -> Result<Vec<OrgId>, StorageError> {
+    let ids: Vec<parta_ids::Uuid> = Entity::find()
+        .select_only()
+        .column(Column::OrgId)
+        .filter(active(now))
+        .distinct()
+        .into_tuple()
+        .all(conn)
+        .await?;
+    Ok(ids.into_iter().map(OrgId::from_uuid).collect())
 }
 
 /// Lists newest first, after a key.

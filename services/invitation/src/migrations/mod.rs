@@ -30,6 +30,7 @@ impl MigrationTrait for Tables {
                     .col(integer("max_uses"))
                     .col(integer("use_count"))
                     .col(text("recipient_label"))
+                    .col(text_null("recipient_address"))
                     .col(uuid_null("issuer_id"))
                     .col(uuid_null("roster_import_id"))
                     .col(var_binary("token_digest", 32))
@@ -55,6 +56,7 @@ impl MigrationTrait for Tables {
                     .col(uuid("flow_id"))
                     .col(text("stage"))
                     .col(uuid_null("member_id"))
+                    .col(uuid_null("join_request_id"))
                     .col(text_null("refusal"))
                     .col(timestamp_with_time_zone("create_time"))
                     .col(timestamp_with_time_zone("lease_time"))
@@ -83,6 +85,8 @@ impl MigrationTrait for Tables {
             // At most one reservation per invitation and join flow that is not released.
             "CREATE UNIQUE INDEX reservation_flow ON reservation (org_id, invitation_id, flow_id) \
              WHERE stage <> 'released'",
+            "CREATE UNIQUE INDEX reservation_request ON reservation (org_id, join_request_id) \
+             WHERE stage = 'requested'",
             "CREATE INDEX reservation_pending ON reservation (lease_time) WHERE stage = 'pending'",
         ] {
             conn.execute_unprepared(sql).await?;

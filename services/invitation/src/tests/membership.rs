@@ -9,7 +9,7 @@ use std::{
 };
 
 use parta_grpc::Routes;
-use parta_ids::{Env, MemberId};
+use parta_ids::{Env, JoinRequestId, MemberId};
 use parta_proto_membership::{
     internal::v1::{
         self as pb,
@@ -33,6 +33,8 @@ pub(crate) enum Fault {
     Refused,
     /// The person is already a member.
     Already,
+    /// Staff decides about a request.
+    Asked,
 }
 
 #[derive(Default)]
@@ -101,6 +103,12 @@ impl AdmissionService for Membership {
                 let why = "The child of the link is no pupil of the organization.";
                 return Err(RpcError::new(ErrorReason::ChildUnknown, why).into());
             }
+            Some(Fault::Asked) => {
+                return Ok(Response::new(pb::AdmitMemberResponse {
+                    join_request_id: self.1.id::<JoinRequestId>().to_string(),
+                    ..Default::default()
+                }));
+            }
             _ => {}
         }
         let member = known.unwrap_or_else(|| self.1.id::<MemberId>());
@@ -114,7 +122,7 @@ impl AdmissionService for Membership {
         Ok(Response::new(pb::AdmitMemberResponse {
             member_id: member.to_string(),
             already_member: fault == Some(Fault::Already),
-            consistency_token: String::new(),
+            ..Default::default()
         }))
     }
 

@@ -8,4 +8,6 @@ mod model;
 mod storage;
 
 pub(crate) use model::{Account, Address};
-pub(crate) use storage::{find, insert, list_by_address, phones};
+pub(crate) use storage::{
+    addresses, find, has_address, insert, list_by_address, list_sharing_address, phones,
+};

@@ -85,12 +85,56 @@ pub(crate) async fn find(
     Ok(row.map(Account::from))
 }
 
-/// Lists the phone numbers that an account has proved.
-pub(crate) async fn phones(conn: &impl ConnectionTrait, id: AccountId) -> Result<Vec<String>, StorageError> {
+/// Lists the addresses that an account has proved.
+pub(crate) async fn addresses(
+    conn: &impl ConnectionTrait,
+    id: AccountId,
+) -> Result<Vec<String>, StorageError> {
     let rows = account_address::Entity::find()
         .filter(account_address::Column::AccountId.eq(id.uuid()))
         .all(conn)
         .await?;
-    let addresses = rows.into_iter().map(|row| row.address);
+    Ok(rows.into_iter().map(|row| row.address).collect())
+}
+
+/// Lists the phone numbers that an account has proved.
+pub(crate) async fn phones(conn: &impl ConnectionTrait, id: AccountId) -> Result<Vec<String>, StorageError> {
+    let addresses = addresses(conn, id).await?.into_iter();
     Ok(addresses.filter(|address| is_phone(address)).collect())
+}
+
+/// Lists the accounts that have proved an address of this account, the account itself included.
+pub(crate) async fn list_sharing_address(
+    conn: &impl ConnectionTrait,
+    id: AccountId,
+) -> Result<Vec<AccountId>, StorageError> {
+    let own: Vec<String> = account_address::Entity::find()
+        .select_only()
+        .column(account_address::Column::Address)
+        .filter(account_address::Column::AccountId.eq(id.uuid()))
+        .into_tuple()
+        .all(conn)
+        .await?;
+    let ids: Vec<Uuid> = account_address::Entity::find()
+        .select_only()
+        .column(account_address::Column::AccountId)
+        .filter(account_address::Column::Address.is_in(own))
+        .distinct()
+        .into_tuple()
+        .all(conn)
+        .await?;
+    Ok(ids.into_iter().map(AccountId::from_uuid).collect())
+}
+
+/// Whether an account has proved an address.
+pub(crate) async fn has_address(
+    conn: &impl ConnectionTrait,
+    id: AccountId,
+    address: &str,
+) -> Result<bool, StorageError> {
+    let key = (address.to_owned(), id.uuid());
+    Ok(account_address::Entity::find_by_id(key)
+        .one(conn)
+        .await?
+        .is_some())
 }

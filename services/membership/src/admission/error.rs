@@ -12,11 +12,11 @@ impl Error {
         )
     }
 
-    /// The expected record that the invitation names was claimed with another account.
-    pub(super) fn already_claimed() -> Self {
+    /// The invitation was made for another phone or e-mail.
+    pub(super) fn recipient_mismatch() -> Self {
         Self::state(
-            ErrorReason::AlreadyClaimed,
-            "This member record already belongs to another account. Ask the administration for a new invitation.",
+            ErrorReason::RecipientMismatch,
+            "The invitation was made for another phone or e-mail. Sign in with that one.",
         )
     }
 }

@@ -6,10 +6,15 @@ use parta_roster::Role;
 use parta_status::{FieldViolations, field};
 use tonic::{Request, Response, Status};
 
-use super::{model::Terms, operations::AdmitMember};
+use super::{
+    model::Acceptance,
+    operations::{AdmitMember, Admitted},
+};
 use crate::{
+    accounts::Address,
     appointments::{AppointFoundingAdministrator, NewAppointment},
     context::Context,
+    join_requests::Terms,
 };
 
 /// The server of the service.
@@ -24,7 +29,7 @@ impl Admission {
     }
 }
 
-fn terms(v: &mut FieldViolations, request: &internal::AdmitMemberRequest) -> Option<Terms> {
+fn acceptance(v: &mut FieldViolations, request: &internal::AdmitMemberRequest) -> Option<Acceptance> {
     let org_id = field::id(v, "org_id", &request.org_id);
     let invitation_id = field::id(v, "invitation_id", &request.invitation_id);
     let flow_id = field::id(v, "flow_id", &request.flow_id);
@@ -49,15 +54,25 @@ fn terms(v: &mut FieldViolations, request: &internal::AdmitMemberRequest) -> Opt
         "unit_id",
         "is required for PUPIL without claim_member_id",
     );
-    Some(Terms {
-        org_id: org_id?,
-        invitation_id: invitation_id?,
+    let recipient = Address::from_stored(&request.recipient_address);
+    v.check(
+        recipient.is_some() || request.recipient_address.is_empty(),
+        "recipient_address",
+        "must be a phone or e-mail",
+    );
+    Some(Acceptance {
+        terms: Terms {
+            org_id: org_id?,
+            invitation_id: invitation_id?,
+            role: role?,
+            unit_id,
+            child_id,
+            claim_member_id,
+            issuer_id,
+        },
         flow_id: flow_id?,
-        role: role?,
-        unit_id,
-        child_id,
-        claim_member_id,
-        issuer_id,
+        open: request.open,
+        recipient,
     })
 }
 
@@ -68,12 +83,24 @@ impl AdmissionService for Admission {
         request: Request<internal::AdmitMemberRequest>,
     ) -> Result<Response<internal::AdmitMemberResponse>, Status> {
         let call = self.edge.enter(request).await?;
-        let command = call.mutation(|v, r| terms(v, r).map(AdmitMember))?;
+        let command = call.mutation(|v, r| acceptance(v, r).map(AdmitMember))?;
         let done = self.edge.mutate(&call, &command).await?;
-        Ok(Response::new(internal::AdmitMemberResponse {
-            member_id: done.view.member_id.to_string(),
-            already_member: done.view.already_member,
-            consistency_token: done.consistency_token,
+        let consistency_token = done.consistency_token;
+        Ok(Response::new(match done.view {
+            Admitted::Member {
+                member_id,
+                already_member,
+            } => internal::AdmitMemberResponse {
+                member_id: member_id.to_string(),
+                already_member,
+                consistency_token,
+                ..Default::default()
+            },
+            Admitted::Asked(id) => internal::AdmitMemberResponse {
+                join_request_id: id.to_string(),
+                consistency_token,
+                ..Default::default()
+            },
         }))
     }
 
@@ -87,13 +114,12 @@ impl AdmissionService for Admission {
             let application_id = field::id(v, "application_id", &r.application_id);
             let phone = r.phone.parse::<PhoneNumber>();
             let phone = phone.map_err(|error: InvalidPhoneNumber| v.add("phone", error.to_string()));
-            let full_name = field::text(v, "full_name", &r.full_name, 1..=200, false);
-            let organization_display_name = field::text(
+            let full_name = field::name(v, "full_name", &r.full_name, 1..=200);
+            let organization_display_name = field::name(
                 v,
                 "organization_display_name",
                 &r.organization_display_name,
                 1..=200,
-                false,
             );
             Some(AppointFoundingAdministrator {
                 org_id: org_id?,

@@ -1,8 +1,9 @@
 //! Admission: an account becomes a member by an invitation that it accepted (R14, R16, R17).
 //!
-//! Owns the tables `join_flow` and `admission`; serves the internal AdmissionService, whose other act belongs
-//! to appointments. A join flow stands for an account and a link, so that invitation learns no account.
-//! Invariants: the same person by the same invitation is the same member; a record is claimed once.
+//! Owns the table `join_flow`; serves the internal AdmissionService, whose other act belongs to
+//! appointments. A join flow stands for an account and a link, so that invitation learns no account.
+//! Invariant: a link that names nobody admits nobody, nor does any link admit a person whom a decision
+//! removed; they ask (`join_requests`).
 
 mod error;
 mod grpc;

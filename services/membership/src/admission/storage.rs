@@ -1,8 +1,7 @@
-//! The tables `join_flow` and `admission` and named queries over them.
+//! The table `join_flow` and named queries over it.
 use chrono::{DateTime, Utc};
-use parta_access::OrgScope;
 use parta_database::{StorageError, table};
-use parta_ids::{AccountId, FlowId, InvitationId, MemberId, TypedId as _};
+use parta_ids::{AccountId, FlowId, TypedId as _};
 use sea_orm::{
     ActiveValue::Set, ColumnTrait as _, ConnectionTrait, EntityTrait as _, QueryFilter as _,
     sea_query::OnConflict,
@@ -12,16 +11,6 @@ table!(join_flow, "join_flow", {
     #[sea_orm(primary_key, auto_increment = false)]
     flow_id: Uuid,
     account_id: Uuid,
-    create_time: DateTimeUtc,
-});
-table!(admission, "admission", {
-    #[sea_orm(primary_key, auto_increment = false)]
-    org_id: Uuid,
-    #[sea_orm(primary_key, auto_increment = false)]
-    invitation_id: Uuid,
-    #[sea_orm(primary_key, auto_increment = false)]
-    account_id: Uuid,
-    member_id: Uuid,
     create_time: DateTimeUtc,
 });
 
@@ -67,38 +56,4 @@ pub(super) async fn find_join_flow(
 ) -> Result<Option<AccountId>, StorageError> {
     let row = join_flow::Entity::find_by_id(id.uuid()).one(conn).await?;
     Ok(row.map(|row| AccountId::from_uuid(row.account_id)))
-}
-
-/// Finds the member that an account became by an invitation.
-pub(super) async fn find(
-    conn: &impl ConnectionTrait,
-    scope: &OrgScope,
-    invitation: InvitationId,
-    account: AccountId,
-) -> Result<Option<MemberId>, StorageError> {
-    let key = (scope.org_id().uuid(), invitation.uuid(), account.uuid());
-    let row = admission::Entity::find_by_id(key).one(conn).await?;
-    Ok(row.map(|row| MemberId::from_uuid(row.member_id)))
-}
-
-/// Notes which member an account became by an invitation.
-pub(super) async fn insert(
-    conn: &impl ConnectionTrait,
-    scope: &OrgScope,
-    invitation: InvitationId,
-    account: AccountId,
-    member: MemberId,
-    now: DateTime<Utc>,
-) -> Result<(), StorageError> {
-    let row = admission::ActiveModel {
-        org_id: Set(scope.org_id().uuid()),
-        invitation_id: Set(invitation.uuid()),
-        account_id: Set(account.uuid()),
-        member_id: Set(member.uuid()),
-        create_time: Set(now),
-    };
-    admission::Entity::insert(row)
-        .exec_without_returning(conn)
-        .await?;
-    Ok(())
 }

@@ -7,7 +7,6 @@
 mod error;
 mod events;
 mod grpc;
-mod leading;
 mod model;
 mod operations;
 mod policy;
@@ -15,7 +14,6 @@ mod storage;
 
 pub(crate) use events::snapshot;
 pub(crate) use grpc::Assignments;
-pub(crate) use leading::units_led;
 pub(crate) use model::{Assignment, AssignmentKind};
-pub(crate) use operations::{begin, end_all_of, end_due};
+pub(crate) use operations::{begin, end_all_of, end_due, is_ended_by_decision};
 pub(crate) use policy::manage;

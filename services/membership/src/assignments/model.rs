@@ -46,7 +46,7 @@ pub(crate) struct Assignment {
 const SUBSTITUTION: TimeDelta = TimeDelta::days(14);
 
 impl Assignment {
-    /// Whether it is a substitution (reach.md 3): it teaches, writes in the chats of the unit and hosts its
+    /// Whether it is a substitution (F3): it teaches, writes in the chats of the unit and hosts its
     /// calls, but does not invite, decide relations or open personal chats.
     pub(crate) fn is_substitution(&self) -> bool {
         self.expire_time

@@ -71,6 +71,8 @@ impl Mutation for CreateAssignment {
         }
         let member = member_records::storage::lock(tx, scope, self.member_id).await?;
         let member = member.ok_or_else(|| Error::unknown("member", self.member_id))?;
+        // Between the decision and the lock the caller may have lost the role.
+        self.authorize(context, tx, caller).await?;
         if member.state == State::Left || !member.has(Role::Teacher) {
             return Err(Error::not_a_teacher());
         }
@@ -119,9 +121,12 @@ impl Mutation for EndAssignment {
         may_manage(context, tx, caller, self.org_id).await
     }
 
-    async fn act(&self, _: &Context, tx: &Tx, caller: &Caller, scope: &OrgScope) -> Result<(), Error> {
+    async fn act(&self, context: &Context, tx: &Tx, caller: &Caller, scope: &OrgScope) -> Result<(), Error> {
         let id = self.assignment_id;
-        if !storage::end(tx, scope, id, tx.now()).await? {
+        let has_ended = storage::end(tx, scope, id, true, tx.now()).await?;
+        // The caller may have lost the role while the row was locked.
+        self.authorize(context, tx, caller).await?;
+        if !has_ended {
             return Err(Error::unknown(KIND, id));
         }
         ended(tx, self.org_id, id).await?;
@@ -156,7 +161,7 @@ impl Query for ListAssignments {
         caller: &Caller,
     ) -> Result<Read<Page<Assignment>>, Error> {
         let org = self.org_id;
-        let (scope, _) = member_records::visible_members(context, tx, caller, org).await?;
+        let (scope, visible) = member_records::visible_members(context, tx, caller, org).await?;
         let mut units = match caller.person() {
             Some(_) => {
                 let facts = context.facts(tx, caller, org).await?;
@@ -172,6 +177,8 @@ impl Query for ListAssignments {
         let filter = storage::Filter {
             units: units.as_ref(),
             member: self.member_id,
+            // Members see assignments by unit; a service account sees none of a protected family.
+            among: visible.as_ref().filter(|_| caller.person().is_none()),
             now: tx.now(),
         };
         let rows = storage::list(tx, &scope, &filter, after, self.page.limit()).await?;
@@ -228,10 +235,22 @@ pub(crate) async fn end_all_of(tx: &Tx, scope: &OrgScope, member: MemberId) -> R
 
 /// Ends an assignment whose time has come. Does nothing if it has ended otherwise.
 pub(crate) async fn end_due(tx: &Tx, scope: &OrgScope, id: AssignmentId) -> Result<(), Error> {
-    if storage::end(tx, scope, id, tx.now()).await? {
+    if storage::end(tx, scope, id, false, tx.now()).await? {
         ended(tx, scope.org_id(), id).await?;
     }
     Ok(())
+}
+
+/// Whether a decision ended the latest assignment of this kind that the member had in the unit. An import
+/// does not give it again (F9).
+pub(crate) async fn is_ended_by_decision(
+    tx: &Tx,
+    scope: &OrgScope,
+    member: MemberId,
+    unit: UnitId,
+    kind: AssignmentKind,
+) -> Result<bool, Error> {
+    Ok(storage::latest_ended_by_decision(tx, scope, member, unit, kind).await?)
 }
 
 /// Publishes the end of an assignment and forgets its time.

@@ -26,6 +26,7 @@ table!(entity, "assignment", {
     create_time: DateTimeUtc,
     expire_time: Option<DateTimeUtc>,
     end_time: Option<DateTimeUtc>,
+    ended_by_decision: bool,
 });
 
 fn assignment(row: &Model) -> Result<Assignment, StorageError> {
@@ -58,6 +59,7 @@ pub(super) async fn insert(
         create_time: row.create_time,
         expire_time: row.expire_time,
         end_time: row.end_time,
+        ended_by_decision: false,
     };
     let inserted = Entity::insert(row.into_active_model())
         .on_conflict(OnConflict::new().do_nothing().to_owned())
@@ -78,21 +80,44 @@ pub(super) async fn find(
     row.as_ref().map(assignment).transpose()
 }
 
-/// Ends an assignment; returns `false` if it does not last.
+/// Ends an assignment, by a decision or because its time has come; returns `false` if it does not last.
 pub(super) async fn end(
     conn: &impl ConnectionTrait,
     scope: &OrgScope,
     id: AssignmentId,
+    by_decision: bool,
     now: DateTime<Utc>,
 ) -> Result<bool, StorageError> {
     let done = Entity::update_many()
         .col_expr(Column::EndTime, Expr::value(now))
+        .col_expr(Column::EndedByDecision, Expr::value(by_decision))
         .filter(Column::OrgId.eq(scope.org_id().uuid()))
         .filter(Column::AssignmentId.eq(id.uuid()))
         .filter(Column::EndTime.is_null())
         .exec(conn)
         .await?;
     Ok(done.rows_affected == 1)
+}
+
+/// Whether a decision ended the latest assignment of this kind that the member had in the unit.
+pub(super) async fn latest_ended_by_decision(
+    conn: &impl ConnectionTrait,
+    scope: &OrgScope,
+    member: MemberId,
+    unit: UnitId,
+    kind: AssignmentKind,
+) -> Result<bool, StorageError> {
+    let latest = Entity::find()
+        .filter(Column::OrgId.eq(scope.org_id().uuid()))
+        .filter(Column::MemberId.eq(member.uuid()))
+        .filter(Column::UnitId.eq(unit.uuid()))
+        .filter(Column::Kind.eq(kind.number()))
+        .order_by_desc(Column::CreateTime)
+        .order_by_desc(Column::AssignmentId)
+        .limit(1)
+        .one(conn)
+        .await?;
+    Ok(latest.is_some_and(|row| row.ended_by_decision))
 }
 
 /// Ends the assignments of a member that have run out and returns their ids.
@@ -142,6 +167,8 @@ pub(super) struct Filter<'a> {
     pub(super) units: Option<&'a BTreeSet<UnitId>>,
     /// Only of this member.
     pub(super) member: Option<MemberId>,
+    /// Only of these members; `None` for all.
+    pub(super) among: Option<&'a BTreeSet<MemberId>>,
     pub(super) now: DateTime<Utc>,
 }
 
@@ -168,6 +195,11 @@ pub(super) async fn list(
                         .map(|units| Column::UnitId.is_in(units.iter().map(|u| u.uuid()))),
                 )
                 .add_option(filter.member.map(|id| Column::MemberId.eq(id.uuid())))
+                .add_option(
+                    filter
+                        .among
+                        .map(|ids| Column::MemberId.is_in(ids.iter().map(|id| id.uuid()))),
+                )
                 .add_option(after.map(|id| Column::AssignmentId.gt(id.uuid()))),
         )
         .order_by_asc(Column::AssignmentId)

@@ -8,7 +8,7 @@ impl Error {
     pub(super) fn outbox_absent() -> Self {
         Self::state(
             ErrorReason::OutboxAbsent,
-            "The installation has no development outbox.",
+            "The installation sends its codes and has no development outbox. Read the code where it was sent.",
         )
     }
 }

@@ -1,11 +1,15 @@
-//! `parta.membership.v1.OperatorService`: decodes, calls the edge, encodes.
+//! `parta.membership.v1.OperatorService`: decodes, calls the edge, encodes. Its acts belong to delivery and
+//! sign-in.
 use parta_edge::{Edge, PageRequest};
 use parta_proto::timestamp;
 use parta_proto_membership::v1::{self as pb, operator_service_server::OperatorService};
 use tonic::{Request, Response, Status};
 
 use super::{model::OutboxMessage, operations::ListOutboxMessages};
-use crate::context::Context;
+use crate::{
+    context::Context,
+    sign_in::{self, UnlockAddress},
+};
 
 /// The server of the service.
 #[derive(Clone)]
@@ -46,6 +50,21 @@ impl OperatorService for Operator {
         Ok(Response::new(pb::ListOutboxMessagesResponse {
             messages: page.items.into_iter().map(to_proto).collect(),
             next_page_token: page.next_page_token,
+        }))
+    }
+    async fn unlock_sign_in(
+        &self,
+        request: Request<pb::UnlockSignInRequest>,
+    ) -> Result<Response<pb::UnlockSignInResponse>, Status> {
+        let call = self.edge.enter(request).await?;
+        let command = call.mutation(|v, r| {
+            let address = sign_in::address(v, &r.phone, &r.email, true)?;
+            Some(UnlockAddress { address })
+        })?;
+        let done = self.edge.mutate(&call, &command).await?;
+        Ok(Response::new(pb::UnlockSignInResponse {
+            was_locked: done.view,
+            consistency_token: done.consistency_token,
         }))
     }
 }

@@ -8,6 +8,8 @@ pub(crate) struct Channels {
     pub(crate) outbox: bool,
     pub(crate) sms: bool,
     pub(crate) mail: bool,
+    /// Whether codes are sent to premium-rate and satellite numbers.
+    pub(crate) costly_numbers: bool,
 }
 
 /// A message of the development outbox.

@@ -13,7 +13,7 @@ use crate::{
     duties, enrollments,
     error::Error,
     guardianships::{self, Side},
-    member_records::{self, Member, MemberView, events, storage},
+    member_records::{self, LeaveReason, Member, MemberView, events, storage},
     roles, suspensions,
 };
 
@@ -82,14 +82,14 @@ impl Mutation for RemoveMember {
         // Between the decision and the lock the member may have become an administrator, and the caller may
         // have lost the role.
         let by_head = self.authorize(context, tx, caller).await?.by_head;
-        // The head stops also the last administrator, for a stated reason (reach.md 5).
+        // The head stops also the last administrator, for a stated reason (F5).
         if member.has(Role::Administrator) && !by_head {
             let administrators =
                 suspensions::in_force(tx, scope, administrators, Role::Administrator).await?;
             roles::keep_an_administrator(&administrators, &member)?;
         }
         member.leave_cause.clone_from(&self.cause);
-        end_membership(tx, scope, &mut member).await?;
+        end_membership(tx, scope, &mut member, LeaveReason::Decision).await?;
         let object = format!("organizations/{}/members/{}", member.org_id, member.id);
         parta_audit::record(tx, caller, Some(member.org_id), object).await?;
         Ok(Removed { member_id: member.id })
@@ -124,7 +124,12 @@ impl Mutation for RemoveMember {
 }
 
 /// Ends everything that a locked member is in the organization.
-pub(crate) async fn end_membership(tx: &Tx, scope: &OrgScope, member: &mut Member) -> Result<(), Error> {
+pub(crate) async fn end_membership(
+    tx: &Tx,
+    scope: &OrgScope,
+    member: &mut Member,
+    reason: LeaveReason,
+) -> Result<(), Error> {
     assignments::end_all_of(tx, scope, member.id).await?;
     enrollments::end_all_of(tx, scope, member.id).await?;
     guardianships::end_all_of(tx, scope, member.id, Side::Guardian).await?;
@@ -132,7 +137,7 @@ pub(crate) async fn end_membership(tx: &Tx, scope: &OrgScope, member: &mut Membe
     duties::end_all_of(tx, scope, member.id).await?;
     member.state = State::Left;
     member.teacher_verified = false;
-    member.leave_time = Some(tx.now());
+    (member.leave_time, member.leave_reason) = (Some(tx.now()), Some(reason));
     storage::update(tx, scope, member).await?;
     events::changed(tx, member).await
 }

@@ -15,7 +15,7 @@ pub(crate) fn remove(caller: &MemberContext, member: &MemberContext, has_cause: 
 }
 
 /// Whether the head removes another person, an administrator, for a stated reason. No rule on the last
-/// administrator delays it (reach.md 5).
+/// administrator delays it (F5).
 pub(super) fn stops_administrator(caller: &MemberContext, member: &MemberContext, has_cause: bool) -> bool {
     has_cause
         && caller.is_active()

@@ -214,7 +214,8 @@ on_both!(
             .await
             .unwrap();
         let anew = test_env.start(&flow, &staff.person.account_id, "").await.unwrap();
-        admit(&test_env, &anew, "second", Role::Staff).await;
+        // Another role than before, for which nobody has to decide.
+        admit(&test_env, &anew, "second", Role::Teacher).await;
         let anew = test_env.member_session(org(1), anew).await.unwrap();
         assert_eq!(test_env.list(&anew).await.unwrap().len(), 2);
         assert_eq!(reason(&test_env.list(&staff).await), "CREDENTIAL_REVOKED");
@@ -262,7 +263,7 @@ async fn carry_out(test_env: &TestEnv, caller: &MemberSession, import: &pb::Rost
         org_id: org(1).to_string(),
         roster_import_id: import.id.clone(),
         etag: String::new(),
-        allow_mass_removal: true,
+        confirmed_mass_changes: import.mass_changes.clone(),
     };
     let mut api = test_env.roster_imports();
     api.start_roster_import(by(&caller.token, start)).await.unwrap();

@@ -8,7 +8,7 @@ impl Error {
     pub(super) fn out_of_scope() -> Self {
         Self::state(
             ErrorReason::OutOfScope,
-            "The scope does not fit the kind of the duty, or its unit or a pupil of it is unknown.",
+            "The scope does not fit the kind of the duty, or its unit or a pupil of it is unknown. Correct it.",
         )
     }
 
@@ -16,7 +16,7 @@ impl Error {
     pub(super) fn not_staff() -> Self {
         Self::state(
             ErrorReason::NotStaff,
-            "Only members of the staff can hold a duty.",
+            "Only members of the staff can hold a duty. Change the roles of the member first.",
         )
     }
 }

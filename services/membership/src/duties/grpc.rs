@@ -1,7 +1,6 @@
 //! `parta.membership.v1.DutyService`: decodes, calls the edge, encodes.
 use std::collections::BTreeSet;
 
-use chrono::NaiveDate;
 use parta_edge::{Edge, PageRequest};
 use parta_ids::MemberId;
 use parta_proto::timestamp;
@@ -15,8 +14,7 @@ use super::{
     model::Duty,
     operations::{AssignDuty, EndDuty, ListDuties},
 };
-use crate::context::Context;
-use crate::guardianships::Order;
+use crate::{context::Context, orders};
 
 /// How many pupils a duty names at most.
 const PUPILS_MAX: usize = 50;
@@ -39,22 +37,10 @@ fn to_proto(row: &Duty) -> pb::Duty {
         member_id: row.member_id.to_string(),
         kind: pb::DutyKind::from(row.kind).into(),
         scope: Some(events::scope(&row.scope)),
-        order: Some(pb::Order {
-            number: row.order.number.clone(),
-            date: row.order.date.to_string(),
-            text: row.order.text.clone(),
-        }),
+        order: Some(orders::to_proto(&row.order)),
         until_date: row.until.to_string(),
         create_time: Some(timestamp(row.create_time)),
     }
-}
-
-fn date(violations: &mut FieldViolations, path: &str, text: &str) -> Option<NaiveDate> {
-    let date = NaiveDate::parse_from_str(text, "%Y-%m-%d").ok();
-    // The text is exactly that of the date: "2027-5-1" and "+12027-01-01" are refused.
-    let date = date.filter(|date| date.to_string() == text);
-    violations.check(date.is_some(), path, "must be a date, for example \"2027-05-31\"");
-    date
 }
 
 fn kind(violations: &mut FieldViolations, kind: pb::DutyKind) -> Option<DutyKind> {
@@ -97,21 +83,6 @@ fn scope(violations: &mut FieldViolations, scope: Option<&pb::DutyScope>) -> Opt
     }
 }
 
-/// The order; `Some(None)` if there is none, which the operation refuses.
-fn order(violations: &mut FieldViolations, order: Option<&pb::Order>) -> Option<Option<Order>> {
-    let Some(order) = order else {
-        return Some(None);
-    };
-    let number = field::text(violations, "order.number", &order.number, 1..=100, false);
-    let date = date(violations, "order.date", &order.date);
-    let text = field::text(violations, "order.text", &order.text, 1..=2_000, true);
-    Some(Some(Order {
-        number,
-        date: date?,
-        text,
-    }))
-}
-
 #[tonic::async_trait]
 impl DutyService for Duties {
     async fn assign_duty(
@@ -124,14 +95,14 @@ impl DutyService for Duties {
             let member_id = field::id(v, "member_id", &r.member_id);
             let kind = kind(v, r.kind());
             let scope = scope(v, r.scope.as_ref());
-            let order = order(v, r.order.as_ref());
-            let until = date(v, "until_date", &r.until_date);
+            let order = orders::decode(v, r.order.as_ref());
+            let until = field::date(v, "until_date", &r.until_date);
             Some(AssignDuty {
                 org_id: org_id?,
                 member_id: member_id?,
                 kind: kind?,
                 scope: scope?,
-                order: order?,
+                order,
                 until: until?,
             })
         })?;

@@ -1,4 +1,4 @@
-//! Duties: the ground on which staff who do not teach meet pupils and parents (reach.md 3).
+//! Duties: the ground on which staff who do not teach meet pupils and parents (F3).
 //!
 //! Owns the tables `duty` and `duty_pupil`. Invariants: a duty names an order, a scope and its last day;
 //! nobody assigns a duty to oneself or ends the own one; a duty ends after its last day in the time zone
@@ -18,5 +18,5 @@ mod tests;
 
 pub(crate) use events::snapshot;
 pub(crate) use grpc::Duties;
-pub(crate) use operations::{end_all_of, end_due};
+pub(crate) use operations::{end_again, end_all_of, end_due};
 pub(crate) use policy::{list, manage};

@@ -2,7 +2,7 @@ use chrono::{DateTime, NaiveDate, Utc};
 use parta_ids::{DutyId, MemberId, OrgId};
 use parta_roster::{DutyKind, DutyScope};
 
-use crate::guardianships::Order;
+use crate::orders::Order;
 
 /// A duty of a member of the staff.
 #[derive(Debug, Clone, PartialEq, Eq)]

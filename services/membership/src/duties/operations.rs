@@ -1,11 +1,10 @@
 use chrono::{DateTime, NaiveDate, Utc};
-use chrono_tz::Tz;
 use parta_access::{Caller, OrgScope, authorize};
 use parta_database::Tx;
 use parta_edge::{Mutation, Page, PageRequest, Query, Read, Stored};
 use parta_ids::{DutyId, MemberId, OrgId};
 use parta_roster::{DutyKind, DutyScope, Role, State};
-use parta_status::{RpcError, invalid};
+use parta_status::invalid;
 use serde::{Deserialize, Serialize};
 
 use super::{events, model::Duty, policy, storage};
@@ -13,8 +12,8 @@ use crate::{
     context::Context,
     endings::{self, EndingKind},
     error::Error,
-    guardianships::Order,
     member_records,
+    orders::{self, Order},
 };
 
 const KIND: &str = "duty";
@@ -89,19 +88,10 @@ impl AssignDuty {
 
     /// Returns when the last day is over. Refuses a day that is over.
     async fn due_time(&self, context: &Context, tx: &Tx) -> Result<DateTime<Utc>, Error> {
-        let organization = context.roster.organization(tx, self.org_id).await?;
-        let zone = organization.map(|organization| organization.time_zone);
-        let zone: Tz = zone
-            .ok_or_else(|| Error::unknown("organization", self.org_id))?
-            .parse()
-            .map_err(|_| RpcError::internal("the organization has no known time zone"))?;
+        let zone = endings::time_zone(&context.roster, tx, self.org_id).await?;
         let due = endings::end_of_day(self.until, zone);
         if due <= tx.now() {
             return Err(invalid("until_date", "must not be in the past").into());
-        }
-        let today = tx.now().with_timezone(&zone).date_naive();
-        if self.order.as_ref().is_some_and(|order| order.date > today) {
-            return Err(invalid("order.date", "must not be in the future").into());
         }
         Ok(due)
     }
@@ -133,7 +123,7 @@ impl Mutation for AssignDuty {
         if *assigner == self.member_id {
             return Err(Error::second_person_required());
         }
-        let order = self.order.clone().ok_or_else(Error::order_required)?;
+        let order = orders::require(&context.roster, tx, self.org_id, self.order.as_ref()).await?;
         let due_time = self.due_time(context, tx).await?;
         let member = member_records::storage::lock(tx, scope, self.member_id).await?;
         let member = member.ok_or_else(|| Error::unknown("member", self.member_id))?;
@@ -142,8 +132,7 @@ impl Mutation for AssignDuty {
         if member.state == State::Left {
             return Err(Error::member_left());
         }
-        let works = |role: &Role| !matches!(role, Role::Pupil | Role::Parent);
-        if !member.roles.iter().any(works) {
+        if !member.roles.iter().any(|role| role.is_staff()) {
             return Err(Error::not_staff());
         }
         self.require_scope(context, tx, scope).await?;
@@ -153,7 +142,7 @@ impl Mutation for AssignDuty {
             member_id: self.member_id,
             kind: self.kind,
             scope: self.scope.clone(),
-            order,
+            order: order.clone(),
             create_time: tx.now(),
             until: self.until,
             due_time,
@@ -273,6 +262,16 @@ pub(crate) async fn end_all_of(tx: &Tx, scope: &OrgScope, member: MemberId) -> R
 /// Ends a duty whose last day is over. Does nothing if it has ended otherwise.
 pub(crate) async fn end_due(tx: &Tx, scope: &OrgScope, id: DutyId) -> Result<(), Error> {
     if storage::end_due(tx, scope, id, tx.now()).await? {
+        ended(tx, scope, id).await?;
+    }
+    Ok(())
+}
+
+/// Ends a duty that had ended before the database was restored. Does nothing if it has ended.
+pub(crate) async fn end_again(tx: &Tx, scope: &OrgScope, id: DutyId, cause: &str) -> Result<(), Error> {
+    let duty = storage::lock(tx, scope, id).await?;
+    if duty.is_some_and(|duty| !duty.has_ended()) {
+        storage::end(tx, scope, id, tx.now(), cause).await?;
         ended(tx, scope, id).await?;
     }
     Ok(())

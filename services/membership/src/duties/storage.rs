@@ -12,7 +12,7 @@ use sea_orm::{
 };
 
 use super::model::Duty;
-use crate::guardianships::Order;
+use crate::orders::Order;
 use crate::storage::end_rows;
 use entity::{Column, Entity, Model};
 

@@ -1,4 +1,4 @@
-//! Ends the facts whose time has come (reach.md 1).
+//! Ends the facts whose time has come (F1).
 //!
 //! Owns no table: it calls the features that own the facts. Invariant: an ending, its event and the deletion
 //! of its time are committed together, so that an ending is published once.

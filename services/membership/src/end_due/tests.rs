@@ -1,4 +1,4 @@
-//! Rights that end by time (reach.md 1).
+//! Rights that end by time (F1).
 use chrono::TimeDelta;
 use parta_proto_membership::v1::{self as pb, AssignmentKind, Role};
 use parta_testkit::on_both;

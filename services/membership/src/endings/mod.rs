@@ -1,4 +1,4 @@
-//! The times at which facts end by themselves, and the endings that are overdue (reach.md 1).
+//! The times at which facts end by themselves, and the endings that are overdue (F1).
 //!
 //! Owns the table `due_ending`. Invariants: a fact with an end has a row here for as long as it lasts; the
 //! row is written and deleted in the transaction of the fact; only this service compares the end with the
@@ -9,7 +9,7 @@ mod operations;
 mod overdue;
 mod storage;
 
-pub(crate) use days::end_of_day;
+pub(crate) use days::{end_of_day, local_date, time_zone, today};
 pub(crate) use operations::{forget, schedule};
 pub(crate) use overdue::{list_overdue, require_punctual};
 pub(crate) use storage::{EndingKind, delete, list_due};

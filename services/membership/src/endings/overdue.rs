@@ -11,7 +11,7 @@ use sea_orm::ConnectionTrait;
 use super::storage;
 use crate::NAME;
 
-/// The job publishes an ending within this time.
+/// The time within which the job publishes an ending. A later one is overdue.
 const PUNCTUAL: TimeDelta = TimeDelta::seconds(5);
 
 /// Refuses a decision about an organization of which an ending is overdue by as much as other services

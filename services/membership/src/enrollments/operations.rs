@@ -57,6 +57,8 @@ impl Mutation for EnrollPupil {
         scope: &OrgScope,
     ) -> Result<Begun, Error> {
         require_pupil(tx, scope, self.member_id).await?;
+        // Between the decision and the lock the caller may have lost the role.
+        self.authorize(context, tx, caller).await?;
         context.require_unit(tx, self.org_id, self.unit_id).await?;
         let id = begin(tx, scope, self.member_id, self.unit_id).await?;
         let id = id.ok_or_else(Error::already_enrolled)?;
@@ -97,10 +99,11 @@ impl Mutation for TransferPupil {
         scope: &OrgScope,
     ) -> Result<Begun, Error> {
         require_pupil(tx, scope, self.member_id).await?;
+        // Between the decision and the lock the caller may have lost the role.
+        self.authorize(context, tx, caller).await?;
         context.require_unit(tx, self.org_id, self.to_unit_id).await?;
-        if !end(tx, scope, self.member_id, self.from_unit_id).await? {
-            return Err(Error::not_enrolled());
-        }
+        let ended = end(tx, scope, self.member_id, self.from_unit_id).await?;
+        storage::note_decision(tx, scope, ended.ok_or_else(Error::not_enrolled)?).await?;
         let id = begin(tx, scope, self.member_id, self.to_unit_id).await?;
         let id = id.ok_or_else(Error::already_enrolled)?;
         audit(tx, caller, self.org_id, id).await?;
@@ -138,13 +141,29 @@ pub(crate) async fn begin(
     Ok(Some(row.id))
 }
 
-/// Ends the enrollment of a member in a unit; returns `false` if the member is not in it.
-pub(crate) async fn end(tx: &Tx, scope: &OrgScope, member: MemberId, unit: UnitId) -> Result<bool, Error> {
+/// Ends the enrollment of a member in a unit; returns `None` if the member is not in it.
+pub(crate) async fn end(
+    tx: &Tx,
+    scope: &OrgScope,
+    member: MemberId,
+    unit: UnitId,
+) -> Result<Option<EnrollmentId>, Error> {
     let ended = storage::end(tx, scope, member, unit, tx.now()).await?;
     if let Some(id) = ended {
         events::ended(tx, scope.org_id(), id).await?;
     }
-    Ok(ended.is_some())
+    Ok(ended)
+}
+
+/// Whether a decision ended the latest enrollment of the member in the unit. An import does not enroll the
+/// member there again (F9).
+pub(crate) async fn is_ended_by_decision(
+    tx: &Tx,
+    scope: &OrgScope,
+    member: MemberId,
+    unit: UnitId,
+) -> Result<bool, Error> {
+    Ok(storage::latest_ended_by_decision(tx, scope, member, unit).await?)
 }
 
 /// Ends every enrollment of a member who leaves.

@@ -7,7 +7,8 @@ use parta_database::{StorageError, table};
 use parta_ids::{EnrollmentId, MemberId, OrgId, TypedId as _, UnitId};
 use sea_orm::{
     ColumnTrait as _, Condition, ConnectionTrait, EntityTrait as _, IntoActiveModel as _, QueryFilter as _,
-    QueryOrder as _, sea_query::OnConflict,
+    QueryOrder as _, QuerySelect as _,
+    sea_query::{Expr, OnConflict},
 };
 
 use super::model::Enrollment;
@@ -23,6 +24,7 @@ table!(entity, "enrollment", {
     unit_id: Uuid,
     create_time: DateTimeUtc,
     end_time: Option<DateTimeUtc>,
+    ended_by_decision: bool,
 });
 
 fn enrollment(row: &Model) -> Enrollment {
@@ -48,6 +50,7 @@ pub(super) async fn insert(
         unit_id: row.unit_id.uuid(),
         create_time: row.create_time,
         end_time: None,
+        ended_by_decision: false,
     };
     let inserted = Entity::insert(row.into_active_model())
         .on_conflict(OnConflict::new().do_nothing().to_owned())
@@ -66,6 +69,40 @@ pub(super) async fn end(
 ) -> Result<Option<EnrollmentId>, StorageError> {
     let current = current_of(scope, member).add(Column::UnitId.eq(unit.uuid()));
     Ok(end_those(conn, current, now).await?.pop())
+}
+
+/// Notes that a decision ended an enrollment.
+pub(super) async fn note_decision(
+    conn: &impl ConnectionTrait,
+    scope: &OrgScope,
+    id: EnrollmentId,
+) -> Result<(), StorageError> {
+    Entity::update_many()
+        .col_expr(Column::EndedByDecision, Expr::value(true))
+        .filter(Column::OrgId.eq(scope.org_id().uuid()))
+        .filter(Column::EnrollmentId.eq(id.uuid()))
+        .exec(conn)
+        .await?;
+    Ok(())
+}
+
+/// Whether a decision ended the latest enrollment of the member in the unit.
+pub(super) async fn latest_ended_by_decision(
+    conn: &impl ConnectionTrait,
+    scope: &OrgScope,
+    member: MemberId,
+    unit: UnitId,
+) -> Result<bool, StorageError> {
+    let latest = Entity::find()
+        .filter(Column::OrgId.eq(scope.org_id().uuid()))
+        .filter(Column::MemberId.eq(member.uuid()))
+        .filter(Column::UnitId.eq(unit.uuid()))
+        .order_by_desc(Column::CreateTime)
+        .order_by_desc(Column::EnrollmentId)
+        .limit(1)
+        .one(conn)
+        .await?;
+    Ok(latest.is_some_and(|row| row.ended_by_decision))
 }
 
 /// Ends every enrollment of a member and returns their ids.

@@ -1,14 +1,10 @@
-//! Days in the time zone of an organization, and the end of the school year.
-use chrono::{DateTime, Datelike as _, Months, NaiveDate, TimeDelta, Utc};
-use chrono_tz::Tz;
+//! The days on which guardianships change, and the end of the school year.
+use chrono::{Datelike as _, Months, NaiveDate, TimeDelta};
+
+pub(crate) use crate::endings::local_date;
 
 /// A student may choose from this time before the 18th birthday.
 const CHOICE_OPENS: TimeDelta = TimeDelta::days(60);
-
-/// Returns the day of a time in a time zone.
-pub(crate) fn local_date(time: DateTime<Utc>, zone: Tz) -> NaiveDate {
-    time.with_timezone(&zone).date_naive()
-}
 
 /// Returns the last day of the school year in which a day lies: 31 August. The calendar of the organization
 /// will replace this function.
@@ -68,12 +64,5 @@ mod tests {
         assert!(!may_choose(born, date("2026-09-27")) && may_choose(born, date("2026-09-28")));
         let leap = date("2008-02-29");
         assert!(!is_of_age(leap, date("2026-02-28")) && is_of_age(leap, date("2026-03-01")));
-    }
-
-    #[test]
-    fn day_depends_on_the_time_zone() {
-        let time = "2026-11-27T22:00:00Z".parse().unwrap();
-        assert_eq!(local_date(time, chrono_tz::Europe::Moscow), date("2026-11-28"));
-        assert_eq!(local_date(time, chrono_tz::UTC), date("2026-11-27"));
     }
 }

@@ -8,18 +8,7 @@ impl Error {
     pub(super) fn child_unknown() -> Self {
         Self::state(
             ErrorReason::ChildUnknown,
-            "The child of the invitation is not a pupil of the organization.",
-        )
-    }
-
-    /// Whether the error is [`Self::child_unknown`].
-    pub(crate) fn is_child_unknown(&self) -> bool {
-        matches!(
-            self,
-            Self::State {
-                reason: ErrorReason::ChildUnknown,
-                ..
-            }
+            "The child is not a pupil of the organization. Choose another child, or ask for another link.",
         )
     }
 
@@ -28,14 +17,6 @@ impl Error {
         Self::state(
             ErrorReason::NotAParent,
             "The member does not have the role of a parent. Change the roles first.",
-        )
-    }
-
-    /// The act rests on an order that the request lacks.
-    pub(crate) fn order_required() -> Self {
-        Self::state(
-            ErrorReason::OrderRequired,
-            "This decision rests on an order. Call again with one; to take a limit away, with a newer one.",
         )
     }
 

@@ -1,7 +1,6 @@
 //! `parta.membership.v1.GuardianshipService`: decodes, calls the edge, encodes.
 use std::collections::BTreeSet;
 
-use chrono::NaiveDate;
 use parta_edge::{Edge, PageRequest};
 use parta_ids::GuardianshipId;
 use parta_proto::timestamp;
@@ -11,13 +10,13 @@ use parta_status::{FieldViolations, field};
 use tonic::{Request, Response, Status};
 
 use super::{
-    model::{AdultAccess, GuardianshipView, Order},
+    model::{AdultAccess, GuardianshipView},
     operations::{
         ChooseAdultAccess, ConfirmGuardianship, ConfirmGuardianships, EndGuardianship, GetChildRecord,
         LimitGuardianship, ListGuardianships, ProposeGuardianship, ProtectFamily, SetBirthDate,
     },
 };
-use crate::context::Context;
+use crate::{context::Context, orders};
 
 /// How many relations one call confirms at most.
 const BATCH_MAX: usize = 100;
@@ -52,39 +51,6 @@ fn to_proto(view: &GuardianshipView) -> pb::Guardianship {
         awaits_second_confirmation: !row.confirmed && row.approver_id.is_some(),
         unit_rooms_only: row.unit_rooms_only,
     }
-}
-
-/// Decodes a day in the form 2026-09-01.
-fn date(v: &mut FieldViolations, path: &str, text: &str) -> Option<NaiveDate> {
-    let day = (text.len() == 10).then(|| text.parse().ok()).flatten();
-    let earliest = NaiveDate::from_ymd_opt(1900, 1, 1);
-    let day = day.filter(|day| Some(*day) >= earliest);
-    v.check(
-        day.is_some(),
-        path,
-        "must be a day since 1900 in the form 2026-09-01",
-    );
-    day
-}
-
-fn decode_order(v: &mut FieldViolations, order: &pb::Order) -> Option<Order> {
-    let number = field::text(v, "order.number", &order.number, 1..=100, false);
-    let date = date(v, "order.date", &order.date);
-    let text = field::text(v, "order.text", &order.text, 1..=2_000, true);
-    Some(Order {
-        number,
-        date: date?,
-        text,
-    })
-}
-
-fn optional_order(v: &mut FieldViolations, order: Option<&pb::Order>) -> Option<Order> {
-    order.and_then(|order| decode_order(v, order))
-}
-
-fn required_order(v: &mut FieldViolations, order: Option<&pb::Order>) -> Option<Order> {
-    v.check(order.is_some(), "order", "is required");
-    optional_order(v, order)
 }
 
 /// Decodes a kind; unspecified is for the caller to judge.
@@ -180,7 +146,7 @@ impl GuardianshipService for Guardianships {
             let org_id = field::id(v, "org_id", &r.org_id);
             let guardianship_id = field::id(v, "guardianship_id", &r.guardianship_id);
             let kind = kind(v, r.kind, false);
-            let order = optional_order(v, r.order.as_ref());
+            let order = orders::decode(v, r.order.as_ref());
             Some(ConfirmGuardianship {
                 org_id: org_id?,
                 guardianship_id: guardianship_id?,
@@ -203,7 +169,7 @@ impl GuardianshipService for Guardianships {
         let command = call.mutation(|v, r| {
             let org_id = field::id(v, "org_id", &r.org_id);
             let guardianship_ids = ids(v, &r.guardianship_ids);
-            let order = optional_order(v, r.order.as_ref());
+            let order = orders::decode(v, r.order.as_ref());
             Some(ConfirmGuardianships {
                 org_id: org_id?,
                 guardianship_ids,
@@ -247,8 +213,8 @@ impl GuardianshipService for Guardianships {
             let org_id = field::id(v, "org_id", &r.org_id);
             let guardianship_id = field::id(v, "guardianship_id", &r.guardianship_id);
             let limits = limits(v, &r.limits);
-            let order = optional_order(v, r.order.as_ref());
-            let until = (!r.until_date.is_empty()).then(|| date(v, "until_date", &r.until_date));
+            let order = orders::decode(v, r.order.as_ref());
+            let until = (!r.until_date.is_empty()).then(|| field::date(v, "until_date", &r.until_date));
             let ends = limits.is_some_and(|limits| limits.forbids(RelationLimit::Ended));
             let lasts = limits.is_some_and(RelationLimits::is_empty) || ends || r.order.is_none();
             let is_fine = until.is_none() || !lasts;
@@ -282,12 +248,12 @@ impl GuardianshipService for Guardianships {
         let command = call.mutation(|v, r| {
             let org_id = field::id(v, "org_id", &r.org_id);
             let child_id = field::id(v, "child_id", &r.child_id);
-            let order = required_order(v, r.order.as_ref());
+            let order = orders::decode(v, r.order.as_ref());
             Some(ProtectFamily {
                 org_id: org_id?,
                 child_id: child_id?,
                 protected: true,
-                order: order?,
+                order,
             })
         })?;
         let done = self.edge.mutate(&call, &command).await?;
@@ -304,12 +270,12 @@ impl GuardianshipService for Guardianships {
         let command = call.mutation(|v, r| {
             let org_id = field::id(v, "org_id", &r.org_id);
             let child_id = field::id(v, "child_id", &r.child_id);
-            let order = required_order(v, r.order.as_ref());
+            let order = orders::decode(v, r.order.as_ref());
             Some(ProtectFamily {
                 org_id: org_id?,
                 child_id: child_id?,
                 protected: false,
-                order: order?,
+                order,
             })
         })?;
         let done = self.edge.mutate(&call, &command).await?;
@@ -326,7 +292,7 @@ impl GuardianshipService for Guardianships {
         let command = call.mutation(|v, r| {
             let org_id = field::id(v, "org_id", &r.org_id);
             let child_id = field::id(v, "child_id", &r.child_id);
-            let birth_date = date(v, "birth_date", &r.birth_date);
+            let birth_date = field::date(v, "birth_date", &r.birth_date);
             Some(SetBirthDate {
                 org_id: org_id?,
                 child_id: child_id?,

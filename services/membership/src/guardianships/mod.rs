@@ -1,4 +1,4 @@
-//! Guardianships: who is a guardian of which child, and the limits between the two (R27, R83; reach.md 12,
+//! Guardianships: who is a guardian of which child, and the limits between the two (R27, R83; F12,
 //! 13).
 //!
 //! Owns the tables `guardianship`, `relation_limit` and `child_record`. A link for a parent makes a relation
@@ -22,7 +22,9 @@ mod tests;
 
 pub(crate) use events::snapshot;
 pub(crate) use grpc::Guardianships;
-pub(crate) use model::{Guardianship, Order};
-pub(crate) use operations::{end_all_of, end_due, establish};
+pub(crate) use model::Guardianship;
+pub(crate) use operations::{
+    Family, Obstacle, end_again, end_all_of, end_due, establish, family, is_of_age, obstacle,
+};
 pub(crate) use policy::{administer, choose, decides_sample, read};
 pub(crate) use storage::{Side, list_current};

@@ -2,19 +2,13 @@ use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use parta_ids::{GuardianshipId, MemberId, OrgId, RelationLimitId};
 use parta_roster::{RelationKind, RelationLimit, RelationLimits};
 
+use crate::orders::Order;
+
 /// A guardian of more children than this needs an order.
 pub(crate) const CHILDREN_WITHOUT_ORDER: u64 = 6;
 
 /// The head is asked about a provisional limit that has waited for this time.
 const DECISION_TIME: TimeDelta = TimeDelta::hours(72);
-
-/// An order or decision on which an act rests.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Order {
-    pub(crate) number: String,
-    pub(crate) date: NaiveDate,
-    pub(crate) text: String,
-}
 
 /// How much of a relation stays after the student's 18th birthday, as the student chose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -11,19 +11,10 @@ pub(crate) fn read(caller: &MemberContext) -> Decision {
 }
 
 /// Whether the caller may decide about relations of a child whose home units are `home` (R27): the
-/// administration, and the leader of a home unit who is no substitute. `leads` are the units that the caller
-/// leads otherwise than as a substitute. Whether the matter is the caller's own is decided by
-/// [`is_own_matter`].
-pub(crate) fn decide(
-    caller: &MemberContext,
-    child: MemberId,
-    home: &BTreeSet<UnitId>,
-    leads: &BTreeSet<UnitId>,
-) -> Decision {
-    let is_leader = caller.is_cleared()
-        && home
-            .iter()
-            .any(|unit| caller.is_class_teacher_of(*unit) && leads.contains(unit));
+/// administration, and the leader of a home unit who is no substitute. Whether the matter is the caller's own
+/// is decided by [`is_own_matter`].
+pub(crate) fn decide(caller: &MemberContext, child: MemberId, home: &BTreeSet<UnitId>) -> Decision {
+    let is_leader = caller.is_cleared() && home.iter().any(|unit| caller.is_class_teacher_of(*unit));
     let allowed = caller.member_id != child && (caller.is_administration() || is_leader);
     Decision::allow_if(
         allowed,
@@ -44,7 +35,7 @@ pub(crate) fn choose(caller: &MemberContext, child: MemberId) -> Decision {
     )
 }
 
-/// Whether another person has to decide (reach.md 6): the caller is the guardian of the relation, or a
+/// Whether another person has to decide (F6): the caller is the guardian of the relation, or a
 /// guardian of the same child.
 pub(crate) fn is_own_matter(caller: MemberId, guardian: MemberId, guardians: &BTreeSet<MemberId>) -> bool {
     caller == guardian || guardians.contains(&caller)
@@ -58,5 +49,5 @@ pub(crate) fn see(caller: &MemberContext, guardian: MemberId, child: MemberId, d
 /// The decision of the permission matrix, about the sample child of the sample unit.
 pub(crate) fn decides_sample(caller: &MemberContext, child: MemberId) -> bool {
     let home = BTreeSet::from([MemberContext::sample_unit()]);
-    decide(caller, child, &home, &caller.class_teacher_of).is_allowed()
+    decide(caller, child, &home).is_allowed()
 }

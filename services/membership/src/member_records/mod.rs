@@ -5,6 +5,7 @@
 //! organization; each change and its event are committed together; a member who left and returns has nothing
 //! of the earlier membership.
 
+mod combination;
 mod error;
 pub(crate) mod events;
 mod model;
@@ -12,7 +13,8 @@ mod operations;
 mod policy;
 pub(crate) mod storage;
 
-pub(crate) use model::{Member, MemberView};
+pub(crate) use combination::may_combine;
+pub(crate) use model::{LeaveReason, Member, MemberView};
 pub(crate) use operations::{join_again, visible_members};
 pub(crate) use policy::{administer, manage, visibility};
 pub(crate) use storage::{find_by_account, list_of_account, orgs_of_account, orgs_of_accounts};

@@ -4,6 +4,32 @@ use chrono::{DateTime, Utc};
 use parta_ids::{AccountId, InvitationId, MemberId, OrgId, UnitId};
 use parta_roster::{Role, State};
 
+/// Why a person left the organization.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LeaveReason {
+    /// A roster import whose source no longer lists the person. A later import may readmit the person.
+    Source,
+    /// A decision of the school. No import takes it back (F9).
+    Decision,
+}
+
+impl LeaveReason {
+    /// The number in the database.
+    pub(super) fn number(self) -> i32 {
+        match self {
+            Self::Source => 1,
+            Self::Decision => 2,
+        }
+    }
+
+    /// Reads the number of the database; `None` for one that this build does not know.
+    pub(super) fn from_number(number: i32) -> Option<Self> {
+        [Self::Source, Self::Decision]
+            .into_iter()
+            .find(|reason| reason.number() == number)
+    }
+}
+
 /// A person in an organization.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Member {
@@ -14,6 +40,8 @@ pub(crate) struct Member {
     pub(crate) full_name: String,
     pub(crate) state: State,
     pub(crate) roles: BTreeSet<Role>,
+    /// Roles that a decision took away and that nobody has given back. No import gives one of them.
+    pub(crate) revoked_roles: BTreeSet<Role>,
     /// Whether the teacher was verified (R22).
     pub(crate) teacher_verified: bool,
     /// On what the latest decision about verification rests.
@@ -26,6 +54,8 @@ pub(crate) struct Member {
     pub(crate) leave_time: Option<DateTime<Utc>>,
     /// Why the member was removed, as the deciding person wrote it.
     pub(crate) leave_cause: Option<String>,
+    /// `None` while the person is a member.
+    pub(crate) leave_reason: Option<LeaveReason>,
     /// Raised by each change; the etag of the API.
     pub(crate) revision: i64,
 }
@@ -47,6 +77,7 @@ impl Member {
             full_name: full_name.to_owned(),
             state,
             roles: BTreeSet::from([role]),
+            revoked_roles: BTreeSet::new(),
             teacher_verified: false,
             evidence: None,
             verifier_id: None,
@@ -54,6 +85,7 @@ impl Member {
             create_time: now,
             leave_time: None,
             leave_cause: None,
+            leave_reason: None,
             revision: 1,
         }
     }
@@ -66,7 +98,13 @@ impl Member {
         self.teacher_verified = false;
         (self.evidence, self.verifier_id) = (None, None);
         self.invitation_id = invitation_id;
-        (self.leave_time, self.leave_cause) = (None, None);
+        (self.leave_time, self.leave_cause, self.leave_reason) = (None, None, None);
+    }
+
+    /// Gives a role by a decision, which takes back that an earlier one revoked it.
+    pub(crate) fn grant(&mut self, role: Role) {
+        self.roles.insert(role);
+        self.revoked_roles.remove(&role);
     }
 
     /// Whether the person holds the role.

@@ -7,7 +7,9 @@ use parta_roster::{DutyFunction, MemberContext, Role, State};
 use parta_status::{RpcError, not_found};
 
 use super::{
-    Member, events,
+    Member,
+    combination::may_combine,
+    events,
     policy::{self, Visibility},
     storage,
 };
@@ -25,7 +27,10 @@ pub(crate) async fn join_again(
     if member.state == State::Left {
         member.begin_anew(invitation_id);
     }
-    member.roles.insert(role);
+    member.grant(role);
+    if !may_combine(&member.roles, false) {
+        return Err(Error::role_combination());
+    }
     storage::update(tx, scope, member).await?;
     events::changed(tx, member).await
 }
@@ -58,7 +63,14 @@ pub(crate) async fn visible_members(
 ) -> Result<(OrgScope, Option<BTreeSet<MemberId>>), RpcError> {
     // The rule of the RPC has asked for the permission.
     if let Principal::ServiceAccount { .. } = caller.acting() {
-        return Ok((belongs(caller, org)?, None));
+        let scope = belongs(caller, org)?;
+        let protected = context.roster.protected_adults(tx, org).await?;
+        if protected.is_empty() {
+            return Ok((scope, None));
+        }
+        let mut visible = storage::list_ids(tx, &scope).await?;
+        visible.retain(|id| !protected.contains(id));
+        return Ok((scope, Some(visible)));
     }
     let facts = context.facts(tx, caller, org).await?;
     let scope = belongs(caller, org)?;

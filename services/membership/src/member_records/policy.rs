@@ -8,7 +8,7 @@ pub(crate) enum Visibility {
     /// Everybody: the administration reads the roster.
     AllMembers,
     /// The staff, and the people of the units that the caller may see. Staff who are not cleared see no pupil
-    /// by their work, but see those of their children's classes (reach.md 3, 4).
+    /// by their work, but see those of their children's classes (F3, F4).
     StaffAndUnits,
     /// The people of the units that the caller may see, and oneself.
     Units,

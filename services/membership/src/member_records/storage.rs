@@ -11,7 +11,7 @@ use sea_orm::{
     sea_query::{Expr, ExprTrait as _},
 };
 
-use super::Member;
+use super::{LeaveReason, Member};
 use entity::{Column, Entity, Model};
 
 table!(entity, "member", {
@@ -23,6 +23,7 @@ table!(entity, "member", {
     full_name: String,
     state: i32,
     roles: i32,
+    revoked_roles: i32,
     teacher_verified: bool,
     evidence: Option<String>,
     verifier_id: Option<Uuid>,
@@ -30,6 +31,7 @@ table!(entity, "member", {
     create_time: DateTimeUtc,
     leave_time: Option<DateTimeUtc>,
     leave_cause: Option<String>,
+    leave_reason: Option<i32>,
     revision: i64,
 });
 
@@ -64,6 +66,10 @@ fn roles(mask: i32) -> Result<BTreeSet<Role>, StorageError> {
     }
 }
 
+fn leave_reason(number: i32) -> Result<LeaveReason, StorageError> {
+    LeaveReason::from_number(number).ok_or_else(|| StorageError::unknown_value("member.leave_reason", number))
+}
+
 fn member(row: Model) -> Result<Member, StorageError> {
     Ok(Member {
         org_id: OrgId::from_uuid(row.org_id),
@@ -72,6 +78,7 @@ fn member(row: Model) -> Result<Member, StorageError> {
         full_name: row.full_name,
         state: state(row.state)?,
         roles: roles(row.roles)?,
+        revoked_roles: roles(row.revoked_roles)?,
         teacher_verified: row.teacher_verified,
         evidence: row.evidence,
         verifier_id: row.verifier_id.map(MemberId::from_uuid),
@@ -79,6 +86,7 @@ fn member(row: Model) -> Result<Member, StorageError> {
         create_time: row.create_time,
         leave_time: row.leave_time,
         leave_cause: row.leave_cause,
+        leave_reason: row.leave_reason.map(leave_reason).transpose()?,
         revision: row.revision,
     })
 }
@@ -101,6 +109,7 @@ fn to_row(scope: &OrgScope, member: &Member) -> Result<Model, StorageError> {
         full_name: member.full_name.clone(),
         state: state_number(member.state),
         roles: Role::mask_of(member.roles.iter().copied()),
+        revoked_roles: Role::mask_of(member.revoked_roles.iter().copied()),
         teacher_verified: member.teacher_verified,
         evidence: member.evidence.clone(),
         verifier_id: member.verifier_id.map(TypedId::uuid),
@@ -108,6 +117,7 @@ fn to_row(scope: &OrgScope, member: &Member) -> Result<Model, StorageError> {
         create_time: member.create_time,
         leave_time: member.leave_time,
         leave_cause: member.leave_cause.clone(),
+        leave_reason: member.leave_reason.map(LeaveReason::number),
         revision: member.revision,
     })
 }
@@ -279,6 +289,21 @@ pub(crate) struct Filter {
     pub(crate) include_left: bool,
 }
 
+/// Lists the ids of all members, also of those who have left.
+pub(super) async fn list_ids(
+    conn: &impl ConnectionTrait,
+    scope: &OrgScope,
+) -> Result<BTreeSet<MemberId>, StorageError> {
+    let ids: Vec<Uuid> = Entity::find()
+        .select_only()
+        .column(Column::MemberId)
+        .filter(within(scope))
+        .into_tuple()
+        .all(conn)
+        .await?;
+    Ok(ids.into_iter().map(MemberId::from_uuid).collect())
+}
+
 pub(crate) async fn list(
     conn: &impl ConnectionTrait,
     scope: &OrgScope,
@@ -321,40 +346,20 @@ pub(crate) async fn list_for_snapshot(
     members(rows)
 }
 
-/// Locks the members of `among` who have not left, in the order of their ids, until the transaction ends.
-pub(crate) async fn lock_present(
+/// Loads members, also those who have left, and locks them in the order of their ids until the transaction
+/// ends.
+pub(crate) async fn lock_all(
     conn: &impl ConnectionTrait,
     scope: &OrgScope,
     among: impl IntoIterator<Item = MemberId>,
-) -> Result<BTreeSet<MemberId>, StorageError> {
-    let ids: Vec<Uuid> = Entity::find()
-        .select_only()
-        .column(Column::MemberId)
+) -> Result<BTreeMap<MemberId, Member>, StorageError> {
+    let rows = Entity::find()
         .filter(within(scope))
         .filter(Column::MemberId.is_in(among.into_iter().map(TypedId::uuid)))
-        .filter(Column::State.ne(LEFT))
         .order_by_asc(Column::MemberId)
         .lock_exclusive()
-        .into_tuple()
         .all(conn)
         .await?;
-    Ok(ids.into_iter().map(MemberId::from_uuid).collect())
-}
-
-/// The names of the members who have not left.
-pub(crate) async fn names(
-    conn: &impl ConnectionTrait,
-    scope: &OrgScope,
-) -> Result<BTreeMap<MemberId, String>, StorageError> {
-    let rows: Vec<(Uuid, String)> = Entity::find()
-        .select_only()
-        .column(Column::MemberId)
-        .column(Column::FullName)
-        .filter(within(scope))
-        .filter(Column::State.ne(LEFT))
-        .into_tuple()
-        .all(conn)
-        .await?;
-    let pair = |(id, name)| (MemberId::from_uuid(id), name);
-    Ok(rows.into_iter().map(pair).collect())
+    let found = members(rows)?.into_iter();
+    Ok(found.map(|member| (member.id, member)).collect())
 }

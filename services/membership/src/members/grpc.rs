@@ -8,7 +8,10 @@ use parta_roster::Role;
 use parta_status::{FieldViolations, field, not_found};
 use tonic::{Request, Response, Status};
 
-use super::operations::{CreateMember, GetMembers, ListMembers};
+use super::{
+    operations::{CreateMember, GetMembers, ListMembers},
+    unlock::UnlockMember,
+};
 use crate::{
     context::Context,
     departures::RemoveMember,
@@ -139,7 +142,7 @@ impl MemberService for Members {
         let call = self.edge.enter(request).await?;
         let command = call.mutation(|v, r| {
             let org_id = field::id(v, "org_id", &r.org_id);
-            let full_name = field::text(v, "full_name", &r.full_name, 1..=200, false);
+            let full_name = field::name(v, "full_name", &r.full_name, 1..=200);
             let unit_id = field::optional_id(v, "unit_id", &r.unit_id);
             let role = role(v, "role", r.role());
             let of_pupil = unit_id.is_none() || role == Some(Role::Pupil);
@@ -250,6 +253,25 @@ impl MemberService for Members {
         let done = self.edge.mutate(&call, &command).await?;
         Ok(Response::new(pb::RemoveMemberResponse {
             member: Some(to_proto(&done.view)),
+            consistency_token: done.consistency_token,
+        }))
+    }
+    async fn unlock_member_sign_in(
+        &self,
+        request: Request<pb::UnlockMemberSignInRequest>,
+    ) -> Result<Response<pb::UnlockMemberSignInResponse>, Status> {
+        let call = self.edge.enter(request).await?;
+        let command = call.mutation(|v, r| {
+            let org_id = field::id(v, "org_id", &r.org_id);
+            let member_id = field::id(v, "member_id", &r.member_id);
+            Some(UnlockMember {
+                org_id: org_id?,
+                member_id: member_id?,
+            })
+        })?;
+        let done = self.edge.mutate(&call, &command).await?;
+        Ok(Response::new(pb::UnlockMemberSignInResponse {
+            was_locked: done.view,
             consistency_token: done.consistency_token,
         }))
     }

@@ -1,11 +1,13 @@
 //! Members as their organization sees them: reading, and records of people who are expected (R23, R26, R28).
 //!
 //! Owns no table; serves MemberService, whose other acts belong to roles and departures. Invariants: nobody
-//! reads a member whom the policy does not show; a read by staff or by an external system is audited (R60).
+//! reads a member whom the policy does not show; a read by staff or by an external system is audited (R60);
+//! nobody lifts the lock of the own sign-in.
 
 mod grpc;
 mod operations;
 mod policy;
+mod unlock;
 
 #[cfg(test)]
 mod tests;

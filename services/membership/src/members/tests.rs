@@ -256,7 +256,7 @@ on_both!(assignment_ends_at_its_expire_time, |database| async move {
         ),
         "ALREADY_ASSIGNED"
     );
-    // A substitute sees the pupils of the class and decides nothing about them (reach.md 3).
+    // A substitute sees the pupils of the class and decides nothing about them (F3).
     let class = unit(1).to_string();
     create(&test_env, &administrator, "Ева Орлова", Role::Pupil, &class)
         .await

@@ -56,21 +56,21 @@ impl MigrationTrait for Tables {
                 .primary_key(Index::create().col("address").col("account_id"))
                 .foreign_key(&mut of_account("account_address"))
                 .to_owned(),
-            table("address_counter")
-                .col(text("address").primary_key())
-                .col(time_null("send_time"))
-                .col(time("hour_time"))
-                .col(integer("hour_sends"))
-                .col(time("day_time"))
-                .col(integer("day_sends"))
+            table("sign_in_limit")
+                .col(integer("kind"))
+                .col(text("subject"))
+                .col(big_integer("full_millis"))
+                .primary_key(Index::create().col("kind").col("subject"))
+                .to_owned(),
+            table("sign_in_failure")
+                .col(text("subject").primary_key())
                 .col(integer("failures"))
-                .col(time_null("block_time"))
+                .col(time("latest_time"))
                 .to_owned(),
             table("session")
                 .col(uuid("session_id").primary_key())
                 .col(uuid("account_id"))
                 .col(big_integer("generation"))
-                .col(uuid_null("refresh_request"))
                 .col(time("create_time"))
                 .col(time("refresh_time"))
                 .col(time_null("end_time"))
@@ -83,6 +83,7 @@ impl MigrationTrait for Tables {
                 .col(time("create_time"))
                 .col(time("expire_time"))
                 .col(time_null("verify_time"))
+                .col(var_binary_null("proof_digest", 32))
                 .col(uuid_null("session_id"))
                 .to_owned(),
             table("join_flow")
@@ -96,6 +97,7 @@ impl MigrationTrait for Tables {
                 .col(text("full_name"))
                 .col(integer("state"))
                 .col(integer("roles"))
+                .col(integer("revoked_roles"))
                 .col(boolean("teacher_verified"))
                 .col(text_null("evidence"))
                 .col(uuid_null("verifier_id"))
@@ -103,6 +105,7 @@ impl MigrationTrait for Tables {
                 .col(time("create_time"))
                 .col(time_null("leave_time"))
                 .col(text_null("leave_cause"))
+                .col(integer_null("leave_reason"))
                 .col(big_integer("revision"))
                 .foreign_key(&mut of_account("member"))
                 .to_owned(),
@@ -119,6 +122,23 @@ impl MigrationTrait for Tables {
                         .col("account_id"),
                 )
                 .foreign_key(&mut of_member("admission", "member_id"))
+                .to_owned(),
+            keyed("join_request", "join_request_id")
+                .col(uuid("account_id"))
+                .col(text("full_name"))
+                .col(uuid("invitation_id"))
+                .col(uuid_null("issuer_id"))
+                .col(integer("role"))
+                .col(uuid_null("unit_id"))
+                .col(uuid_null("child_id"))
+                .col(uuid_null("claim_member_id"))
+                .col(boolean("returning"))
+                .col(integer("state"))
+                .col(time("create_time"))
+                .col(time_null("decide_time"))
+                .col(uuid_null("decider_id"))
+                .col(uuid_null("member_id"))
+                .foreign_key(&mut of_account("join_request"))
                 .to_owned(),
             table("appointment")
                 .col(uuid("org_id").primary_key())
@@ -137,6 +157,7 @@ impl MigrationTrait for Tables {
                 .col(time("create_time"))
                 .col(time_null("expire_time"))
                 .col(time_null("end_time"))
+                .col(boolean("ended_by_decision"))
                 .foreign_key(&mut of_member("assignment", "member_id"))
                 .to_owned(),
             table("due_ending")
@@ -151,6 +172,7 @@ impl MigrationTrait for Tables {
                 .col(uuid("unit_id"))
                 .col(time("create_time"))
                 .col(time_null("end_time"))
+                .col(boolean("ended_by_decision"))
                 .foreign_key(&mut of_member("enrollment", "member_id"))
                 .to_owned(),
             keyed("guardianship", "guardianship_id")
@@ -234,9 +256,21 @@ impl MigrationTrait for Tables {
             keyed("service_account", "service_account_id")
                 .col(text("display_name"))
                 .col(text("permissions"))
-                .col(var_binary("key_digest", 32))
                 .col(time("create_time"))
                 .col(time_null("revoke_time"))
+                .to_owned(),
+            keyed("service_account_key", "key_id")
+                .col(uuid("service_account_id"))
+                .col(var_binary("key_digest", 32))
+                .col(time("create_time"))
+                .col(time_null("last_use_time"))
+                .col(time_null("revoke_time"))
+                .foreign_key(
+                    ForeignKey::create()
+                        .name("service_account_key_account")
+                        .from("service_account_key", ("org_id", "service_account_id"))
+                        .to("service_account", ("org_id", "service_account_id")),
+                )
                 .to_owned(),
             table("outbox_message")
                 .col(uuid("message_id").primary_key())
@@ -255,6 +289,12 @@ impl MigrationTrait for Tables {
             "CREATE INDEX sign_in_flow_expiry ON sign_in_flow (expire_time)",
             // A person is one member of an organization, also after leaving.
             "CREATE UNIQUE INDEX member_account ON member (account_id, org_id) WHERE account_id IS NOT NULL",
+            // An account has one pending request by an invitation.
+            "CREATE UNIQUE INDEX join_request_pending ON join_request (org_id, account_id, invitation_id) WHERE state = 1",
+            "CREATE INDEX join_request_unit ON join_request (org_id, state, unit_id)",
+            "CREATE INDEX join_request_account ON join_request (account_id)",
+            "CREATE INDEX join_request_expiry ON join_request (create_time) WHERE state = 1",
+            "CREATE INDEX join_request_decided ON join_request (decide_time)",
             "CREATE INDEX appointment_phone ON appointment (phone)",
             "CREATE UNIQUE INDEX assignment_once ON assignment (org_id, member_id, unit_id, kind) WHERE end_time IS NULL",
             "CREATE INDEX due_ending_due_time ON due_ending (due_time)",
@@ -274,7 +314,9 @@ impl MigrationTrait for Tables {
             "CREATE INDEX child_record_birth_date ON child_record (org_id, birth_date)",
             // The holder of a key does not know the organization, so that the index is unique across
             // organizations.
-            "CREATE UNIQUE INDEX service_account_key ON service_account (key_digest)",
+            "CREATE UNIQUE INDEX service_account_key_digest ON service_account_key (key_digest)",
+            "CREATE INDEX service_account_key_account ON service_account_key (org_id, service_account_id) \
+             WHERE revoke_time IS NULL",
         ] {
             conn.execute_unprepared(sql).await?;
         }

@@ -18,14 +18,14 @@ impl MigrationTrait for Tables {
             .col(uuid("account_id"))
             .col(timestamp_with_time_zone("end_time"))
             .to_owned();
-        let revoked_service_account = Table::create()
-            .table("revoked_service_account")
+        let revoked_service_account_key = Table::create()
+            .table("revoked_service_account_key")
             .col(uuid("org_id"))
-            .col(uuid("service_account_id"))
+            .col(uuid("key_id"))
             .col(timestamp_with_time_zone("revoke_time"))
-            .primary_key(Index::create().col("org_id").col("service_account_id"))
+            .primary_key(Index::create().col("org_id").col("key_id"))
             .to_owned();
-        for table in [ended_session, revoked_service_account] {
+        for table in [ended_session, revoked_service_account_key] {
             manager.create_table(table).await?;
         }
         Ok(())

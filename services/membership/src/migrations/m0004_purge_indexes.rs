@@ -15,7 +15,8 @@ impl MigrationTrait for Indexes {
         for sql in [
             "CREATE INDEX session_ended ON session (end_time) WHERE end_time IS NOT NULL",
             "CREATE INDEX session_refreshed ON session (refresh_time)",
-            "CREATE INDEX address_counter_sent ON address_counter (send_time)",
+            "CREATE INDEX sign_in_limit_full ON sign_in_limit (full_millis)",
+            "CREATE INDEX sign_in_failure_latest ON sign_in_failure (latest_time)",
             "CREATE INDEX join_flow_created ON join_flow (create_time)",
         ] {
             manager.get_connection().execute_unprepared(sql).await?;

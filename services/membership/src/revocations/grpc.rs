@@ -33,13 +33,13 @@ fn texts(ids: &[impl ToString], part: usize) -> Vec<String> {
 
 /// The responses that make up a list, one at least.
 fn responses(list: Arc<RevocationList>) -> impl Iterator<Item = pb::GetRevocationsResponse> {
-    let (sessions, accounts) = (&list.revoked.sessions, &list.revoked.service_accounts);
-    let parts = sessions.len().max(accounts.len()).div_ceil(IDS_PER_RESPONSE);
+    let (sessions, keys) = (&list.revoked.sessions, &list.revoked.service_account_keys);
+    let parts = sessions.len().max(keys.len()).div_ceil(IDS_PER_RESPONSE);
     (0..parts.max(1)).map(move |part| pb::GetRevocationsResponse {
         revision: list.revision.clone(),
         unchanged: false,
         session_ids: texts(&list.revoked.sessions, part),
-        service_account_ids: texts(&list.revoked.service_accounts, part),
+        service_account_key_ids: texts(&list.revoked.service_account_keys, part),
     })
 }
 

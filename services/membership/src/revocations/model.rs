@@ -15,15 +15,15 @@ pub(crate) struct RevocationList {
 impl RevocationList {
     pub(super) fn new(mut revoked: Revoked) -> Self {
         revoked.sessions.sort_unstable();
-        revoked.service_accounts.sort_unstable();
+        revoked.service_account_keys.sort_unstable();
         let mut digest = Sha256::new();
         // Without the number, an id could move from one list to the other.
         digest.update((revoked.sessions.len() as u64).to_be_bytes());
         for session in &revoked.sessions {
             digest.update(session.uuid().as_bytes());
         }
-        for account in &revoked.service_accounts {
-            digest.update(account.uuid().as_bytes());
+        for key in &revoked.service_account_keys {
+            digest.update(key.uuid().as_bytes());
         }
         let revision = URL_SAFE_NO_PAD.encode(digest.finalize());
         Self { revoked, revision }

@@ -82,7 +82,7 @@ async fn read(db: Db, secrets: Secrets) -> Result<RevocationList, Error> {
             let limit = MAX_REVOCATIONS as u64 + 1;
             Ok::<_, Error>(Revoked {
                 sessions: sessions::list_revoked(&tx, secrets, since).await?,
-                service_accounts: service_accounts::list_revoked(&tx, since, limit).await?,
+                service_account_keys: service_accounts::list_revoked(&tx, since, limit).await?,
             })
         }
     });

@@ -19,12 +19,12 @@ fn list(responses: &[GetRevocationsResponse]) -> Revoked {
     let revisions: Vec<_> = responses.iter().map(|response| &response.revision).collect();
     assert!(revisions.iter().all(|revision| *revision == revisions[0]));
     let sessions = responses.iter().flat_map(|response| &response.session_ids);
-    let accounts = responses
+    let keys = responses
         .iter()
-        .flat_map(|response| &response.service_account_ids);
+        .flat_map(|response| &response.service_account_key_ids);
     Revoked {
         sessions: sessions.map(|id| id.parse().unwrap()).collect(),
-        service_accounts: accounts.map(|id| id.parse().unwrap()).collect(),
+        service_account_keys: keys.map(|id| id.parse().unwrap()).collect(),
     }
 }
 
@@ -43,7 +43,7 @@ async fn end_session(test_env: &TestEnv, of: &MemberSession) {
 /// The number of rows of both tables.
 async fn rows(db: &Db) -> usize {
     let mut count = 0;
-    for table in ["ended_session", "revoked_service_account"] {
+    for table in ["ended_session", "revoked_service_account_key"] {
         let sql = format!("SELECT * FROM {table}");
         let statement = sea_orm::Statement::from_string(db.backend(), sql);
         count += db.conn().query_all_raw(statement).await.unwrap().len();
@@ -133,11 +133,12 @@ on_both!(
         };
         let mut api = test_env.service_accounts();
         let made = api.create_service_account(by(&administrator.token, create)).await;
-        let account = made.unwrap().into_inner().service_account.unwrap().id;
+        let account = made.unwrap().into_inner().service_account.unwrap();
+        let key = account.keys[0].id.parse().unwrap();
         let revoke = pb::RevokeServiceAccountRequest {
             request_id: test_env.act(),
             org_id: org(1).to_string(),
-            service_account_id: account.clone(),
+            service_account_id: account.id,
         };
         // A repetition revokes once.
         for _ in 0..2 {
@@ -148,7 +149,7 @@ on_both!(
         end_session(&test_env, &administrator).await;
         let listed = async || list(&test_env.revocations("chat", "").await.unwrap());
         let first = listed().await;
-        assert_eq!(first.service_accounts, [account.parse().unwrap()]);
+        assert_eq!(first.service_account_keys, [key]);
         assert_eq!(first.sessions.len(), 1);
         test_env.time.advance(REVOCATION_LIFETIME - TimeDelta::seconds(1));
         assert_eq!(listed().await, first);

@@ -8,7 +8,7 @@ impl Error {
     pub(super) fn last_administrator() -> Self {
         Self::state(
             ErrorReason::LastAdministrator,
-            "An organization keeps at least one administrator.",
+            "An organization keeps at least one administrator. Make another member an administrator first.",
         )
     }
 
@@ -16,7 +16,7 @@ impl Error {
     pub(super) fn administrator_not_joined() -> Self {
         Self::state(
             ErrorReason::AdministratorNotJoined,
-            "Only active staff can become administrators.",
+            "Only active staff can become administrators. Let the member join as staff first.",
         )
     }
 }

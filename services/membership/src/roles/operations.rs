@@ -16,7 +16,7 @@ use crate::{
     duties, enrollments,
     error::Error,
     guardianships::{self, Side},
-    member_records::{Member, MemberView, events, storage},
+    member_records::{self, Member, MemberView, events, storage},
     suspensions,
 };
 
@@ -82,30 +82,29 @@ impl Mutation for ChangeRoles {
         let lost: BTreeSet<Role> = member.roles.difference(&self.roles).copied().collect();
         let added: BTreeSet<Role> = self.roles.difference(&member.roles).copied().collect();
         policy::change(&facts, self.member_id, &added, &lost)?;
+        if !added.is_empty() {
+            require_combination(context, tx, scope, &self.roles, &member).await?;
+        }
         let (had, has) = (
             member.has(Role::Administrator),
             self.roles.contains(&Role::Administrator),
         );
-        if has && !had {
-            let staff = |role: &Role| !matches!(role, Role::Pupil | Role::Parent);
-            if member.state != State::Active || !member.roles.iter().any(staff) {
-                return Err(Error::administrator_not_joined());
-            }
+        let works = member.state == State::Active && member.roles.iter().any(|role| role.is_staff());
+        if has && !had && !works {
+            return Err(Error::administrator_not_joined());
         }
         if had && !has {
             let administrators =
                 suspensions::in_force(tx, scope, administrators, Role::Administrator).await?;
             keep_an_administrator(&administrators, &member)?;
         }
+        member.revoked_roles.extend(&lost);
+        member.revoked_roles.retain(|role| !added.contains(role));
         member.roles.clone_from(&self.roles);
         // The verification belongs to the role of teacher.
         member.teacher_verified &= member.has(Role::Teacher);
         end_what_hangs_on(tx, scope, member.id, &lost).await?;
-        if !member
-            .roles
-            .iter()
-            .any(|role| !matches!(role, Role::Pupil | Role::Parent))
-        {
+        if !member.roles.iter().any(|role| role.is_staff()) {
             duties::end_all_of(tx, scope, member.id).await?;
         }
         save(tx, caller, scope, member).await
@@ -134,6 +133,30 @@ impl Mutation for ChangeRoles {
             return Ok(belongs(caller, self.org_id)?);
         }
         Ok(self.decide(context, tx, caller, &facts).await?)
+    }
+}
+
+/// Refuses roles that one person does not hold together, and a second head (F7).
+async fn require_combination(
+    context: &Context,
+    tx: &Tx,
+    scope: &OrgScope,
+    roles: &BTreeSet<Role>,
+    member: &Member,
+) -> Result<(), Error> {
+    let adult_student = guardianships::is_of_age(&context.roster, tx, scope, member.id).await?;
+    let mut fits = member_records::may_combine(roles, adult_student);
+    if roles.contains(&Role::Head) && !member.has(Role::Head) {
+        let heads = storage::Filter {
+            role: Some(Role::Head),
+            ..Default::default()
+        };
+        fits &= storage::list(tx, scope, &heads, None, 1).await?.is_empty();
+    }
+    if fits {
+        Ok(())
+    } else {
+        Err(Error::role_combination())
     }
 }
 
@@ -216,7 +239,7 @@ pub(crate) fn keep_an_administrator(administrators: &[Member], leaving: &Member)
     }
 }
 
-/// Ends the facts that rest on roles which a member loses (reach.md 2). Nothing of it comes back with the
+/// Ends the facts that rest on roles which a member loses (F2). Nothing of it comes back with the
 /// role.
 async fn end_what_hangs_on(
     tx: &Tx,

@@ -8,7 +8,7 @@ use parta_roster::{MemberContext, Role};
 use crate::error::Error;
 
 /// Whether the caller may change the roles of this member: an administrator of anybody; the head and the
-/// deputies of an administrator, for whom they are the second person (reach.md 6).
+/// deputies of an administrator, for whom they are the second person (F6).
 pub(crate) fn administer(caller: &MemberContext, member: &MemberContext) -> Decision {
     let stands_in = caller.is_administration() && member.is_administrator();
     Decision::allow_if(

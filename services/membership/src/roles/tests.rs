@@ -1,4 +1,4 @@
-//! Roles that are taken away, and decisions in the own matter (reach.md 2, 6).
+//! Roles that are taken away, and decisions in the own matter (F2, F6).
 use parta_proto_membership::v1::{self as pb, AssignmentKind, Role};
 use parta_testkit::on_both;
 use tonic::Status;

@@ -14,6 +14,10 @@ use parta_status::RpcError;
 use super::{
     model::{ChangeKind, Import, ImportState},
     plan, run, storage as imports,
+    storage::{
+        rows::{self, ChangeFilter},
+        source,
+    },
 };
 use crate::{error::Error, member_records::storage as members};
 
@@ -74,7 +78,7 @@ async fn list_staged(tx: &Tx, scope: &OrgScope) -> Result<Vec<Payload>, Error> {
     let all = members::list_for_snapshot(tx, scope.org_id()).await?;
     let expected = all.into_iter().filter(|member| member.state == State::Expected);
     let expected: BTreeSet<MemberId> = expected.map(|member| member.id).collect();
-    let people = imports::people(tx, scope).await?;
+    let people = source::people(tx, scope).await?;
     let mut events = Vec::new();
     // In the order in which they were started.
     for import in imports.iter().rev() {
@@ -97,7 +101,8 @@ async fn request_again(
 ) -> Result<BTreeMap<i64, Staged>, Error> {
     let mut batches: BTreeMap<i64, Staged> = BTreeMap::new();
     let applied = |kind| async move {
-        let mut changes = imports::list_changes(tx, scope, import.id, Some(kind), 0, run::NO_LIMIT).await?;
+        let filter = ChangeFilter::of_kind(kind);
+        let mut changes = rows::list_changes(tx, scope, import.id, filter, 0, run::NO_LIMIT).await?;
         changes.retain(|(seq, _)| *seq <= import.position);
         Ok::<_, Error>(changes)
     };
@@ -107,7 +112,9 @@ async fn request_again(
             staged.add_unit(&change.source_key, &change.details.unit_label);
         }
     }
-    for (seq, change) in applied(ChangeKind::CreateMember).await? {
+    let mut admissions = applied(ChangeKind::CreateMember).await?;
+    admissions.extend(applied(ChangeKind::ReadmitMember).await?);
+    for (seq, change) in admissions {
         let member = people.get(&change.source_key).filter(|id| expected.contains(id));
         if let Some(member) = member {
             let staged = batches.entry((seq - 1) / run::BATCH_CHANGES).or_default();

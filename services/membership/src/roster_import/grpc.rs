@@ -1,5 +1,5 @@
 //! `parta.membership.v1.RosterImportService`: decodes requests, calls the edge, and encodes responses.
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use futures::{StreamExt as _, stream, stream::BoxStream};
 use parta_edge::{Call, Edge, PageRequest};
@@ -13,12 +13,13 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::{
     Problem,
-    model::{ChangeKind, Counts, Import},
+    model::{ChangeKind, Counts, Import, MassChange, NoEffect},
     operations::{
-        self, CheckRosterImport, GetRosterImport, ListChanges, ListProblems, ListRosterImports,
-        LoadEarlierImports, StartRosterImport,
+        self, CheckRosterImport, DecideChanges, GetRosterImport, ListChanges, ListProblems,
+        ListRosterImports, LoadEarlierImports, StartRosterImport,
     },
     plan::Change,
+    storage::rows::ChangeFilter,
     upload::Upload,
 };
 use crate::{context::Context, error::Error};
@@ -28,6 +29,8 @@ use crate::{context::Context, error::Error};
 const POLL_INTERVAL: Duration = Duration::from_secs(5);
 /// Largest page of changes or problems.
 const ROWS_MAX: i32 = 1_000;
+/// Most changes of one decision.
+const DECISION_MAX: usize = 100;
 
 /// The server of the service.
 #[derive(Clone)]
@@ -54,6 +57,15 @@ fn counts(counts: Counts) -> pb::RosterImportCounts {
         guardianships: counts.guardianships,
         removals: counts.removals,
         invitations: counts.invitations,
+        readmissions: counts.readmissions,
+    }
+}
+
+fn mass_change(change: MassChange) -> pb::RosterMassChange {
+    pb::RosterMassChange {
+        kind: change.kind.into(),
+        people: change.people,
+        of: change.of,
     }
 }
 
@@ -65,21 +77,28 @@ fn to_proto(import: Import) -> pb::RosterImport {
         planned: Some(counts(import.planned)),
         done: Some(counts(import.done)),
         problem_count: import.problem_count,
-        mass_removal: import.mass_removal,
+        mass_changes: import.mass_changes.into_iter().map(mass_change).collect(),
         create_time: Some(timestamp(import.create_time)),
         start_time: import.start_time.map(timestamp),
         finish_time: import.finish_time.map(timestamp),
         etag: etag(import.revision),
+        no_effect_count: import.no_effect_count,
+        waiting_count: import.waiting_count,
     }
 }
 
-fn change(change: Change) -> pb::RosterChange {
+fn change((number, change): (i64, Change)) -> pb::RosterChange {
     pb::RosterChange {
         kind: change.kind.number().into(),
         person: change.details.person,
         unit_label: change.details.unit_label,
         before: change.details.before,
         after: change.details.after,
+        number,
+        outcome: change.outcome.number().into(),
+        no_effect: change.outcome.no_effect().map_or(0, NoEffect::number).into(),
+        file: change.place.file.to_owned(),
+        line: i32::try_from(change.place.line).unwrap_or(i32::MAX),
     }
 }
 
@@ -100,6 +119,33 @@ fn decode_import(v: &mut FieldViolations, org_id: &str, roster_import_id: &str) 
         org_id: org_id?,
         roster_import_id: roster_import_id?,
     })
+}
+
+/// Decodes mass changes. A kind that this build does not know is refused.
+fn decode_confirmed(v: &mut FieldViolations, changes: &[pb::RosterMassChange]) -> Option<Vec<MassChange>> {
+    let decode = |change: &pb::RosterMassChange| {
+        Some(MassChange {
+            kind: ChangeKind::from_number(change.kind)?.number(),
+            people: change.people,
+            of: change.of,
+        })
+    };
+    let decoded: Option<Vec<_>> = changes.iter().map(decode).collect();
+    let of_kinds = |changes: &Vec<MassChange>| changes.iter().map(|c| c.kind).collect::<BTreeSet<_>>().len();
+    let once = decoded
+        .as_ref()
+        .is_some_and(|changes| of_kinds(changes) == changes.len());
+    let why = "must name each mass change of the import once";
+    v.check(once, "confirmed_mass_changes", why);
+    decoded.filter(|_| once)
+}
+
+/// Decodes the numbers of the changes of a decision, in their order.
+fn decode_numbers(v: &mut FieldViolations, numbers: &[i64]) -> Option<Vec<i64>> {
+    let distinct: BTreeSet<i64> = numbers.iter().copied().collect();
+    let fits = (1..=DECISION_MAX).contains(&numbers.len()) && distinct.len() == numbers.len();
+    v.check(fits, "numbers", "must name 1 to 100 different changes");
+    fits.then(|| distinct.into_iter().collect())
 }
 
 /// Receives the messages after the header.
@@ -156,16 +202,47 @@ impl RosterImportService for RosterImports {
     ) -> Result<Response<pb::StartRosterImportResponse>, Status> {
         let call = self.edge.enter(request).await?;
         let command = call.mutation(|v, r| {
-            let import = decode_import(v, &r.org_id, &r.roster_import_id)?;
+            let import = decode_import(v, &r.org_id, &r.roster_import_id);
+            let confirmed = decode_confirmed(v, &r.confirmed_mass_changes);
+            let import = import?;
             Some(StartRosterImport {
                 org_id: import.org_id,
                 roster_import_id: import.roster_import_id,
                 etag: r.etag.clone(),
-                allow_mass_removal: r.allow_mass_removal,
+                confirmed: confirmed?,
             })
         })?;
         let done = self.edge.mutate(&call, &command).await?;
         Ok(Response::new(pb::StartRosterImportResponse {
+            roster_import: Some(to_proto(done.view)),
+            consistency_token: done.consistency_token,
+        }))
+    }
+
+    async fn decide_roster_import_changes(
+        &self,
+        request: Request<pb::DecideRosterImportChangesRequest>,
+    ) -> Result<Response<pb::DecideRosterImportChangesResponse>, Status> {
+        let call = self.edge.enter(request).await?;
+        let command = call.mutation(|v, r| {
+            let import = decode_import(v, &r.org_id, &r.roster_import_id);
+            let numbers = decode_numbers(v, &r.numbers);
+            let confirms = match r.decision() {
+                pb::RosterChangeDecision::Confirm => Some(true),
+                pb::RosterChangeDecision::Drop => Some(false),
+                pb::RosterChangeDecision::Unspecified => None,
+            };
+            v.check(confirms.is_some(), "decision", "must be CONFIRM or DROP");
+            let import = import?;
+            Some(DecideChanges {
+                org_id: import.org_id,
+                roster_import_id: import.roster_import_id,
+                numbers: numbers?,
+                confirms: confirms?,
+            })
+        })?;
+        let done = self.edge.mutate(&call, &command).await?;
+        Ok(Response::new(pb::DecideRosterImportChangesResponse {
             roster_import: Some(to_proto(done.view)),
             consistency_token: done.consistency_token,
         }))
@@ -213,16 +290,25 @@ impl RosterImportService for RosterImports {
             let import = decode_import(v, &r.org_id, &r.roster_import_id);
             let kind = (r.kind != 0).then(|| ChangeKind::from_number(r.kind));
             v.check(kind != Some(None), "kind", "is no kind of change");
-            let filter = format!("changes {} {} {}", r.org_id, r.roster_import_id, r.kind);
+            let known = pb::RosterChangeOutcome::try_from(r.outcome).is_ok();
+            v.check(known, "outcome", "is no outcome of a change");
+            let outcome = i16::try_from(r.outcome).ok().filter(|number| *number != 0);
+            let filter = format!(
+                "changes {} {} {} {}",
+                r.org_id, r.roster_import_id, r.kind, r.outcome
+            );
             let page = PageRequest::decode_up_to(ROWS_MAX, v, r.page_size, &r.page_token, filter);
             Some(ListChanges {
                 import: import?,
-                kind: kind.flatten(),
+                filter: ChangeFilter {
+                    kind: kind.flatten(),
+                    outcome,
+                },
                 page: page?,
             })
         })?;
         let page = self.edge.query(&call, &query).await?;
-        let changes = page.items.into_iter().map(|(_, row)| change(row));
+        let changes = page.items.into_iter().map(change);
         Ok(Response::new(pb::ListRosterImportChangesResponse {
             changes: changes.collect(),
             next_page_token: page.next_page_token,

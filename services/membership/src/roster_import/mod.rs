@@ -4,15 +4,21 @@
 //! `roster_class`. [`files`] and [`set`] read the format, and [`plan`] computes the changes; neither uses the
 //! database. [`run`] applies the changes in batches, one transaction each, so that an import resumes after a
 //! crash. Invariants: a refused set of files changes nothing; a started import is applied once; imports of
-//! one organization run one after the other.
+//! one organization run one after the other; a mass change is made only if the request names its numbers;
+//! nothing is decided for the person who starts it, and nothing begins again that a decision ended; each row
+//! that has no effect is reported.
 
+mod apply;
+mod decisions;
 mod error;
 mod events;
 mod files;
 mod grpc;
+mod mass;
 mod model;
 mod observe;
 mod operations;
+mod own_matter;
 mod plan;
 mod policy;
 mod purge;

@@ -1,7 +1,7 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
-use parta_ids::RosterImportId;
+use parta_ids::{MemberId, RosterImportId, UnitId};
 use serde::{Deserialize, Serialize};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,10 +51,14 @@ pub(crate) enum ChangeKind {
     BeginAssignment,
     EstablishGuardianship,
     RemoveMember,
+    /// Readmits a person whom the source had dropped.
+    ReadmitMember,
+    /// The source gives a member another role. An import changes no roles, so it is only reported.
+    ChangeRole,
 }
 
 impl ChangeKind {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 10] = [
         Self::CreateUnit,
         Self::CreateMember,
         Self::RenameMember,
@@ -63,6 +67,8 @@ impl ChangeKind {
         Self::BeginAssignment,
         Self::EstablishGuardianship,
         Self::RemoveMember,
+        Self::ReadmitMember,
+        Self::ChangeRole,
     ];
 
     /// Returns the number in the database and in the API.
@@ -76,6 +82,8 @@ impl ChangeKind {
             Self::BeginAssignment => 6,
             Self::EstablishGuardianship => 7,
             Self::RemoveMember => 8,
+            Self::ReadmitMember => 9,
+            Self::ChangeRole => 10,
         }
     }
 
@@ -108,6 +116,9 @@ pub(crate) struct Counts {
     pub(crate) removals: i32,
     /// Single-use invitations for new members.
     pub(crate) invitations: i32,
+    /// People who are members again.
+    #[serde(default)]
+    pub(crate) readmissions: i32,
 }
 
 impl Counts {
@@ -124,8 +135,139 @@ impl Counts {
             ChangeKind::BeginAssignment => self.assignments_begun += 1,
             ChangeKind::EstablishGuardianship => self.guardianships += 1,
             ChangeKind::RemoveMember => self.removals += 1,
+            ChangeKind::ReadmitMember => self.readmissions += 1,
+            ChangeKind::ChangeRole => {}
         }
     }
+}
+
+/// The outcome of a change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// Not applied yet.
+    Planned,
+    Done,
+    /// The change is not made, for this reason.
+    NoEffect(NoEffect),
+    /// A second person has to decide (F6).
+    Waiting,
+    /// A second person decided against it.
+    Dropped,
+}
+
+impl Outcome {
+    /// The number in the database, which is that of the API.
+    pub(crate) fn number(self) -> i16 {
+        match self {
+            Self::Planned => 1,
+            Self::Done => 2,
+            Self::NoEffect(_) => 3,
+            Self::Waiting => 4,
+            Self::Dropped => 5,
+        }
+    }
+
+    /// The reason why the change has no effect.
+    pub(crate) fn no_effect(self) -> Option<NoEffect> {
+        match self {
+            Self::NoEffect(reason) => Some(reason),
+            _ => None,
+        }
+    }
+
+    /// Reads the numbers of the database; `None` for those that this build does not know.
+    pub(crate) fn from_numbers(outcome: i16, no_effect: i16) -> Option<Self> {
+        Some(match (outcome, no_effect) {
+            (1, 0) => Self::Planned,
+            (2, 0) => Self::Done,
+            (3, reason) => Self::NoEffect(NoEffect::from_number(reason)?),
+            (4, 0) => Self::Waiting,
+            (5, 0) => Self::Dropped,
+            _ => return None,
+        })
+    }
+}
+
+/// Why a change has no effect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum NoEffect {
+    /// A decision removed the person.
+    RemovedByDecision,
+    /// The person, or the child, is no member now.
+    NotAMember,
+    /// A decision took the role away.
+    RoleRevoked,
+    /// The person does not hold the role that the change needs. An import gives no further role.
+    RoleNotHeld,
+    /// A decision, an order or the 18th birthday ended the relation.
+    RelationEnded,
+    /// A limit is in force between the guardian and the child.
+    RelationLimited,
+    /// A decision ended the assignment.
+    AssignmentEnded,
+    /// A decision moved the pupil out of the class.
+    ClassDecided,
+    /// The class was archived or renamed after the check.
+    ClassGone,
+    /// An import removes no administrator.
+    AdministratorStays,
+    /// The change was made otherwise before.
+    AlreadySo,
+}
+
+impl NoEffect {
+    const ALL: [Self; 11] = [
+        Self::RemovedByDecision,
+        Self::NotAMember,
+        Self::RoleRevoked,
+        Self::RoleNotHeld,
+        Self::RelationEnded,
+        Self::RelationLimited,
+        Self::AssignmentEnded,
+        Self::ClassDecided,
+        Self::ClassGone,
+        Self::AdministratorStays,
+        Self::AlreadySo,
+    ];
+
+    /// The number in the database, which is that of the API. 0 is stored for a change that has an effect.
+    pub(crate) fn number(self) -> i16 {
+        match self {
+            Self::RemovedByDecision => 1,
+            Self::NotAMember => 2,
+            Self::RoleRevoked => 3,
+            Self::RoleNotHeld => 4,
+            Self::RelationEnded => 5,
+            Self::RelationLimited => 6,
+            Self::AssignmentEnded => 7,
+            Self::ClassDecided => 8,
+            Self::ClassGone => 9,
+            Self::AdministratorStays => 10,
+            Self::AlreadySo => 11,
+        }
+    }
+
+    fn from_number(number: i16) -> Option<Self> {
+        Self::ALL.into_iter().find(|reason| reason.number() == number)
+    }
+}
+
+/// A change of one kind that concerns many of the people who are in the roster. Stored as JSON.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct MassChange {
+    /// The number of the kind.
+    pub(crate) kind: i16,
+    /// How many people it concerns.
+    pub(crate) people: i32,
+    /// How many people it could concern.
+    pub(crate) of: i32,
+}
+
+/// Where a row of the source stands. Line 0 is the whole file; an empty name, all files.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub(crate) file: &'static str,
+    pub(crate) line: u32,
 }
 
 /// An import of a set of files.
@@ -138,15 +280,25 @@ pub(crate) struct Import {
     pub(crate) done: Counts,
     pub(crate) change_count: i64,
     pub(crate) problem_count: i32,
-    pub(crate) mass_removal: bool,
+    /// The changes that have no effect.
+    pub(crate) no_effect_count: i32,
+    /// The changes that wait for a second person.
+    pub(crate) waiting_count: i32,
+    /// The mass changes that the check has found.
+    pub(crate) mass_changes: Vec<MassChange>,
     /// Labels of the classes, by their ids in the source.
     pub(crate) classes: BTreeMap<String, String>,
+    /// Archived classes that had the label of a class to create when the import was started. The import waits
+    /// for another one.
+    pub(crate) archived_units: BTreeSet<UnitId>,
+    /// The member who started the import, and who decides nothing about himself by it.
+    pub(crate) starter_id: Option<MemberId>,
     /// The number of planned changes that are applied.
     pub(crate) position: i64,
     pub(crate) create_time: DateTime<Utc>,
     pub(crate) start_time: Option<DateTime<Utc>>,
     pub(crate) finish_time: Option<DateTime<Utc>>,
-    /// Increased by every change except that of `done` and `position`. The etag of the API.
+    /// Increased by every change except that of the progress. The etag of the API.
     pub(crate) revision: i64,
 }
 
@@ -162,7 +314,8 @@ mod tests {
             ..Counts::default()
         };
         let form = "{\"units\":1,\"members\":0,\"renames\":0,\"enrollments_begun\":0,\"enrollments_ended\":0,\
-                    \"assignments_begun\":0,\"guardianships\":0,\"removals\":0,\"invitations\":9}";
+                    \"assignments_begun\":0,\"guardianships\":0,\"removals\":0,\"invitations\":9,\
+                    \"readmissions\":0}";
         assert_eq!(serde_json::to_string(&counts).unwrap(), form);
     }
 
@@ -172,6 +325,22 @@ mod tests {
             assert_eq!(ChangeKind::from_number(kind.number().into()), Some(kind));
         }
         assert_eq!(ChangeKind::from_number(0), None);
+        for reason in NoEffect::ALL {
+            let outcome = Outcome::NoEffect(reason);
+            assert_eq!(
+                Outcome::from_numbers(outcome.number(), reason.number()),
+                Some(outcome)
+            );
+        }
+        for outcome in [
+            Outcome::Planned,
+            Outcome::Done,
+            Outcome::Waiting,
+            Outcome::Dropped,
+        ] {
+            assert_eq!(Outcome::from_numbers(outcome.number(), 0), Some(outcome));
+        }
+        assert_eq!(Outcome::from_numbers(3, 0), None);
         assert_eq!(ImportState::from_number(4), Some(ImportState::Done));
         assert_eq!(ImportState::from_number(0), None);
     }

@@ -3,16 +3,18 @@ use async_trait::async_trait;
 use parta_access::OrgScope;
 use parta_database::Tx;
 use parta_feed::HandleError;
-use parta_ids::{OrgId, TypedId as _};
+use parta_ids::{OrgId, RosterImportId, TypedId as _};
 use parta_roster::{Change, RosterObserver};
 
 use super::{
     model::ImportState,
     run::{JOB, NO_LIMIT},
     storage as imports,
+    storage::rows,
 };
 
-/// Enqueues the job of an import in the transaction that adds one of its classes to the projection.
+/// Notes that a class was created and enqueues the job of its import, in the transaction that adds the class
+/// to the projection.
 pub(crate) struct ClassCreatedObserver;
 
 #[async_trait]
@@ -22,8 +24,12 @@ impl RosterObserver for ClassCreatedObserver {
             match change {
                 Change::UnitCreated {
                     unit_id,
-                    source: Some((import, _)),
+                    source: Some((import, key)),
                 } => {
+                    if let Ok(id) = import.parse::<RosterImportId>() {
+                        let scope = &OrgScope::for_consumer(JOB, org);
+                        rows::note_created_unit(tx, scope, id, key).await?;
+                    }
                     // A snapshot may repeat the event. Then the job finds nothing to do.
                     let import = import.clone().into_bytes();
                     parta_jobs::enqueue(tx, JOB, Some(org), import, unit_id.uuid()).await?;

@@ -1,29 +1,24 @@
 //! The durable job that applies the planned changes of an import.
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use async_trait::async_trait;
 use parta_access::{Caller, OrgScope, Principal};
 use parta_database::Tx;
-use parta_ids::{MemberId, RosterImportId};
+use parta_ids::{RosterImportId, UnitId};
 use parta_jobs::{Job, JobError, JobHandler, Limits};
-use parta_roster::{Role, State, label_key};
+use parta_roster::label_key;
 use parta_status::RpcError;
 
+pub(super) use super::apply::NO_LIMIT;
 use super::{
-    events::Staged,
-    model::{ChangeKind as Kind, ImportState},
-    operations, plan,
+    apply::Applier,
+    model::{ChangeKind as Kind, Import, ImportState, Outcome},
+    operations::Classes,
     plan::Change,
     storage as imports,
+    storage::rows::{self, ChangeFilter},
 };
-use crate::{
-    assignments,
-    context::Context,
-    departures, enrollments,
-    error::Error,
-    guardianships,
-    member_records::{Member, events, storage as members},
-};
+use crate::{context::Context, error::Error};
 
 /// Kind of the durable job.
 pub(crate) const JOB: &str = "membership.roster_import";
@@ -37,8 +32,6 @@ pub(crate) const JOB_LIMITS: Limits = Limits {
 const BATCH: u64 = 100;
 /// The same as the number of a change.
 pub(super) const BATCH_CHANGES: i64 = 100;
-/// A limit that no import reaches.
-pub(super) const NO_LIMIT: u64 = 10_000_000;
 
 /// The result of a batch.
 #[derive(Debug, PartialEq, Eq)]
@@ -72,83 +65,37 @@ impl Runner {
             });
         };
         let before = import.position;
-        let rows = imports::list_changes(tx, scope, id, None, before, BATCH).await?;
-        let classes = operations::classes(&self.0, tx, scope.org_id()).await?;
-        let class_changes = imports::list_changes(tx, scope, id, Some(Kind::CreateUnit), 0, NO_LIMIT).await?;
-        let keys = rows
-            .iter()
-            .flat_map(|(_, c)| [c.source_key.clone(), c.details.other_key.clone()]);
-        let keys: Vec<_> = keys.filter(|key| !key.is_empty()).collect();
-        let mut people = imports::people_of(tx, scope, &keys).await?;
-        // Rows about a member who was removed by hand since the check are skipped. The lock keeps the others.
-        let present = members::lock_present(tx, scope, people.values().copied()).await?;
-        people.retain(|_, id| present.contains(id));
-        let (planned, mut done) = (import.planned, import.done);
-        // A created class is counted even if it was archived or renamed later.
-        let created = class_changes.iter().filter(|(seq, row)| {
-            *seq <= import.position && classes.all.contains(&label_key(&row.details.unit_label))
-        });
-        done.units = done.units.max(i32::try_from(created.count()).unwrap_or(i32::MAX));
-        let (mut staged, mut waits_for_class) = (Staged::default(), false);
+        let rows = rows::list_changes(tx, scope, id, ChangeFilter::default(), before, BATCH).await?;
+        let starter = import
+            .starter_id
+            .ok_or_else(|| RpcError::internal("an import has no starter"))?;
+        let mut applier = Applier::new(&self.0, tx, scope, id, &rows, starter).await?;
+        let missing = missing_classes(tx, scope, &mut import, &applier.classes).await?;
+        let mut outcomes = Outcomes::default();
+        let mut waits_for_class = false;
         for (seq, change) in &rows {
-            let (kind, details) = (change.kind, &change.details);
-            let unit = classes.active.get(&label_key(&details.unit_label)).copied();
-            // If all classes were created, a missing one was archived or renamed, and its changes are
-            // skipped.
-            if kind.needs_unit() && unit.is_none() && done.units < planned.units {
+            let key = label_key(&change.details.unit_label);
+            let is_planned = change.outcome == Outcome::Planned;
+            if is_planned
+                && change.kind.needs_unit()
+                && applier.unit(change).is_none()
+                && missing.contains(&key)
+            {
                 waits_for_class = true;
                 break;
             }
-            let member_id = people.get(&change.source_key).copied();
-            match (kind, member_id, unit) {
-                // Counted above, when org-registry has created the class.
-                (Kind::CreateUnit, ..) => staged.add_unit(&change.source_key, &details.unit_label),
-                (Kind::CreateMember, ..) => {
-                    let created = self
-                        .create_expected_member(tx, scope, change, &mut staged)
-                        .await?;
-                    people.insert(change.source_key.clone(), created);
-                }
-                (Kind::RenameMember, Some(member_id), _) => {
-                    rename(tx, scope, member_id, &details.after).await?;
-                }
-                (Kind::BeginEnrollment, Some(member_id), Some(unit)) => {
-                    enrollments::begin(tx, scope, member_id, unit).await?;
-                }
-                (Kind::EndEnrollment, Some(member_id), Some(unit)) => {
-                    enrollments::end(tx, scope, member_id, unit).await?;
-                }
-                (Kind::BeginAssignment, Some(member_id), Some(unit)) => {
-                    let kind = plan::assignment_kind(details.value)?;
-                    assignments::begin(tx, scope, member_id, unit, kind, None).await?;
-                }
-                (Kind::EstablishGuardianship, Some(guardian), _) => {
-                    if let Some(child) = people.get(&details.other_key).copied() {
-                        match guardianships::establish(tx, scope, guardian, child).await {
-                            // The child has left, or is no longer a pupil.
-                            Ok(()) => {}
-                            Err(error) if error.is_child_unknown() => {}
-                            Err(error) => return Err(error),
-                        }
-                    }
-                }
-                (Kind::RemoveMember, ..) => {
-                    if let Some(member_id) = member_id {
-                        self.remove_member(tx, scope, member_id).await?;
-                    }
-                    imports::delete_person(tx, scope, &change.source_key).await?;
-                }
-                _ => {}
-            }
-            if kind != Kind::CreateUnit {
-                done.add(kind);
+            if is_planned {
+                let outcome = applier.apply(change).await?;
+                outcomes.add(*seq, change, outcome);
             }
             import.position = *seq;
         }
-        staged.publish(tx, scope.org_id(), id, before + 1, import.position);
+        let org = scope.org_id();
+        let staged = std::mem::take(&mut applier.staged);
+        staged.publish(tx, org, id, before + 1, import.position);
+        outcomes.save(tx, scope, &mut import).await?;
         let is_full_batch = rows.len() as u64 == BATCH;
-        import.done = done;
-        if import.position >= import.change_count && done.units >= planned.units {
+        if import.position >= import.change_count && import.done.units >= import.planned.units {
             import.state = ImportState::Done;
             import.finish_time = Some(tx.now());
             import.revision += 1;
@@ -160,8 +107,8 @@ impl Runner {
             },
             JOB,
         );
-        let object = format!("organizations/{}/rosterImports/{id}", scope.org_id());
-        parta_audit::record(tx, &caller, Some(scope.org_id()), object).await?;
+        let object = format!("organizations/{org}/rosterImports/{id}");
+        parta_audit::record(tx, &caller, Some(org), object).await?;
         Ok(Batch {
             outcome: match (waits_for_class, is_full_batch) {
                 (true, _) => BatchOutcome::WaitForClass,
@@ -171,51 +118,78 @@ impl Runner {
             progress: (import.position, import.change_count),
         })
     }
-
-    /// Creates an expected member and requests an invitation.
-    async fn create_expected_member(
-        &self,
-        tx: &Tx,
-        scope: &OrgScope,
-        change: &Change,
-        staged: &mut Staged,
-    ) -> Result<MemberId, Error> {
-        let role = plan::role(change.details.value)?;
-        let (org, now) = (scope.org_id(), tx.now());
-        let row = Member::new(
-            org,
-            tx.env().id(),
-            &change.details.person,
-            State::Expected,
-            role,
-            now,
-        );
-        let id = row.id;
-        members::insert(tx, scope, &row).await?;
-        events::admitted(tx, &row).await?;
-        imports::put_person(tx, scope, &change.source_key, id).await?;
-        staged.add_invitation(id, role);
-        Ok(id)
-    }
-
-    /// Removes a member who is no longer in the source. Administrators stay.
-    async fn remove_member(&self, tx: &Tx, scope: &OrgScope, member_id: MemberId) -> Result<(), Error> {
-        let Some(mut row) = members::lock(tx, scope, member_id).await? else {
-            return Ok(());
-        };
-        if row.state == State::Left || row.has(Role::Administrator) {
-            return Ok(());
-        }
-        departures::end_membership(tx, scope, &mut row).await
-    }
 }
 
-async fn rename(tx: &Tx, scope: &OrgScope, member_id: MemberId, full_name: &str) -> Result<(), Error> {
-    if let Some(mut row) = members::lock(tx, scope, member_id).await? {
-        full_name.clone_into(&mut row.full_name);
-        members::update(tx, scope, &mut row).await?;
+/// Counts the classes that were created, and returns the keys of the labels of the others. A class counts if
+/// org-registry made it for the import, or if it was not archived before the import began.
+async fn missing_classes(
+    tx: &Tx,
+    scope: &OrgScope,
+    import: &mut Import,
+    classes: &Classes,
+) -> Result<BTreeSet<String>, Error> {
+    let filter = ChangeFilter::of_kind(Kind::CreateUnit);
+    let requested = rows::list_changes(tx, scope, import.id, filter, 0, NO_LIMIT).await?;
+    let (mut missing, mut found) = (BTreeSet::new(), Vec::new());
+    // A class may exist before it was requested. It is requested all the same, and org-registry publishes its
+    // creation.
+    import.done.units = 0;
+    for (seq, change) in requested {
+        let key = label_key(&change.details.unit_label);
+        let is_known = |unit: &UnitId| import.archived_units.contains(unit);
+        let units = classes.all.get(&key);
+        let is_new = units.is_some_and(|units| !units.iter().all(is_known));
+        match change.outcome {
+            Outcome::Done => import.done.units += 1,
+            _ if is_new && seq <= import.position => {
+                import.done.units += 1;
+                found.push(seq);
+            }
+            _ if is_new => {}
+            _ => {
+                missing.insert(key);
+            }
+        }
     }
-    Ok(())
+    if !found.is_empty() {
+        rows::set_outcome(tx, scope, import.id, &found, Outcome::Done).await?;
+    }
+    Ok(missing)
+}
+
+/// The outcomes of the changes of a batch.
+#[derive(Default)]
+struct Outcomes(Vec<(i64, Kind, Outcome)>);
+
+impl Outcomes {
+    fn add(&mut self, seq: i64, change: &Change, outcome: Outcome) {
+        // A class is done when org-registry has created it.
+        if outcome != Outcome::Planned {
+            self.0.push((seq, change.kind, outcome));
+        }
+    }
+
+    /// Saves the outcomes, and counts them in the import.
+    async fn save(self, tx: &Tx, scope: &OrgScope, import: &mut Import) -> Result<(), Error> {
+        let mut distinct: Vec<Outcome> = Vec::new();
+        for (_, kind, outcome) in &self.0 {
+            match outcome {
+                Outcome::Done => import.done.add(*kind),
+                Outcome::NoEffect(_) => import.no_effect_count += 1,
+                Outcome::Waiting => import.waiting_count += 1,
+                Outcome::Planned | Outcome::Dropped => {}
+            }
+            if !distinct.contains(outcome) {
+                distinct.push(*outcome);
+            }
+        }
+        for outcome in distinct {
+            let of_outcome = self.0.iter().filter(|(_, _, other)| *other == outcome);
+            let numbers: Vec<i64> = of_outcome.map(|(seq, ..)| *seq).collect();
+            rows::set_outcome(tx, scope, import.id, &numbers, outcome).await?;
+        }
+        Ok(())
+    }
 }
 
 /// Runs or resumes an import: when it is started, after a crash, and when a class that it waits for was

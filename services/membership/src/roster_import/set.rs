@@ -3,12 +3,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use parta_roster::{Role, label_key};
+use parta_status::name::is_visible;
 
 use crate::assignments::AssignmentKind;
 
 use super::{
     Problems,
     files::{self, Row, Table},
+    model::Place,
 };
 
 /// The files of a set, by the names of [`files::accepted_name`].
@@ -29,6 +31,7 @@ pub(crate) struct SourcePerson {
     pub(crate) full_name: String,
     /// `None` if the set gives no role to a person of an earlier import, whose role then does not change.
     pub(crate) role: Option<Role>,
+    pub(crate) place: Place,
 }
 
 /// The roster that the set describes. Keys are ids in the source.
@@ -36,17 +39,19 @@ pub(crate) struct SourcePerson {
 pub(crate) struct SourceRoster {
     pub(crate) version: String,
     pub(crate) classes: BTreeMap<String, String>,
+    /// The rows of these classes.
+    pub(crate) class_places: BTreeMap<String, Place>,
     pub(crate) people: BTreeMap<String, SourcePerson>,
-    /// Enrollments: pupil and class.
-    pub(crate) enrollments: BTreeSet<(String, String)>,
-    /// Enrollments that the set marks as ended: pupil and class.
-    pub(crate) ended_enrollments: BTreeSet<(String, String)>,
-    /// Assignments: teacher, class and kind.
-    pub(crate) assignments: BTreeSet<(String, String, i32)>,
-    /// Guardianships: guardian and child.
-    pub(crate) guardianships: BTreeSet<(String, String)>,
-    /// People whom the set marks as deleted.
-    pub(crate) leaving: BTreeSet<String>,
+    /// Enrollments: pupil and class, with the row.
+    pub(crate) enrollments: BTreeMap<(String, String), Place>,
+    /// Enrollments that the set marks as ended: pupil and class, with the row.
+    pub(crate) ended_enrollments: BTreeMap<(String, String), Place>,
+    /// Assignments: teacher, class and kind, with the row.
+    pub(crate) assignments: BTreeMap<(String, String, i32), Place>,
+    /// Guardianships: guardian and child, with the row.
+    pub(crate) guardianships: BTreeMap<(String, String), Place>,
+    /// People whom the set marks as deleted, with the row.
+    pub(crate) leaving: BTreeMap<String, Place>,
     /// Whether the set lists all people, so that members who are not in `people` are removed.
     pub(crate) people_are_complete: bool,
     /// Whether the set lists all enrollments, so that other enrollments end.
@@ -67,6 +72,8 @@ struct Parser<'a> {
     user_ids: BTreeSet<String>,
     /// Ids of classes.csv that are courses and not classes of a school.
     course_ids: BTreeSet<String>,
+    /// Ids of classes that the set marks as deleted.
+    deleted_classes: BTreeSet<String>,
 }
 
 /// Parses a set of files. The problems are sorted by file and line.
@@ -78,6 +85,7 @@ pub(crate) fn parse(files: &Files, earlier: &EarlierImports) -> (SourceRoster, P
         set: SourceRoster::default(),
         user_ids: BTreeSet::new(),
         course_ids: BTreeSet::new(),
+        deleted_classes: BTreeSet::new(),
     };
     parser.parse_all();
     let Parser {
@@ -90,6 +98,11 @@ pub(crate) fn parse(files: &Files, earlier: &EarlierImports) -> (SourceRoster, P
 /// Whether a text is not empty, has at most `max` characters and no control characters.
 fn is_valid_text(text: &str, max: usize) -> bool {
     !text.is_empty() && text.chars().count() <= max && !text.chars().any(char::is_control)
+}
+
+/// Whether a text is a valid name that people read.
+fn is_valid_name(text: &str, max: usize) -> bool {
+    is_valid_text(text, max) && is_visible(text)
 }
 
 /// Maps a role of OneRoster: `None` if it is unknown, `Some(None)` if it is not imported.
@@ -227,11 +240,7 @@ impl Parser<'_> {
         let Some(users) = self.table("users.csv", &["sourcedid", "givenname", "familyname"]) else {
             return;
         };
-        let mut roles = BTreeMap::<String, Role>::new();
-        let mut add = |key: &str, role: Role| {
-            let known = roles.entry(key.to_owned()).or_insert(role);
-            *known = primary_role(*known, role);
-        };
+        let mut roles = BTreeMap::<String, (Role, u32)>::new();
         let ids = users
             .rows
             .iter()
@@ -241,7 +250,7 @@ impl Parser<'_> {
             users.require(&["role"], &mut self.problems);
             for row in &users.rows {
                 if let Some(role) = self.role_of(&users, row) {
-                    add(users.cell(row, "sourcedid"), role);
+                    roles.insert(users.cell(row, "sourcedid").to_owned(), (role, row.line));
                 }
             }
         } else if let Some(table) = self.table("roles.csv", &["usersourcedid", "role"]) {
@@ -253,7 +262,17 @@ impl Parser<'_> {
                     continue;
                 }
                 if let (Status::Active, Some(role)) = (self.status(&table, row), self.role_of(&table, row)) {
-                    add(user, role);
+                    let new = (role, row.line);
+                    let known = roles.entry(user.to_owned()).or_insert(new);
+                    let unused = if primary_role(known.0, role) == known.0 {
+                        new
+                    } else {
+                        std::mem::replace(known, new)
+                    };
+                    if unused.0 != known.0 {
+                        let why = "has no effect: a person is imported with one role";
+                        self.problems.skipped(table.file, unused.1, "role", why);
+                    }
                 }
             }
         }
@@ -261,17 +280,17 @@ impl Parser<'_> {
         for (_, _, guardian) in &relationships {
             if self.user_ids.contains(guardian) {
                 // Sources with a file of relationships give no roles to parents.
-                roles.entry(guardian.clone()).or_insert(Role::Parent);
+                roles.entry(guardian.clone()).or_insert((Role::Parent, 0));
             }
         }
         let mut agents = Vec::new();
         for row in &users.rows {
             let key = users.cell(row, "sourcedid");
             if let Status::Ended = self.status(&users, row) {
-                self.set.leaving.insert(key.to_owned());
+                self.set.leaving.insert(key.to_owned(), place(&users, row));
                 continue;
             }
-            let role = roles.get(key).copied();
+            let role = roles.get(key).map(|(role, _)| *role);
             if role.is_none() && !self.earlier.people.contains(key) {
                 self.problems
                     .skipped(users.file, row.line, "role", "the person has no role here");
@@ -283,17 +302,20 @@ impl Parser<'_> {
                 .filter(|part| !part.is_empty())
                 .collect::<Vec<_>>()
                 .join(" ");
-            if !is_valid_text(&full_name, MAX_NAME) {
-                let why = "the name is missing, longer than 200 characters, or has control characters";
+            if !is_valid_name(&full_name, MAX_NAME) {
+                let why = "the name is missing, longer than 200 characters, or has invisible characters";
                 self.problems.fatal(users.file, row.line, "familyName", why);
                 continue;
             }
             for agent in split_ids(users.cell(row, "agentsourcedids")) {
                 agents.push((row.line, key.to_owned(), agent.to_owned()));
             }
-            self.set
-                .people
-                .insert(key.to_owned(), SourcePerson { full_name, role });
+            let person = SourcePerson {
+                full_name,
+                role,
+                place: place(&users, row),
+            };
+            self.set.people.insert(key.to_owned(), person);
         }
         for (line, person, agent) in agents {
             self.add_guardianship(users.file, line, "agentSourcedIds", &person, &agent);
@@ -310,7 +332,7 @@ impl Parser<'_> {
     }
 
     /// Adds a guardianship between two people. Their roles show which one is the child.
-    fn add_guardianship(&mut self, file: &str, line: u32, column: &str, one: &str, other: &str) {
+    fn add_guardianship(&mut self, file: &'static str, line: u32, column: &str, one: &str, other: &str) {
         let role = |key: &str| self.set.people.get(key).and_then(|person| person.role);
         let pair = match (role(one), role(other)) {
             (Some(Role::Pupil), Some(Role::Parent)) => (other, one),
@@ -326,9 +348,8 @@ impl Parser<'_> {
                 return;
             }
         };
-        self.set
-            .guardianships
-            .insert((pair.0.to_owned(), pair.1.to_owned()));
+        let pair = (pair.0.to_owned(), pair.1.to_owned());
+        self.set.guardianships.entry(pair).or_insert(Place { file, line });
     }
 
     /// Returns line, person and guardian of each active row of relationships.csv.
@@ -342,6 +363,9 @@ impl Parser<'_> {
             if let Status::Active = self.status(&table, row) {
                 let [person, guardian] = columns.map(|column| table.cell(row, column).to_owned());
                 relationships.push((row.line, person, guardian));
+            } else {
+                let why = "has no effect: the school ends relations itself";
+                self.problems.skipped(table.file, row.line, "status", why);
             }
         }
         relationships
@@ -362,17 +386,22 @@ impl Parser<'_> {
         let mut labels = BTreeSet::new();
         for row in rows {
             if let Status::Ended = self.status(&table, row) {
+                self.deleted_classes
+                    .insert(table.cell(row, "sourcedid").to_owned());
+                let why = "has no effect: the school archives classes itself";
+                self.problems.skipped(table.file, row.line, "status", why);
                 continue;
             }
             let label = table.cell(row, "title");
-            if !is_valid_text(label, MAX_LABEL) {
-                let why = "the title is missing, longer than 50 characters, or has control characters";
+            if !is_valid_name(label, MAX_LABEL) {
+                let why = "the title is missing, longer than 50 characters, or has invisible characters";
                 self.problems.fatal(table.file, row.line, "title", why);
             } else if !labels.insert(label_key(label)) {
                 self.problems
                     .fatal(table.file, row.line, "title", "two classes have this title");
             } else {
                 let key = table.cell(row, "sourcedid").to_owned();
+                self.set.class_places.insert(key.clone(), place(&table, row));
                 self.set.classes.insert(key, label.to_owned());
             }
         }
@@ -397,6 +426,10 @@ impl Parser<'_> {
             let [class, user] =
                 ["classsourcedid", "usersourcedid"].map(|column| table.cell(row, column).to_owned());
             let status = self.status(&table, row);
+            if self.deleted_classes.contains(&class) && matches!(status, Status::Active) {
+                let why = "has no effect: the set marks the class as deleted";
+                self.problems.skipped(table.file, row.line, "classSourcedId", why);
+            }
             if self.course_ids.contains(&class) {
                 continue;
             }
@@ -412,10 +445,12 @@ impl Parser<'_> {
             }
             match (self.role_of(&table, row), status) {
                 (Some(Role::Pupil), Status::Active) => {
-                    self.set.enrollments.insert((user, class));
+                    let row = place(&table, row);
+                    self.set.enrollments.entry((user, class)).or_insert(row);
                 }
                 (Some(Role::Pupil), Status::Ended) => {
-                    self.set.ended_enrollments.insert((user, class));
+                    let row = place(&table, row);
+                    self.set.ended_enrollments.entry((user, class)).or_insert(row);
                 }
                 (Some(Role::Teacher), Status::Active) => {
                     let is_class_teacher = table.cell(row, "primary").eq_ignore_ascii_case("true");
@@ -424,11 +459,28 @@ impl Parser<'_> {
                     } else {
                         AssignmentKind::SubjectTeacher
                     };
-                    self.set.assignments.insert((user, class, kind.number()));
+                    let key = (user, class, kind.number());
+                    self.set.assignments.entry(key).or_insert(place(&table, row));
                 }
-                _ => {}
+                (Some(Role::Teacher), Status::Ended) => {
+                    let why = "has no effect: the school ends assignments itself";
+                    self.problems.skipped(table.file, row.line, "status", why);
+                }
+                (Some(_), Status::Active) => {
+                    let why = "has no effect: only pupils and teachers are in a class";
+                    self.problems.skipped(table.file, row.line, "role", why);
+                }
+                (Some(_), Status::Ended) | (None, _) => {}
             }
         }
+    }
+}
+
+/// Returns where a row stands.
+fn place(table: &Table, row: &Row) -> Place {
+    Place {
+        file: table.file,
+        line: row.line,
     }
 }
 

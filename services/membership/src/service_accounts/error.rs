@@ -11,4 +11,12 @@ impl Error {
             "The key is unknown or was revoked.",
         )
     }
+
+    /// The account has as many keys as it may have.
+    pub(super) fn service_account_key_limit() -> Self {
+        Self::state(
+            ErrorReason::ServiceAccountKeyLimit,
+            "The service account has two keys. Revoke one of them first.",
+        )
+    }
 }

@@ -1,9 +1,11 @@
-//! Service accounts: external systems of one organization (R30).
+//! Service accounts: external systems of one organization (R30, R80).
 //!
-//! Owns the tables `service_account` and `revoked_service_account`. Invariants: a key is derived from the
-//! account's id and never stored, only its digest is; a revoked account gets no token, and stands in
-//! `revoked_service_account` for longer than its tokens live; permissions are those that an administrator
-//! named.
+//! Owns the tables `service_account`, `service_account_key` and `revoked_service_account_key`. Invariants: an
+//! account that was not revoked has at most two keys that were not revoked; a key is derived from its id and
+//! never stored, only its digest is; a revoked key gets no token, and stands in `revoked_service_account_key`
+//! for longer than its tokens live; revoking an account revokes its keys; permissions are those of the
+//! catalog (`parta_access::ServiceAccountPermission`) that an administrator named, and a stored name that the
+//! catalog does not have gives nothing.
 
 mod error;
 mod grpc;
@@ -12,6 +14,9 @@ mod operations;
 mod policy;
 mod secret;
 mod storage;
+
+#[cfg(test)]
+mod tests;
 
 pub(crate) use grpc::ServiceAccounts;
 pub(crate) use policy::administer;

@@ -1,49 +1,107 @@
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use parta_access::{Caller, OrgScope, SignedToken, authorize};
+use parta_access::{Caller, OrgScope, ServiceAccountPermission, SignedToken, authorize};
 use parta_database::Tx;
-use parta_edge::{Mutation, Page, PageRequest, Query, Read, Stored};
-use parta_ids::{OrgId, ServiceAccountId};
+use parta_edge::{Act, Mutation, Page, PageRequest, Query, Read, Stored, UnclaimedMutation};
+use parta_ids::{OrgId, ServiceAccountId, ServiceAccountKeyId};
 use serde::{Deserialize, Serialize};
 
-use super::{model::ServiceAccount, policy, secret, storage};
+use super::{
+    model::{MAX_KEYS, ServiceAccount, ServiceAccountKey, ServiceAccountView},
+    policy, secret, storage,
+};
 use crate::{context::Context, error::Error};
 
 const KIND: &str = "service account";
+const KEY_KIND: &str = "service account key";
 
 async fn may_administer(context: &Context, tx: &Tx, caller: &Caller, org: OrgId) -> Result<OrgScope, Error> {
     let facts = context.facts(tx, caller, org).await?;
     Ok(authorize(caller, org, policy::administer(&facts))?)
 }
 
-/// The outcome of CreateServiceAccount and RevokeServiceAccount.
+/// The outcome of CreateServiceAccount and RotateServiceAccountKey.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Named {
+pub(crate) struct KeyCreated {
     service_account_id: ServiceAccountId,
+    key_id: ServiceAccountKeyId,
 }
 
-impl Stored for Named {}
+impl Stored for KeyCreated {}
+
+/// The outcome of RevokeServiceAccount and RevokeServiceAccountKey.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct KeysRevoked {
+    key_ids: Vec<ServiceAccountKeyId>,
+}
+
+impl Stored for KeysRevoked {}
+
+/// An account with a new key.
+#[derive(Debug)]
+pub(crate) struct NewKey {
+    pub(crate) shown: ServiceAccountView,
+    pub(crate) key_id: ServiceAccountKeyId,
+    /// Derived from the id for each answer, so that no record holds it.
+    pub(crate) key: String,
+}
+
+/// Creates a key of an account whose row is locked or new.
+async fn create_key(
+    context: &Context,
+    tx: &Tx,
+    caller: &Caller,
+    scope: &OrgScope,
+    account: ServiceAccountId,
+) -> Result<KeyCreated, Error> {
+    let key = ServiceAccountKey {
+        id: tx.env().id(),
+        account_id: account,
+        create_time: tx.now(),
+        last_use_time: None,
+    };
+    let digest = secret::key_digest(&secret::service_key(&context.secrets, key.id));
+    storage::insert_key(tx, scope, &key, digest).await?;
+    audit(tx, caller, scope.org_id(), account, Some(key.id)).await?;
+    Ok(KeyCreated {
+        service_account_id: account,
+        key_id: key.id,
+    })
+}
+
+/// Loads an account with a key. An account or a key that was revoked since has no key to give.
+async fn load_key(
+    context: &Context,
+    tx: &Tx,
+    scope: &OrgScope,
+    created: &KeyCreated,
+) -> Result<NewKey, Error> {
+    let (id, key_id) = (created.service_account_id, created.key_id);
+    let account = storage::find(tx, scope, id).await?;
+    let account = account.ok_or_else(|| Error::unknown(KIND, id))?;
+    let keys = storage::list_keys(tx, scope, [id]).await?;
+    if !keys.iter().any(|key| key.id == key_id) {
+        return Err(Error::unknown(KEY_KIND, key_id));
+    }
+    Ok(NewKey {
+        shown: ServiceAccountView { account, keys },
+        key_id,
+        key: secret::service_key(&context.secrets, key_id),
+    })
+}
 
 #[derive(Debug)]
 pub(crate) struct CreateServiceAccount {
     pub(crate) org_id: OrgId,
     pub(crate) display_name: String,
-    pub(crate) permissions: BTreeSet<String>,
-}
-
-/// A new account with its key.
-#[derive(Debug)]
-pub(crate) struct NewServiceAccount {
-    pub(crate) account: ServiceAccount,
-    /// Derived from the id for each answer, so that no record holds it.
-    pub(crate) key: String,
+    pub(crate) permissions: BTreeSet<ServiceAccountPermission>,
 }
 
 impl Mutation for CreateServiceAccount {
     type Context = Context;
     type Grant = OrgScope;
-    type Outcome = Named;
-    type View = NewServiceAccount;
+    type Outcome = KeyCreated;
+    type View = NewKey;
     type Error = Error;
 
     async fn authorize(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<OrgScope, Error> {
@@ -56,7 +114,7 @@ impl Mutation for CreateServiceAccount {
         tx: &Tx,
         caller: &Caller,
         scope: &OrgScope,
-    ) -> Result<Named, Error> {
+    ) -> Result<KeyCreated, Error> {
         let account = ServiceAccount {
             org_id: self.org_id,
             id: tx.env().id(),
@@ -64,12 +122,8 @@ impl Mutation for CreateServiceAccount {
             permissions: self.permissions.clone(),
             create_time: tx.now(),
         };
-        let digest = secret::key_digest(&secret::service_key(&context.secrets, account.id));
-        storage::insert(tx, scope, &account, digest).await?;
-        audit(tx, caller, self.org_id, account.id).await?;
-        Ok(Named {
-            service_account_id: account.id,
-        })
+        storage::insert(tx, scope, &account).await?;
+        create_key(context, tx, caller, scope, account.id).await
     }
 
     async fn view(
@@ -77,45 +131,107 @@ impl Mutation for CreateServiceAccount {
         context: &Context,
         tx: &Tx,
         scope: &OrgScope,
-        outcome: &Named,
-    ) -> Result<NewServiceAccount, Error> {
-        // An account that was revoked since has no key to give.
-        let id = outcome.service_account_id;
-        let account = storage::find(tx, scope, id).await?;
-        Ok(NewServiceAccount {
-            account: account.ok_or_else(|| Error::unknown(KIND, id))?,
-            key: secret::service_key(&context.secrets, id),
-        })
+        outcome: &KeyCreated,
+    ) -> Result<NewKey, Error> {
+        load_key(context, tx, scope, outcome).await
     }
 }
 
-/// Revokes an account. Its key and the tokens issued for it stop working.
+/// Creates a further key. The other key stays valid.
 #[derive(Debug)]
-pub(crate) struct RevokeServiceAccount {
+pub(crate) struct RotateKey {
     pub(crate) org_id: OrgId,
     pub(crate) service_account_id: ServiceAccountId,
 }
 
-impl Mutation for RevokeServiceAccount {
+impl Mutation for RotateKey {
     type Context = Context;
     type Grant = OrgScope;
-    type Outcome = Named;
-    type View = ServiceAccountId;
+    type Outcome = KeyCreated;
+    type View = NewKey;
     type Error = Error;
 
     async fn authorize(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<OrgScope, Error> {
         may_administer(context, tx, caller, self.org_id).await
     }
 
-    async fn act(&self, _: &Context, tx: &Tx, caller: &Caller, scope: &OrgScope) -> Result<Named, Error> {
+    async fn act(
+        &self,
+        context: &Context,
+        tx: &Tx,
+        caller: &Caller,
+        scope: &OrgScope,
+    ) -> Result<KeyCreated, Error> {
         let id = self.service_account_id;
-        if !storage::revoke(tx, scope, id, tx.now()).await? {
+        if !storage::lock(tx, scope, id).await? {
             return Err(Error::unknown(KIND, id));
         }
-        audit(tx, caller, self.org_id, id).await?;
-        Ok(Named {
-            service_account_id: id,
-        })
+        if storage::list_keys(tx, scope, [id]).await?.len() >= MAX_KEYS {
+            return Err(Error::service_account_key_limit());
+        }
+        create_key(context, tx, caller, scope, id).await
+    }
+
+    async fn view(
+        &self,
+        context: &Context,
+        tx: &Tx,
+        scope: &OrgScope,
+        outcome: &KeyCreated,
+    ) -> Result<NewKey, Error> {
+        load_key(context, tx, scope, outcome).await
+    }
+}
+
+/// Revokes a key, or an account with all its keys. The tokens issued for them stop working.
+#[derive(Debug)]
+pub(crate) struct Revoke {
+    pub(crate) org_id: OrgId,
+    pub(crate) service_account_id: ServiceAccountId,
+    /// Only this key.
+    pub(crate) key_id: Option<ServiceAccountKeyId>,
+}
+
+impl Mutation for Revoke {
+    type Context = Context;
+    type Grant = OrgScope;
+    type Outcome = KeysRevoked;
+    type View = Vec<ServiceAccountKeyId>;
+    type Error = Error;
+
+    async fn authorize(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<OrgScope, Error> {
+        may_administer(context, tx, caller, self.org_id).await
+    }
+
+    async fn act(
+        &self,
+        _: &Context,
+        tx: &Tx,
+        caller: &Caller,
+        scope: &OrgScope,
+    ) -> Result<KeysRevoked, Error> {
+        let id = self.service_account_id;
+        if !storage::lock(tx, scope, id).await? {
+            return Err(Error::unknown(KIND, id));
+        }
+        let mut key_ids: Vec<_> = storage::list_keys(tx, scope, [id])
+            .await?
+            .iter()
+            .map(|key| key.id)
+            .collect();
+        if let Some(wanted) = self.key_id {
+            key_ids.retain(|key| *key == wanted);
+            if key_ids.is_empty() {
+                return Err(Error::unknown(KEY_KIND, wanted));
+            }
+        } else {
+            storage::update_revoked(tx, scope, id, tx.now()).await?;
+        }
+        for key in &key_ids {
+            storage::revoke_key(tx, scope, *key, tx.now()).await?;
+        }
+        audit(tx, caller, self.org_id, id, self.key_id).await?;
+        Ok(KeysRevoked { key_ids })
     }
 
     async fn view(
@@ -123,9 +239,9 @@ impl Mutation for RevokeServiceAccount {
         _: &Context,
         _: &Tx,
         _: &OrgScope,
-        outcome: &Named,
-    ) -> Result<ServiceAccountId, Error> {
-        Ok(outcome.service_account_id)
+        outcome: &KeysRevoked,
+    ) -> Result<Vec<ServiceAccountKeyId>, Error> {
+        Ok(outcome.key_ids.clone())
     }
 }
 
@@ -138,7 +254,7 @@ pub(crate) struct ListServiceAccounts {
 
 impl Query for ListServiceAccounts {
     type Context = Context;
-    type View = Page<ServiceAccount>;
+    type View = Page<ServiceAccountView>;
     type Error = Error;
 
     async fn run(
@@ -146,11 +262,39 @@ impl Query for ListServiceAccounts {
         context: &Context,
         tx: &Tx,
         caller: &Caller,
-    ) -> Result<Read<Page<ServiceAccount>>, Error> {
+    ) -> Result<Read<Page<ServiceAccountView>>, Error> {
         let scope = may_administer(context, tx, caller, self.org_id).await?;
         let after = self.page.after(tx, caller)?;
-        let rows = storage::list(tx, &scope, after, self.page.limit()).await?;
-        Ok(Read::plain(self.page.page(tx, caller, rows, |row| row.id)))
+        let accounts = storage::list(tx, &scope, after, self.page.limit()).await?;
+        let mut keys: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        for key in storage::list_keys(tx, &scope, accounts.iter().map(|account| account.id)).await? {
+            keys.entry(key.account_id).or_default().push(key);
+        }
+        let view = |account: ServiceAccount| ServiceAccountView {
+            keys: keys.remove(&account.id).unwrap_or_default(),
+            account,
+        };
+        let rows: Vec<_> = accounts.into_iter().map(view).collect();
+        Ok(Read::plain(
+            self.page.page(tx, caller, rows, |row| row.account.id),
+        ))
+    }
+}
+
+/// Returns the permissions that accounts can have.
+#[derive(Debug)]
+pub(crate) struct GetPermissionCatalog {
+    pub(crate) org_id: OrgId,
+}
+
+impl Query for GetPermissionCatalog {
+    type Context = Context;
+    type View = &'static [ServiceAccountPermission];
+    type Error = Error;
+
+    async fn run(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<Read<Self::View>, Error> {
+        may_administer(context, tx, caller, self.org_id).await?;
+        Ok(Read::plain(&ServiceAccountPermission::ALL))
     }
 }
 
@@ -159,24 +303,92 @@ pub(crate) struct IssueToken {
     pub(crate) key: String,
 }
 
+/// A token, and the use to record.
+pub(crate) struct IssuedToken {
+    pub(crate) token: SignedToken,
+    /// `None` if a use was recorded within the last hour.
+    pub(crate) to_record: Option<RecordUse>,
+}
+
 impl Query for IssueToken {
     type Context = Context;
-    type View = SignedToken;
+    type View = IssuedToken;
     type Error = Error;
 
-    async fn run(&self, context: &Context, tx: &Tx, _: &Caller) -> Result<Read<SignedToken>, Error> {
-        let found = storage::find_by_key(tx, secret::key_digest(&self.key)).await?;
-        let account = found.ok_or_else(Error::service_account_key_invalid)?;
-        let token = context.issuer.service_account(
-            account.org_id,
-            account.id,
-            account.permissions.into_iter().collect(),
-        );
-        Ok(Read::plain(Context::signed(token)?))
+    async fn run(&self, context: &Context, tx: &Tx, _: &Caller) -> Result<Read<IssuedToken>, Error> {
+        let found = storage::find_presented(tx, secret::key_digest(&self.key)).await?;
+        let (account, key) = found.ok_or_else(Error::service_account_key_invalid)?;
+        let org_id = account.org_id;
+        let token = context
+            .issuer
+            .service_account(org_id, account.id, key.id, account.permissions);
+        Ok(Read::plain(IssuedToken {
+            token: Context::signed(token)?,
+            to_record: key.is_use_recorded(tx.now()).then_some(RecordUse {
+                org_id,
+                key_id: key.id,
+            }),
+        }))
     }
 }
 
-async fn audit(tx: &Tx, caller: &Caller, org: OrgId, id: ServiceAccountId) -> Result<(), Error> {
-    let object = format!("organizations/{org}/serviceAccounts/{id}");
+/// Records that a key was presented. Calls that present it at the same time record one use.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct RecordUse {
+    org_id: OrgId,
+    key_id: ServiceAccountKeyId,
+}
+
+impl UnclaimedMutation for RecordUse {
+    type Context = Context;
+    type View = ();
+    type Error = Error;
+
+    async fn run(&self, _: &Context, tx: &Tx, _: &Caller) -> Result<Act<()>, Error> {
+        storage::record_use(tx, self.org_id, self.key_id, tx.now()).await?;
+        Ok(Act::Done(()))
+    }
+}
+
+async fn audit(
+    tx: &Tx,
+    caller: &Caller,
+    org: OrgId,
+    id: ServiceAccountId,
+    key: Option<ServiceAccountKeyId>,
+) -> Result<(), Error> {
+    let mut object = format!("organizations/{org}/serviceAccounts/{id}");
+    if let Some(key) = key {
+        object.push_str(&format!("/keys/{key}"));
+    }
     Ok(parta_audit::record(tx, caller, Some(org), object).await?)
+}
+
+#[cfg(test)]
+mod tests {
+    use parta_ids::{TypedId as _, Uuid};
+
+    use super::*;
+
+    #[test]
+    fn outcomes_have_their_golden_forms() {
+        let key_id = ServiceAccountKeyId::from_uuid(Uuid::from_u128(2));
+        let created = KeyCreated {
+            service_account_id: ServiceAccountId::from_uuid(Uuid::from_u128(1)),
+            key_id,
+        };
+        let form = format!(
+            "\u{1}{{\"service_account_id\":\"{}\",\"key_id\":\"{key_id}\"}}",
+            created.service_account_id
+        );
+        let stored = created.encode().unwrap();
+        assert_eq!(stored, form.as_bytes());
+        assert_eq!(KeyCreated::decode(&stored).unwrap(), created);
+        let revoked = KeysRevoked {
+            key_ids: vec![key_id],
+        };
+        let stored = revoked.encode().unwrap();
+        assert_eq!(stored, format!("\u{1}{{\"key_ids\":[\"{key_id}\"]}}").as_bytes());
+        assert_eq!(KeysRevoked::decode(&stored).unwrap(), revoked);
+    }
 }

@@ -2,7 +2,7 @@
 use parta_access::Decision;
 use parta_roster::MemberContext;
 
-/// Whether the caller may create, revoke and list service accounts.
+/// Whether the caller may create, revoke and list service accounts and their keys.
 pub(crate) fn administer(caller: &MemberContext) -> Decision {
     crate::member_records::administer(caller)
 }

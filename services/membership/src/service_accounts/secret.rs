@@ -1,11 +1,11 @@
-//! The key of a service account, which is derived. Only its digest is stored.
+//! The keys of service accounts, which are derived. Only their digests are stored.
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use parta_access::Secrets;
-use parta_ids::{ServiceAccountId, TypedId as _};
+use parta_ids::{ServiceAccountKeyId, TypedId as _};
 use sha2::{Digest as _, Sha256};
 
-/// The key of an account, the same for a repetition.
-pub(super) fn service_key(secrets: &Secrets, id: ServiceAccountId) -> String {
+/// The text of a key, the same for a repetition.
+pub(super) fn service_key(secrets: &Secrets, id: ServiceAccountKeyId) -> String {
     let digest = secrets.hmac("membership.service-key", id.uuid().as_bytes());
     format!("psk_{}", URL_SAFE_NO_PAD.encode(digest))
 }

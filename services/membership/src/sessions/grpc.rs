@@ -2,13 +2,11 @@
 //! sessions and admission.
 use std::sync::Arc;
 
-use parta_contacts::{EmailAddress, InvalidPhoneNumber, PhoneNumber};
 use parta_edge::{Edge, PageRequest};
 use parta_ids::SessionId;
-use parta_mutations::request_uuid;
 use parta_proto::timestamp;
 use parta_proto_membership::v1::{self as pb, authentication_service_server::AuthenticationService};
-use parta_status::{FieldViolations, field};
+use parta_status::{FieldViolations, RpcError, field};
 use tonic::{Request, Response, Status};
 
 use super::{
@@ -19,12 +17,12 @@ use super::{
     },
 };
 use crate::{
-    accounts::{Account, Address},
+    accounts::Account,
     admission::CreateJoinTicket,
     context::Context,
     error::Error,
     member_records::events::roles,
-    sign_in::{RequestCode, VerifyCode},
+    sign_in::{self, RequestCode, SignInMetrics, VerifyCode},
 };
 
 /// The server of the service.
@@ -34,29 +32,16 @@ pub(crate) struct Authentication {
     /// Signs tokens, and refuses those of an ended session in this process at once; other processes learn it
     /// at their next poll.
     context: Arc<Context>,
+    metrics: SignInMetrics,
 }
 
 impl Authentication {
     pub(crate) fn new(edge: Edge<Context>, context: Arc<Context>) -> Self {
-        Self { edge, context }
-    }
-}
-
-fn address(violations: &mut FieldViolations, request: &pb::RequestCodeRequest) -> Option<Address> {
-    match (request.phone.as_str(), request.email.as_str()) {
-        (phone, "") if !phone.is_empty() => {
-            let number = phone.parse::<PhoneNumber>();
-            let refused = |error: InvalidPhoneNumber| violations.add("phone", error.to_string());
-            number.map_err(refused).ok().map(Address::Phone)
-        }
-        ("", email) if !email.is_empty() => {
-            let address = email.parse::<EmailAddress>();
-            let address = address.map_err(|error| violations.add("email", error.to_string()));
-            address.ok().map(Address::Email)
-        }
-        _ => {
-            violations.add("phone", "exactly one of phone and email is required");
-            None
+        let metrics = SignInMetrics::new();
+        Self {
+            edge,
+            context,
+            metrics,
         }
     }
 }
@@ -66,7 +51,7 @@ fn who(violations: &mut FieldViolations, request: &pb::StartSessionRequest) -> O
         (account, None) => field::id(violations, "account_id", account).map(Who::Known),
         ("", Some(new)) => {
             let path = "new_account.full_name";
-            let full_name = field::text(violations, path, &new.full_name, 1..=200, false);
+            let full_name = field::name(violations, path, &new.full_name, 1..=200);
             Some(Who::New(full_name))
         }
         _ => {
@@ -111,11 +96,13 @@ impl AuthenticationService for Authentication {
         request: Request<pb::RequestCodeRequest>,
     ) -> Result<Response<pb::RequestCodeResponse>, Status> {
         let call = self.edge.enter(request).await?;
+        let costly = self.context.channels.costly_numbers;
         let command = call.mutation(|v, r| {
-            let address = address(v, r)?;
+            let address = sign_in::address(v, &r.phone, &r.email, costly)?;
             Some(RequestCode { address })
         })?;
-        let done = self.edge.mutate(&call, &command).await?;
+        let done = self.edge.mutate(&call, &command).await.map_err(RpcError::from);
+        let done = self.metrics.count("request_code", done)?;
         Ok(Response::new(pb::RequestCodeResponse {
             flow_id: done.view.flow_id.to_string(),
             resend_time: Some(timestamp(done.view.resend_time)),
@@ -137,9 +124,15 @@ impl AuthenticationService for Authentication {
                 code,
             })
         })?;
-        let people = self.edge.mutate_unclaimed(&call, &act).await?;
+        let verified = self
+            .edge
+            .mutate_unclaimed(&call, &act)
+            .await
+            .map_err(RpcError::from);
+        let verified = self.metrics.count("verify_code", verified)?;
         Ok(Response::new(pb::VerifyCodeResponse {
-            profiles: people.into_iter().map(profile).collect(),
+            profiles: verified.people.into_iter().map(profile).collect(),
+            proof: verified.proof,
         }))
     }
 
@@ -151,8 +144,10 @@ impl AuthenticationService for Authentication {
         let command = call.mutation(|v, r| {
             let flow_id = field::id(v, "flow_id", &r.flow_id);
             let who = who(v, r);
+            let proof = field::text(v, "proof", &r.proof, 1..=64, false);
             Some(StartSession {
                 flow_id: flow_id?,
+                proof,
                 who: who?,
             })
         })?;
@@ -174,7 +169,6 @@ impl AuthenticationService for Authentication {
         let call = self.edge.enter(request).await?;
         let act = call.mutation(|_, r| {
             Some(RefreshSession {
-                request_id: request_uuid(&r.request_id)?,
                 refresh_token: r.refresh_token.clone(),
             })
         })?;

@@ -1,7 +1,8 @@
 use chrono::{DateTime, TimeDelta, Utc};
-use parta_ids::{AccountId, SessionId, Uuid};
+use parta_ids::{AccountId, SessionId};
 
-/// How long a refresh whose answer was lost is answered again.
+/// How long a refresh whose answer was lost is answered again, and how long a second holder of the token,
+/// such as another tab of the browser, gets the same successor.
 pub(super) const REPLAY: TimeDelta = TimeDelta::seconds(60);
 /// How long a session lasts without a refresh.
 pub(super) const SESSION_IDLE: TimeDelta = TimeDelta::days(60);
@@ -17,8 +18,6 @@ pub(crate) struct Session {
     pub(crate) account_id: AccountId,
     /// Raised by each refresh. Only the refresh token of this generation is valid.
     pub(crate) generation: i64,
-    /// The request that made this generation; `None` for the first one.
-    pub(crate) refresh_request: Option<Uuid>,
     pub(crate) create_time: DateTime<Utc>,
     pub(crate) refresh_time: DateTime<Utc>,
     /// When it was ended; `None` while it was not.
@@ -32,7 +31,6 @@ impl Session {
             id,
             account_id,
             generation: FIRST_GENERATION,
-            refresh_request: None,
             create_time: now,
             refresh_time: now,
             end_time: None,
@@ -44,10 +42,10 @@ impl Session {
         self.end_time.is_none() && self.refresh_time > now - SESSION_IDLE
     }
 
-    /// Whether a refresh with the token of `generation` repeats the latest one, whose answer may be lost.
-    pub(super) fn is_replay(&self, generation: i64, request: Uuid, now: DateTime<Utc>) -> bool {
-        generation + 1 == self.generation
-            && self.refresh_request == Some(request)
-            && now - self.refresh_time <= REPLAY
+    /// Whether a refresh with the token of `generation` comes shortly after the refresh that replaced it,
+    /// while the successor is unused. It is the same request whose answer was lost, or another tab that
+    /// had the token.
+    pub(super) fn is_replay(&self, generation: i64, now: DateTime<Utc>) -> bool {
+        generation + 1 == self.generation && now - self.refresh_time <= REPLAY
     }
 }

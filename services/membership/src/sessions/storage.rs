@@ -16,7 +16,6 @@ table!(entity, "session", {
     session_id: Uuid,
     account_id: Uuid,
     generation: i64,
-    refresh_request: Option<Uuid>,
     create_time: DateTimeUtc,
     refresh_time: DateTimeUtc,
     end_time: Option<DateTimeUtc>,
@@ -37,7 +36,6 @@ impl From<Model> for Session {
             id: SessionId::from_uuid(row.session_id),
             account_id: AccountId::from_uuid(row.account_id),
             generation: row.generation,
-            refresh_request: row.refresh_request,
             create_time: row.create_time,
             refresh_time: row.refresh_time,
             end_time: row.end_time,
@@ -50,7 +48,6 @@ pub(super) async fn insert(conn: &impl ConnectionTrait, session: &Session) -> Re
         session_id: session.id.uuid(),
         account_id: session.account_id.uuid(),
         generation: session.generation,
-        refresh_request: session.refresh_request,
         create_time: session.create_time,
         refresh_time: session.refresh_time,
         end_time: session.end_time,
@@ -83,12 +80,10 @@ pub(super) async fn lock(
 pub(super) async fn update_rotated(
     conn: &impl ConnectionTrait,
     session: &Session,
-    request: Uuid,
     now: DateTime<Utc>,
 ) -> Result<(), StorageError> {
     Entity::update_many()
         .col_expr(Column::Generation, Expr::value(session.generation + 1))
-        .col_expr(Column::RefreshRequest, Expr::value(request))
         .col_expr(Column::RefreshTime, Expr::value(now))
         .filter(Column::SessionId.eq(session.id.uuid()))
         .exec(conn)
@@ -108,6 +103,19 @@ pub(super) async fn update_ended(
         .exec(conn)
         .await?;
     Ok(())
+}
+
+/// Ends all sessions that have not ended, and returns their number.
+pub(super) async fn update_all_ended(
+    conn: &impl ConnectionTrait,
+    now: DateTime<Utc>,
+) -> Result<u64, StorageError> {
+    let ended = Entity::update_many()
+        .col_expr(Column::EndTime, Expr::value(now))
+        .filter(Column::EndTime.is_null())
+        .exec(conn)
+        .await?;
+    Ok(ended.rows_affected)
 }
 
 /// Lists the sessions of an account that are alive, latest first.

@@ -89,10 +89,7 @@ on_both!(
         let test_env = TestEnv::open(database).await;
         let phone = "+79161234567";
         let flow_id = test_env.request_code(phone).await.unwrap().flow_id;
-        test_env
-            .verify(&flow_id, &test_env.code(phone).await)
-            .await
-            .unwrap();
+        let verified = test_env.verify(&flow_id, &test_env.code(phone).await).await;
         let request = pb::StartSessionRequest {
             request_id: test_env.act(),
             flow_id: flow_id.clone(),
@@ -100,6 +97,7 @@ on_both!(
             new_account: Some(pb::NewAccount {
                 full_name: "Иван Орлов".to_owned(),
             }),
+            proof: verified.unwrap().proof,
         };
         let mut api = test_env.authentication();
         let first = api.start_session(request.clone()).await.unwrap().into_inner();
@@ -125,6 +123,23 @@ on_both!(
         test_env.close().await;
     }
 );
+
+on_both!(sessions_end_after_a_restore, |database| async move {
+    let test_env = TestEnv::open(database).await;
+    let (first, second) = (test_env.administrator(1).await, test_env.administrator(2).await);
+    for (ended, people) in [(2, [&first, &second].as_slice()), (0, [&first].as_slice())] {
+        assert_eq!(crate::end_all_sessions(&test_env.db).await.unwrap(), ended);
+        for caller in people {
+            let refresh = pb::RefreshSessionRequest {
+                request_id: test_env.act(),
+                refresh_token: caller.person.refresh_token.clone(),
+            };
+            let refused = test_env.authentication().refresh_session(refresh).await;
+            assert_eq!(reason(&refused), "SESSION_ENDED");
+        }
+    }
+    test_env.close().await;
+});
 
 // Covers: R29 allowed, R29 refused
 on_both!(

@@ -1,12 +1,18 @@
 //! Sign-in by a one-time code (R19, R20): a person proves an address.
 //!
-//! Owns the tables `sign_in_flow` and `address_counter`. Invariants: the answer does not depend on whether
-//! the address is known; a code has five attempts and five minutes, and a new code resets no counter; an
-//! attempt is counted whatever comes of it; a proved flow starts one session.
+//! Owns the tables `sign_in_flow`, `sign_in_limit` and `sign_in_failure`. Invariants: the answer does not
+//! depend on whether the address is known; a code has five attempts and five minutes, and a new code resets
+//! no counter; an attempt is counted whatever comes of it; no limit counts by the address alone, because a
+//! stranger could exhaust it, except a hundred wrong codes in a row, which the administration and the
+//! operator lift; a proved flow starts one session, for the holder of the proof that VerifyCode returned,
+//! never for a caller who knows only the flow.
 
 mod error;
+mod grpc;
+mod limiter;
 mod model;
 mod operations;
+mod proof;
 mod purge;
 mod send;
 mod storage;
@@ -14,7 +20,11 @@ mod storage;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use operations::{RequestCode, VerifyCode};
+pub(crate) use grpc::{SignInMetrics, address};
+pub(crate) use limiter::unlock;
+pub(crate) use model::Budgets;
+pub(crate) use operations::{RequestCode, UnlockAddress, Unlocked, VerifyCode};
+pub(crate) use proof::ProofDigest;
 pub(crate) use purge::purge;
 pub(crate) use send::SendCode;
 pub(crate) use storage::{find_proved, use_proved};

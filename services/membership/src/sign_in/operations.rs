@@ -6,7 +6,9 @@ use parta_ids::FlowId;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    model::{CODE_LIFE, RESEND},
+    limiter::{self, Limiter},
+    model::{CODE_LIFE, Limit, RESEND},
+    proof::{self, ProofDigest},
     storage,
 };
 use crate::{
@@ -48,18 +50,20 @@ impl Mutation for RequestCode {
     type View = SentCode;
     type Error = Error;
 
-    /// Anyone may request a code; the limits of the address are part of the act.
+    /// Anyone may request a code; the limits are part of the act.
     async fn authorize(&self, _: &Context, _: &Tx, _: &Caller) -> Result<(), Error> {
         Ok(())
     }
 
     async fn act(&self, context: &Context, tx: &Tx, caller: &Caller, (): &()) -> Result<Requested, Error> {
         let (now, address) = (tx.now(), self.address.text());
-        let mut counter = storage::lock_counter(tx, address).await?;
-        counter
-            .send(now)
-            .map_err(|(limit, end)| Error::limited(limit, end - now))?;
-        storage::update_counter(tx, address, &counter).await?;
+        let limiter = Limiter::new(context, tx, caller);
+        limiter.require_unlocked(address).await?;
+        // A code that could not be entered is not sent.
+        limiter.require(Limit::WrongCodesToAddress, address).await?;
+        for limit in Limit::OF_REQUEST {
+            limiter.take(limit, address).await?;
+        }
         let flow_id: FlowId = tx.env().id();
         storage::insert(tx, flow_id, address, now, now + CODE_LIFE).await?;
         delivery::owe(context, tx, flow_id, &self.address).await?;
@@ -88,30 +92,83 @@ pub(crate) struct VerifyCode {
     pub(crate) code: String,
 }
 
+/// A verified address.
+pub(crate) struct Verified {
+    /// The people who sign in by the address.
+    pub(crate) people: Vec<Account>,
+    /// The secret that StartSession requires.
+    pub(crate) proof: String,
+}
+
 impl UnclaimedMutation for VerifyCode {
     type Context = Context;
-    /// The people who sign in by the address.
-    type View = Vec<Account>;
+    type View = Verified;
     type Error = Error;
 
-    async fn run(&self, context: &Context, tx: &Tx, _: &Caller) -> Result<Act<Vec<Account>>, Error> {
+    /// Each attempt is counted as a wrong code before the code is compared, so that concurrent attempts
+    /// do not exceed a limit. A right code takes the count back. A call that a limit refuses counts
+    /// nothing.
+    async fn run(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<Act<Verified>, Error> {
         let now = tx.now();
+        let limiter = Limiter::new(context, tx, caller);
+        limiter.take(Limit::WrongCodesOfNetwork, "").await?;
         let address = storage::take_attempt(tx, self.flow_id, now).await?;
         let address = address.ok_or_else(Error::flow_unknown)?;
-        let mut counter = storage::lock_counter(tx, &address).await?;
-        if let Some(until) = counter.block_time.filter(|until| *until > now) {
-            let limited = Error::limited("failures", until - now);
-            return Ok(Act::RefusedButKept(limited.into()));
-        }
+        limiter.take(Limit::WrongCodesToAddress, &address).await?;
+        limiter.count_failure(&address).await?;
         if !delivery::is_code(&context.secrets, self.flow_id, &self.code) {
-            counter.fail(now);
-            storage::update_counter(tx, &address, &counter).await?;
             return Ok(Act::RefusedButKept(Error::code_wrong().into()));
         }
-        (counter.failures, counter.block_time) = (0, None);
-        storage::update_verified(tx, self.flow_id, now).await?;
-        storage::update_counter(tx, &address, &counter).await?;
-        Ok(Act::Done(accounts::list_by_address(tx, &address).await?))
+        limiter.give_back(Limit::WrongCodesOfNetwork, "").await?;
+        limiter.refill(Limit::WrongCodesToAddress, &address).await?;
+        // The owner of the address is here: the next member of the family need not wait.
+        limiter.refill(Limit::Resend, &address).await?;
+        limiter.reset_failures(&address).await?;
+        let proof = proof::new(tx.env());
+        storage::update_verified(tx, self.flow_id, &ProofDigest::of(&proof), now).await?;
+        let people = accounts::list_by_address(tx, &address).await?;
+        Ok(Act::Done(Verified { people, proof }))
+    }
+}
+
+/// The outcome of UnlockSignIn.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Unlocked {
+    /// Whether the address was locked.
+    pub(crate) was_locked: bool,
+}
+
+impl Stored for Unlocked {}
+
+/// Lifts the lock of an address on behalf of the operator, who knows the address from its owner.
+#[derive(Debug)]
+pub(crate) struct UnlockAddress {
+    pub(crate) address: Address,
+}
+
+impl Mutation for UnlockAddress {
+    type Context = Context;
+    type Grant = ();
+    type Outcome = Unlocked;
+    type View = bool;
+    type Error = Error;
+
+    /// The access rule of the RPC admits the operator only.
+    async fn authorize(&self, _: &Context, _: &Tx, _: &Caller) -> Result<(), Error> {
+        Ok(())
+    }
+
+    async fn act(&self, context: &Context, tx: &Tx, caller: &Caller, (): &()) -> Result<Unlocked, Error> {
+        let address = self.address.text();
+        let was_locked = limiter::unlock(context, tx, &[address.to_owned()]).await?;
+        // The address is personal data; its key says in the log whether it is the same as before.
+        let object = format!("signInLocks/{}", limiter::failures_key(context, address));
+        parta_audit::record(tx, caller, None, object).await?;
+        Ok(Unlocked { was_locked })
+    }
+
+    async fn view(&self, _: &Context, _: &Tx, (): &(), outcome: &Unlocked) -> Result<bool, Error> {
+        Ok(outcome.was_locked)
     }
 }
 
@@ -122,7 +179,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn outcome_has_its_golden_form() {
+    fn outcomes_have_their_golden_forms() {
         let requested = Requested {
             flow_id: FlowId::from_uuid(Uuid::from_u128(1)),
             send_time_micros: 5,
@@ -134,5 +191,9 @@ mod tests {
         let stored = requested.encode().unwrap();
         assert_eq!(stored, form.as_bytes());
         assert_eq!(Requested::decode(&stored).unwrap(), requested);
+        let unlocked = Unlocked { was_locked: true };
+        let stored = unlocked.encode().unwrap();
+        assert_eq!(stored, b"\x01{\"was_locked\":true}");
+        assert_eq!(Unlocked::decode(&stored).unwrap(), unlocked);
     }
 }

@@ -1,9 +1,14 @@
 //! Sign-in, sessions, tokens, the first administrator (R19, R20, R28, R29, R30).
+mod limits;
+
 use parta_proto_membership::v1 as pb;
 use parta_testkit::on_both;
 use tonic::Status;
 
-use crate::tests::test_env::{Person, TestEnv, by, org, reason};
+use crate::{
+    config::Config,
+    tests::test_env::{Person, TestEnv, by, org, reason},
+};
 
 async fn refresh(
     test_env: &TestEnv,
@@ -100,6 +105,7 @@ on_both!(code_expires_after_five_tries_or_minutes, |database| async move {
     let test_env = TestEnv::open(database).await;
     let phone = "+79161234567";
     let known = test_env.newcomer(phone, "Иван Орлов").await;
+    test_env.request_code(phone).await.unwrap();
     assert_eq!(reason(&test_env.request_code(phone).await), "RATE_LIMITED");
     test_env.minute();
     let flow = test_env.request_code(phone).await.unwrap();
@@ -131,8 +137,7 @@ on_both!(code_expires_after_five_tries_or_minutes, |database| async move {
     test_env.close().await;
 });
 
-// Reusing a refresh token ends the session. A repetition with the same request_id returns the same token for
-// a minute.
+// Reusing a refresh token after its successor was used ends the session.
 // Covers: R29 allowed, R29 refused
 on_both!(reused_refresh_token_ends_the_session, |database| async move {
     let test_env = TestEnv::open(database).await;
@@ -149,7 +154,7 @@ on_both!(reused_refresh_token_ends_the_session, |database| async move {
     let third = refresh(&test_env, &test_env.act(), &second.refresh_token)
         .await
         .unwrap();
-    // The successor was used, so that the predecessor counts as copied, also with the same request_id.
+    // The successor was used, so that the predecessor counts as copied.
     assert_eq!(
         reason(&refresh(&test_env, &act, &person.refresh_token).await),
         "SESSION_ENDED"
@@ -322,5 +327,104 @@ on_both!(service_account_works_until_revoked, |database| async move {
         reason(&api.issue_service_account_token(issue(&made.key)).await),
         "SERVICE_ACCOUNT_KEY_INVALID"
     );
+    test_env.close().await;
+});
+
+// Two tabs of a browser share one refresh token. The slower one gets the same successor for 60 seconds
+// while the successor is unused; after that the use of the old token ends the session.
+// Covers: R29 allowed, R29 refused
+on_both!(two_tabs_refresh_one_session, |database| async move {
+    let test_env = TestEnv::open(database).await;
+    let person = test_env.newcomer("+79161234567", "Иван Орлов").await;
+    let (one, two) = (test_env.act(), test_env.act());
+    let (one, two) = tokio::join!(
+        refresh(&test_env, &one, &person.refresh_token),
+        refresh(&test_env, &two, &person.refresh_token)
+    );
+    let next = one.unwrap().refresh_token;
+    assert_eq!(two.unwrap().refresh_token, next);
+    assert_eq!(sessions(&test_env, &person).await.unwrap(), 1);
+    test_env.time.advance(chrono::TimeDelta::seconds(61));
+    let late = refresh(&test_env, &test_env.act(), &person.refresh_token).await;
+    assert_eq!(reason(&late), "SESSION_ENDED");
+    let after = refresh(&test_env, &test_env.act(), &next).await;
+    assert_eq!(reason(&after), "SESSION_ENDED");
+    test_env.close().await;
+});
+
+// A name shows what it holds: no invisible character, and none that reorders the others.
+// Covers: R19 refused
+on_both!(invisible_names_are_refused, |database| async move {
+    let test_env = TestEnv::open(database).await;
+    let phone = "+79161234567";
+    let flow = test_env.request_code(phone).await.unwrap().flow_id;
+    test_env.verify(&flow, &test_env.code(phone).await).await.unwrap();
+    for name in [
+        "\u{200b}",
+        "\u{2800}",
+        "\u{3164}",
+        "Иван\u{202e}волрО",
+        "Иван\u{200b}",
+    ] {
+        let refused = test_env.start(&flow, "", name).await.err().unwrap();
+        assert_eq!(refused.code(), tonic::Code::InvalidArgument, "{name:?}");
+    }
+    test_env.start(&flow, "", "Иван Орлов").await.unwrap();
+    test_env.close().await;
+});
+
+// A code to such a number costs the installation money that the attacker earns.
+// Covers: R19 refused
+on_both!(premium_and_satellite_numbers_are_refused, |database| async move {
+    let test_env = TestEnv::open(database).await;
+    for number in ["+881 612 345 678", "+44 909 879 0000"] {
+        let refused = test_env.request_code(number).await.err().unwrap();
+        assert_eq!(refused.code(), tonic::Code::InvalidArgument, "{number}");
+    }
+    test_env.close().await;
+});
+
+// Covers: R19 allowed
+on_both!(setting_accepts_costly_numbers, |database| async move {
+    let config = Config {
+        accept_costly_numbers: true,
+        ..Config::default()
+    };
+    let test_env = TestEnv::open_with(database, config).await;
+    test_env.request_code("+881 612 345 678").await.unwrap();
+    test_env.close().await;
+});
+
+// A caller who knows only the id of the flow cannot start the session of the person who verified the code.
+// Covers: R19 allowed, R19 refused
+on_both!(session_start_needs_the_proof, |database| async move {
+    let test_env = TestEnv::open(database).await;
+    let phone = "+79161234567";
+    let flow = test_env.request_code(phone).await.unwrap().flow_id;
+    let code = test_env.code(phone).await;
+    let earlier = test_env.verify(&flow, &code).await.unwrap().proof;
+    let proof = test_env.verify(&flow, &code).await.unwrap().proof;
+    let request = pb::StartSessionRequest {
+        request_id: test_env.act(),
+        flow_id: flow,
+        new_account: Some(pb::NewAccount {
+            full_name: "Иван Орлов".to_owned(),
+        }),
+        ..Default::default()
+    };
+    let mut api = test_env.authentication();
+    let without = api.start_session(request.clone()).await.unwrap_err();
+    assert_eq!(without.code(), tonic::Code::InvalidArgument);
+    let other = |proof: String| pb::StartSessionRequest {
+        proof,
+        ..request.clone()
+    };
+    for wrong in [earlier, "guessed".to_owned()] {
+        assert_eq!(reason(&api.start_session(other(wrong)).await), "FLOW_UNKNOWN");
+    }
+    api.start_session(other(proof)).await.unwrap();
+    // A repetition without the proof does not get the tokens either.
+    let repeated = api.start_session(other("guessed".to_owned())).await;
+    assert_eq!(reason(&repeated), "FLOW_UNKNOWN");
     test_env.close().await;
 });

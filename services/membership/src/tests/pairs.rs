@@ -1,4 +1,6 @@
 //! Every pair of mutations that touch one row, at the same time, on PostgreSQL. SQLite has one writer.
+mod staff;
+
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use parta_ids::{GuardianshipId, InvitationId, MemberId, OrgId, TypedId, Uuid};
@@ -112,8 +114,7 @@ impl School {
         api.remove_member(by(&caller.token, request)).await.map(|_| ())
     }
 
-    /// Creates a pupil who teaches too, is enrolled in the first class, assigned to the second and has an
-    /// unconfirmed parent.
+    /// Creates a pupil who is enrolled in the first class and has an unconfirmed parent.
     async fn child(&self) -> Child {
         let request = pb::CreateMemberRequest {
             request_id: self.test_env.act(),
@@ -128,21 +129,6 @@ impl School {
             .create_member(self.by_administrator(request))
             .await;
         let member = created.unwrap().into_inner().member.unwrap().id;
-        self.change_roles(
-            &self.administrator,
-            org(1),
-            &member,
-            &[Role::Pupil, Role::Teacher],
-        )
-        .await
-        .unwrap();
-        let assigned = self.test_env.assign(
-            &self.administrator,
-            &member,
-            unit(2),
-            AssignmentKind::SubjectTeacher,
-        );
-        let assignment = assigned.await.unwrap();
         self.relate(0, &member).await.unwrap();
         let db = &self.test_env.db;
         let sql = "SELECT guardianship_id FROM guardianship WHERE child_id = $1";
@@ -153,7 +139,6 @@ impl School {
         Child {
             id,
             member,
-            assignment,
             guardianship: guardianship.to_string(),
         }
     }
@@ -162,7 +147,6 @@ impl School {
 struct Child {
     id: Uuid,
     member: String,
-    assignment: String,
     guardianship: String,
 }
 
@@ -199,25 +183,9 @@ on_postgres!(
                     let mut api = school.test_env.enrollments();
                     api.transfer_pupil(school.by_administrator(request)).await.map(|_| ())
                 })),
-                ("CreateAssignment", |school, child| Box::pin(async move {
-                    let (by, kind) = (&school.administrator, AssignmentKind::SubjectTeacher);
-                    school.test_env.assign(by, &child.member, unit(1), kind).await.map(|_| ())
-                })),
-                ("EndAssignment", |school, child| Box::pin(async move {
-                    let request = pb::EndAssignmentRequest {
-                        request_id: school.test_env.act(),
-                        org_id: org(1).to_string(),
-                        assignment_id: child.assignment.clone(),
-                    };
-                    let mut api = school.test_env.assignments();
-                    api.end_assignment(school.by_administrator(request)).await.map(|_| ())
-                })),
                 ("ChangeMemberRoles", |school, child| {
                     Box::pin(school.change_roles(&school.administrator, org(1), &child.member, &[Role::Staff]))
                 }),
-                ("VerifyTeacher", |school, child| Box::pin(async move {
-                    school.test_env.verify_teacher(&school.administrator, &child.member).await.map(|_| ())
-                })),
                 ("ConfirmGuardianship", |school, child| Box::pin(async move {
                     let request = pb::ConfirmGuardianshipRequest {
                         request_id: school.test_env.act(),
@@ -273,7 +241,6 @@ on_postgres!(
                 };
                 vec![
                     lock("member", "member_id"),
-                    lock("assignment", "member_id"),
                     lock("guardianship", "child_id"),
                 ]
             },
@@ -293,7 +260,6 @@ on_postgres!(
                         child.id
                     ),
                     live("unit_id::TEXT", "enrollment", "member_id"),
-                    live("unit_id::TEXT", "assignment", "member_id"),
                     live("confirmed::TEXT", "guardianship", "child_id"),
                     live("limits::TEXT", "relation_limit", "child_id"),
                 ]

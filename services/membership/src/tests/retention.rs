@@ -38,9 +38,9 @@ on_both!(
         let mut passed = TimeDelta::zero();
         let mut around = async |table, age| around(&test_env, table, age, &mut passed).await;
         let (minutes, days) = (TimeDelta::minutes(5), TimeDelta::days);
+        assert_eq!(around("sign_in_limit", TimeDelta::minutes(30)).await, [1, 0]);
         assert_eq!(around("outbox_message", days(1)).await, [1, 0]);
         assert_eq!(around("sign_in_flow", days(1) + minutes).await, [1, 0]);
-        assert_eq!(around("address_counter", days(2)).await, [1, 0]);
         assert_eq!(around("join_flow", days(31)).await, [1, 0]);
         assert_eq!(around("roster_import", days(90)).await, [1, 0]);
         assert_eq!(count(&test_env, "roster_import_change").await, 0);
@@ -79,10 +79,10 @@ on_both!(
         let mut passed = TimeDelta::zero();
         let mut around = async |table, age| around(&test_env, table, age, &mut passed).await;
         let days = TimeDelta::days;
-        assert_eq!(around("address_counter", days(2)).await, [3, 1]);
+        assert_eq!(around("sign_in_limit", TimeDelta::minutes(30)).await, [4, 0]);
         assert_eq!(around("session", days(31)).await, [2, 1]);
         assert_eq!(around("roster_import", days(90)).await, [1, 1]);
-        assert_eq!(around("address_counter", days(365)).await, [1, 0]);
+        assert_eq!(around("sign_in_failure", days(365)).await, [1, 0]);
         test_env.close().await;
     }
 );

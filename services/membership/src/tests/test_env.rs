@@ -1,7 +1,11 @@
 //! The service with the production middleware on its own database, and callers who join through its API.
 mod operator;
+mod sign_in;
 
-use std::sync::Arc;
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex},
+};
 
 use futures::TryStreamExt as _;
 use parta_access::{Secrets, Verifier};
@@ -19,7 +23,8 @@ use parta_proto_membership::{
         assignment_service_client::AssignmentServiceClient,
         authentication_service_client::AuthenticationServiceClient, duty_service_client::DutyServiceClient,
         enrollment_service_client::EnrollmentServiceClient,
-        guardianship_service_client::GuardianshipServiceClient, member_service_client::MemberServiceClient,
+        guardianship_service_client::GuardianshipServiceClient,
+        join_request_service_client::JoinRequestServiceClient, member_service_client::MemberServiceClient,
         membership_event::Payload, membership_feed_service_client::MembershipFeedServiceClient,
         operator_service_client::OperatorServiceClient,
         roster_import_service_client::RosterImportServiceClient,
@@ -35,7 +40,9 @@ use parta_service_testkit::{ServiceEnv, with_token};
 use parta_testkit::{TestDatabase, Time};
 use tonic::{Request, Status};
 
-use crate::{GRPC_SERVICES, assembly::Ports, config::Config, migrations};
+use crate::{
+    GRPC_SERVICES, assembly::Ports, config::Config, migrations, roster_import::ClassCreatedObserver,
+};
 
 #[derive(Clone)]
 pub(crate) struct Person {
@@ -60,6 +67,8 @@ pub(crate) struct TestEnv {
     pub(crate) test_env: ServiceEnv,
     pub(crate) transport: InMemoryTransport,
     ports: Ports,
+    /// The proofs that VerifyCode returned, by the id of the flow.
+    proofs: Mutex<HashMap<String, String>>,
     _database: TestDatabase,
 }
 
@@ -71,11 +80,17 @@ macro_rules! clients {
 
 impl TestEnv {
     pub(crate) async fn open(database: TestDatabase) -> Self {
-        Self::open_with(database, Config::default()).await
+        // All callers without a network of their own share one, and the clock stands.
+        let config = Config {
+            codes_per_hour_of_network: 3_600_000,
+            ..Config::default()
+        };
+        Self::open_with(database, config).await
     }
 
     pub(crate) async fn open_with(database: TestDatabase, config: Config) -> Self {
         let test_env = ServiceEnv::open(&database, "membership", migrations()).await;
+        let test_env = test_env.observed_by(Arc::new(ClassCreatedObserver));
         let ports = Ports {
             config,
             db: test_env.db.clone(),
@@ -94,6 +109,7 @@ impl TestEnv {
             test_env,
             transport,
             ports,
+            proofs: Mutex::default(),
             _database: database,
         };
         test_env.create_schools().await;
@@ -209,6 +225,7 @@ impl TestEnv {
         assignments: AssignmentServiceClient,
         enrollments: EnrollmentServiceClient,
         guardianships: GuardianshipServiceClient,
+        join_requests: JoinRequestServiceClient,
         service_accounts: ServiceAccountServiceClient,
         duties: DutyServiceClient,
         suspensions: SuspensionServiceClient,
@@ -244,75 +261,6 @@ impl TestEnv {
 
     pub(crate) fn act(&self) -> String {
         self.test_env.request_id()
-    }
-
-    pub(crate) async fn request_code(&self, phone: &str) -> Result<pb::RequestCodeResponse, Status> {
-        let request = pb::RequestCodeRequest {
-            request_id: self.act(),
-            phone: phone.to_owned(),
-            ..Default::default()
-        };
-        Ok(self.authentication().request_code(request).await?.into_inner())
-    }
-
-    /// The latest code that was sent to an address.
-    pub(crate) async fn code(&self, recipient: &str) -> String {
-        let request = pb::ListOutboxMessagesRequest {
-            recipient: recipient.to_owned(),
-            ..Default::default()
-        };
-        let messages = self
-            .operator()
-            .list_outbox_messages(self.test_env.operator_request(request))
-            .await
-            .unwrap()
-            .into_inner()
-            .messages;
-        messages[0]
-            .text
-            .chars()
-            .filter(char::is_ascii_digit)
-            .take(6)
-            .collect()
-    }
-
-    pub(crate) async fn verify(&self, flow_id: &str, code: &str) -> Result<pb::VerifyCodeResponse, Status> {
-        let request = pb::VerifyCodeRequest {
-            flow_id: flow_id.to_owned(),
-            code: code.to_owned(),
-        };
-        Ok(self.authentication().verify_code(request).await?.into_inner())
-    }
-
-    pub(crate) async fn start(
-        &self,
-        flow_id: &str,
-        account_id: &str,
-        full_name: &str,
-    ) -> Result<Person, Status> {
-        let new_account = (!full_name.is_empty()).then(|| pb::NewAccount {
-            full_name: full_name.to_owned(),
-        });
-        let request = pb::StartSessionRequest {
-            request_id: self.act(),
-            flow_id: flow_id.to_owned(),
-            account_id: account_id.to_owned(),
-            new_account,
-        };
-        let started = self.authentication().start_session(request).await?.into_inner();
-        Ok(Person {
-            account_id: started.account_id,
-            session_id: started.session_id,
-            refresh_token: started.refresh_token,
-            token: started.access_token,
-        })
-    }
-
-    /// Creates an account and signs it in.
-    pub(crate) async fn newcomer(&self, phone: &str, full_name: &str) -> Person {
-        let flow = self.request_code(phone).await.unwrap().flow_id;
-        self.verify(&flow, &self.code(phone).await).await.unwrap();
-        self.start(&flow, "", full_name).await.unwrap()
     }
 
     pub(crate) async fn member_session(&self, org: OrgId, person: Person) -> Result<MemberSession, Status> {

@@ -79,7 +79,43 @@ impl MigrationTrait for Tables {
                     .to("organization", "org_id"),
             )
             .to_owned();
-        for table in [application, step, chunk, organization, unit] {
+        let policy_change = Table::create()
+            .table("policy_change")
+            .col(uuid("org_id"))
+            .col(uuid("policy_change_id"))
+            .col(uuid("author_id"))
+            .col(timestamp_with_time_zone("create_time"))
+            .col(timestamp_with_time_zone_null("confirm_time"))
+            .col(uuid_null("confirmer_id"))
+            .col(text_null("order_number"))
+            .col(date_null("order_date"))
+            .col(text_null("order_text"))
+            .col(timestamp_with_time_zone_null("drop_time"))
+            .col(uuid_null("dropper_id"))
+            .col(big_integer_null("policies_version"))
+            .primary_key(Index::create().col("org_id").col("policy_change_id"))
+            .foreign_key(
+                ForeignKey::create()
+                    .from("policy_change", "org_id")
+                    .to("organization", "org_id"),
+            )
+            .to_owned();
+        let value = Table::create()
+            .table("policy_change_value")
+            .col(uuid("org_id"))
+            .col(uuid("policy_change_id"))
+            .col(string("path"))
+            .col(string("value_before"))
+            .col(string("value_after"))
+            .primary_key(Index::create().col("org_id").col("policy_change_id").col("path"))
+            .foreign_key(
+                ForeignKey::create()
+                    .from("policy_change_value", ("org_id", "policy_change_id"))
+                    .to("policy_change", ("org_id", "policy_change_id")),
+            )
+            .to_owned();
+        let tables = [application, step, chunk, organization, unit, policy_change, value];
+        for table in tables {
             manager.create_table(table).await?;
         }
         let by_state = Index::create()
@@ -97,6 +133,11 @@ impl MigrationTrait for Tables {
         .await?;
         db.execute_unprepared(
             "CREATE UNIQUE INDEX unit_label ON unit (org_id, kind, label_key) WHERE archive_time IS NULL",
+        )
+        .await?;
+        db.execute_unprepared(
+            "CREATE INDEX policy_change_pending ON policy_change (policy_change_id) \
+             WHERE policies_version IS NULL AND drop_time IS NULL",
         )
         .await?;
         Ok(())

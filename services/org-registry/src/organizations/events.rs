@@ -10,7 +10,7 @@ use super::{model::Organization, storage};
 use crate::{error::Error, events::publish};
 
 /// The policies of an organization as the API and the feed show them.
-pub(super) fn policies_to_proto(organization: &Organization) -> PoliciesProto {
+pub(crate) fn policies_to_proto(organization: &Organization) -> PoliciesProto {
     let policies = &organization.policies;
     let verification = if policies.verification_required {
         TeacherVerification::Required

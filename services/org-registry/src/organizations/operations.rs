@@ -30,9 +30,8 @@ async fn may_administer(
 ) -> Result<AdministrationGrant, Error> {
     let facts = context.roster.caller_context(tx, caller, org).await?;
     let scope = authorize(caller, org, policy::administer(&facts))?;
-    let organization = storage::lock(tx, &scope).await?;
     Ok(AdministrationGrant {
-        organization: organization.ok_or(Error::UnknownOrganization(org))?,
+        organization: lock(tx, &scope).await?,
         scope,
     })
 }
@@ -106,57 +105,30 @@ impl Mutation for UpdateOrganization {
     }
 }
 
-/// Replaces all policies.
-#[derive(Debug)]
-pub(crate) struct ChangePolicies {
-    pub(crate) org_id: OrgId,
-    pub(crate) policies: Policies,
-    /// The etag that the caller has read; empty to change the object without a comparison.
-    pub(crate) etag: String,
+/// Loads the organization of the scope and locks its row until the transaction ends.
+pub(crate) async fn lock(tx: &Tx, scope: &OrgScope) -> Result<Organization, Error> {
+    let organization = storage::lock(tx, scope).await?;
+    organization.ok_or_else(|| Error::UnknownOrganization(scope.org_id()))
 }
 
-impl Mutation for ChangePolicies {
-    type Context = Context;
-    type Grant = AdministrationGrant;
-    type Outcome = ();
-    type View = Organization;
-    type Error = Error;
-
-    async fn authorize(
-        &self,
-        context: &Context,
-        tx: &Tx,
-        caller: &Caller,
-    ) -> Result<AdministrationGrant, Error> {
-        may_administer(context, tx, caller, self.org_id).await
-    }
-
-    async fn act(
-        &self,
-        _: &Context,
-        tx: &Tx,
-        caller: &Caller,
-        grant: &AdministrationGrant,
-    ) -> Result<(), Error> {
-        let org = self.org_id;
-        let mut changed = grant.next_revision(tx, &self.etag)?;
-        changed.policies = self.policies.clone();
-        changed.policies_version += 1;
-        storage::update(tx, &grant.scope, &changed).await?;
-        events::policies_changed(tx, &changed).await?;
-        parta_audit::record(tx, caller, Some(org), format!("organizations/{org}/policies")).await?;
-        Ok(())
-    }
-
-    async fn view(
-        &self,
-        _: &Context,
-        tx: &Tx,
-        grant: &AdministrationGrant,
-        (): &(),
-    ) -> Result<Organization, Error> {
-        load(tx, &grant.scope).await
-    }
+/// Replaces the policies of the organization, whose row the caller has locked and whose change the caller
+/// has authorized.
+pub(crate) async fn replace_policies(
+    tx: &Tx,
+    scope: &OrgScope,
+    organization: &Organization,
+    policies: Policies,
+) -> Result<Organization, Error> {
+    let changed = Organization {
+        policies,
+        policies_version: organization.policies_version + 1,
+        update_time: tx.now(),
+        revision: organization.revision + 1,
+        ..organization.clone()
+    };
+    storage::update(tx, scope, &changed).await?;
+    events::policies_changed(tx, &changed).await?;
+    Ok(changed)
 }
 
 #[derive(Debug)]

@@ -15,11 +15,11 @@ pub(super) fn read(reader: &Reader) -> Decision {
     }
 }
 
-/// Whether the caller may change data and policies: the administrator (R9).
+/// Whether the caller may change data: the administrator.
 pub(super) fn administer(facts: &MemberContext) -> Decision {
     Decision::allow_if(
         facts.is_administrator(),
-        "Only the administrator can change the organization's data and policies.",
+        "Only the administrator can change the organization's data.",
     )
 }
 
@@ -37,10 +37,6 @@ pub(crate) fn rules() -> Vec<PermissionRule> {
         ),
         PermissionRule::own(
             "parta.org_registry.v1.OrganizationService/UpdateOrganization",
-            administers,
-        ),
-        PermissionRule::own(
-            "parta.org_registry.v1.OrganizationService/ChangePolicies",
             administers,
         ),
     ]

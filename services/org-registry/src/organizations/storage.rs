@@ -1,9 +1,9 @@
 //! The table `organization` and named queries over it.
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use parta_access::OrgScope;
 use parta_database::{StorageError, table};
-use parta_ids::{OrgId, TypedId as _};
+use parta_ids::{OrgId, TypedId as _, Uuid};
 use parta_roster::Policies;
 use sea_orm::{
     ActiveValue::Set, ColumnTrait as _, Condition, ConnectionTrait, EntityTrait as _, QueryFilter as _,
@@ -152,4 +152,23 @@ pub(super) async fn list_for_snapshot(
         .all(conn)
         .await?;
     rows.into_iter().map(from_row).collect()
+}
+
+/// Returns the versions of the policies of these organizations.
+pub(crate) async fn policies_versions(
+    conn: &impl ConnectionTrait,
+    organizations: impl IntoIterator<Item = OrgId>,
+) -> Result<BTreeMap<OrgId, i64>, StorageError> {
+    let rows: Vec<(Uuid, i64)> = Entity::find()
+        .select_only()
+        .column(Column::OrgId)
+        .column(Column::PoliciesVersion)
+        .filter(Column::OrgId.is_in(organizations.into_iter().map(OrgId::uuid)))
+        .into_tuple()
+        .all(conn)
+        .await?;
+    let versions = rows.into_iter();
+    Ok(versions
+        .map(|(id, version)| (OrgId::from_uuid(id), version))
+        .collect())
 }

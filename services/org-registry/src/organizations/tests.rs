@@ -1,4 +1,5 @@
-//! Data and policies of an organization.
+//! Data of an organization.
+use parta_access::ServiceAccountPermission;
 use parta_proto_membership::v1::Role;
 use parta_testkit::on_both;
 use serde_json::json;
@@ -6,7 +7,6 @@ use serde_json::json;
 use crate::tests::fixture::Fixture;
 
 const UPDATE: &str = "OrganizationService/UpdateOrganization";
-const POLICIES: &str = "OrganizationService/ChangePolicies";
 
 on_both!(
     /// Covers: R4 allowed, R4 refused
@@ -90,54 +90,6 @@ on_both!(invalid_updates_name_their_fields, |database| async move {
 });
 
 on_both!(
-    /// Covers: R9 allowed, R9 refused
-    policies_are_versioned_and_editable_by_administrators_only,
-    |database| async move {
-        let fixture = Fixture::open(database).await;
-        let org = fixture.school(1).await;
-        let administrator = fixture.member(org, Role::Administrator, &[]).await;
-        let policies = json!({
-            "teacher_verification": "TEACHER_VERIFICATION_OPTIONAL",
-            "parent_inviters": "PARENT_INVITERS_CLASS_STAFF",
-            "school_channel_open_to_families": false,
-            "unused_after": "7200s",
-        });
-        let body = json!({"org_id": org.to_string(), "policies": policies});
-        let created = fixture.expect_success(&administrator, POLICIES, body.clone()).await;
-        let mut expected = policies.clone();
-        expected["version"] = json!("2");
-        assert_eq!(created["organization"]["policies"], expected);
-        let read = fixture
-            .expect_success(&administrator, "OrganizationService/GetOrganization", json!({"org_id": org.to_string()}))
-            .await;
-        assert_eq!(read["organization"], created["organization"]);
-        let rows = fixture.rows().await;
-        for (field, value) in [
-            ("teacher_verification", json!(0)),
-            ("teacher_verification", json!(9)),
-            ("parent_inviters", json!(-1)),
-            ("unused_after", json!("3599s")),
-            ("unused_after", json!("-7200s")),
-            ("unused_after", json!("31536001s")),
-            ("unused_after", json!(null)),
-        ] {
-            let mut bad = body.clone();
-            bad["policies"][field] = value;
-            let (_, named) = fixture.expect_refusal(&administrator, POLICIES, bad).await;
-            assert_eq!(named, [format!("policies.{field}")]);
-        }
-        for role in [Role::Head, Role::Deputy, Role::Teacher, Role::Pupil, Role::Parent] {
-            let credential = fixture.member(org, role, &[]).await;
-            assert_eq!(fixture.expect_refusal(&credential, POLICIES, body.clone()).await.0, "PERMISSION_DENIED");
-        }
-        assert_eq!(fixture.rows().await, rows);
-        let events = fixture.events(org, 3).await;
-        assert_eq!(events[2].0, "policies_changed");
-        fixture.close().await;
-    }
-);
-
-on_both!(
     organization_is_readable_by_members_systems_and_operator,
     |database| async move {
         let fixture = Fixture::open(database).await;
@@ -145,15 +97,21 @@ on_both!(
         let rpc = "OrganizationService/GetOrganization";
         let body = json!({"org_id": org.to_string()});
         let pupil = fixture.member(org, Role::Pupil, &[]).await;
-        let service_account = fixture.service_account(org, "roster.read");
+        let service_account = fixture.service_account(org, ServiceAccountPermission::RosterRead);
         for credential in [&pupil, &service_account, &fixture.operator] {
             fixture.expect_success(credential, rpc, body.clone()).await;
         }
         let other_administrator = fixture.member(other, Role::Head, &[]).await;
         for (credential, reason) in [
             (&other_administrator, "NOT_FOUND"),
-            (&fixture.service_account(other, "roster.read"), "NOT_FOUND"),
-            (&fixture.service_account(org, "feed.watch"), "CALLER_NOT_ACCEPTED"),
+            (
+                &fixture.service_account(other, ServiceAccountPermission::RosterRead),
+                "NOT_FOUND",
+            ),
+            (
+                &fixture.service_account(org, ServiceAccountPermission::OrgRegistryFeedRead),
+                "CALLER_NOT_ACCEPTED",
+            ),
             (&None, "CREDENTIAL_MISSING"),
         ] {
             assert_eq!(

@@ -39,10 +39,20 @@ on_both!(member_who_left_gets_not_found, |database| async move {
     let unit = &created["unit"]["id"];
     let organization = json!({"display_name": "Лицей"});
     let policies = json!({
-        "teacher_verification": "TEACHER_VERIFICATION_OPTIONAL",
-        "parent_inviters": "PARENT_INVITERS_CLASS_STAFF",
-        "unused_after": "7200s",
+        "org_id": org.to_string(),
+        "policies": {"teacher_verification": "TEACHER_VERIFICATION_OPTIONAL"},
+        "update_mask": "teacherVerification",
+        "preview_etag": "0",
     });
+    let change = json!({
+        "org_id": org.to_string(),
+        "policy_change_id": fixture.env.id::<parta_ids::PolicyChangeId>().to_string(),
+        "preview_etag": "0",
+    });
+    let mut dropping = change.clone();
+    dropping.as_object_mut().unwrap().remove("preview_etag");
+    let mut preview = policies.clone();
+    preview.as_object_mut().unwrap().remove("preview_etag");
     let org_id = org.to_string();
     let calls = [
         ("OrganizationService/GetOrganization", json!({"org_id": org_id})),
@@ -50,10 +60,11 @@ on_both!(member_who_left_gets_not_found, |database| async move {
             "OrganizationService/UpdateOrganization",
             json!({"org_id": org_id, "organization": organization, "update_mask": "displayName"}),
         ),
-        (
-            "OrganizationService/ChangePolicies",
-            json!({"org_id": org_id, "policies": policies}),
-        ),
+        ("PolicyService/PreviewPolicies", preview),
+        ("PolicyService/UpdatePolicies", policies),
+        ("PolicyService/ConfirmPolicyChange", change),
+        ("PolicyService/DropPolicyChange", dropping),
+        ("PolicyService/ListPolicyChanges", json!({"org_id": org_id})),
         (CREATE, new_class(&fixture, org, "5Б")),
         ("UnitService/GetUnit", json!({"org_id": org_id, "unit_id": unit})),
         ("UnitService/ListUnits", json!({"org_id": org_id})),

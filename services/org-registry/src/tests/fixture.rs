@@ -2,6 +2,7 @@
 //! callers.
 use std::time::Duration;
 
+use parta_access::ServiceAccountPermission;
 use parta_database::Db;
 use parta_feed::Freshness;
 use parta_grpc::{InMemoryTransport, ServiceChannel};
@@ -215,7 +216,7 @@ impl Fixture {
     }
 
     /// Returns the credential of a service account of an organization.
-    pub(crate) fn service_account(&self, org: OrgId, permission: &str) -> Credential {
+    pub(crate) fn service_account(&self, org: OrgId, permission: ServiceAccountPermission) -> Credential {
         authorization(&self.test_env.account_request(org, &[permission], ()))
     }
 
@@ -264,6 +265,7 @@ impl Fixture {
             "event",
             "audit_entry",
             "job",
+            "policy_change",
         ] {
             counts.push(self.test_env.count_rows(table).await);
         }

@@ -1,7 +1,7 @@
 //! Every pair of mutations that touch one row, at the same time, on PostgreSQL. SQLite has one writer.
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use parta_ids::{ApplicationId, OrgId, TypedId as _, UnitId, Uuid};
+use parta_ids::{ApplicationId, OrgId, PolicyChangeId, TypedId as _, UnitId, Uuid};
 use parta_proto_membership::v1::Role;
 use parta_service_testkit::Races;
 use parta_testkit::{TestDatabase, on_postgres};
@@ -154,5 +154,111 @@ on_postgres!(
         };
         races.run(&fixture, &url).await;
         fixture.close().await;
+    }
+);
+
+/// An organization with two persons, whose policies one requests to widen.
+struct TwoPersons {
+    fixture: Fixture,
+    org: OrgId,
+    administrator: Credential,
+    head: Credential,
+}
+
+/// A pending change, and a preview of one that narrows.
+struct Waiting {
+    id: PolicyChangeId,
+    etag: Value,
+    narrowing: Value,
+}
+
+impl TwoPersons {
+    async fn preview(&self, mut body: Value) -> Value {
+        body["org_id"] = json!(self.org.to_string());
+        let rpc = "PolicyService/PreviewPolicies";
+        let preview = self
+            .fixture
+            .expect_success(&self.administrator, rpc, body.clone())
+            .await;
+        body["preview_etag"] = preview["preview_etag"].clone();
+        body
+    }
+
+    /// Drops the pending changes and requests a new one.
+    async fn waiting(&self) -> Waiting {
+        let own = json!({"org_id": self.org.to_string(), "pending_only": true});
+        let list = "PolicyService/ListPolicyChanges";
+        let listed = self.fixture.expect_success(&self.head, list, own).await;
+        for change in listed["changes"].as_array().unwrap() {
+            let drop = json!({"org_id": self.org.to_string(), "policy_change_id": change["id"]});
+            let rpc = "PolicyService/DropPolicyChange";
+            self.fixture.expect_success(&self.head, rpc, drop).await;
+        }
+        let verification = |value: &str| {
+            let value = format!("TEACHER_VERIFICATION_{value}");
+            json!({"policies": {"teacher_verification": value}, "update_mask": "teacherVerification"})
+        };
+        let update = "PolicyService/UpdatePolicies";
+        let required = self.preview(verification("REQUIRED")).await;
+        self.fixture
+            .expect_success(&self.administrator, update, required)
+            .await;
+        let optional = self.preview(verification("OPTIONAL")).await;
+        let updated = self
+            .fixture
+            .expect_success(&self.administrator, update, optional)
+            .await;
+        let change = &updated["pending_change"];
+        let hours = format!("{}s", 7_200 + next());
+        let other = json!({"policies": {"unused_after": hours}, "update_mask": "unusedAfter"});
+        Waiting {
+            id: change["id"].as_str().unwrap().parse().unwrap(),
+            etag: change["preview_etag"].clone(),
+            narrowing: self.preview(other).await,
+        }
+    }
+
+    async fn act(&self, by: &Credential, rpc: &str, mut body: Value) -> Result<(), Status> {
+        body["org_id"] = json!(self.org.to_string());
+        self.fixture.call(by, rpc, body).await.map(|_| ())
+    }
+}
+
+on_postgres!(
+    /// Covers: R84 allowed, R84 refused
+    pairs_about_one_policy_end_as_in_a_serial_order,
+    "SQLite has one writer",
+    |database: TestDatabase| async move {
+        let url = database.url().to_owned();
+        let fixture = Fixture::open(database).await;
+        let org = fixture.school(1).await;
+        let administrator = fixture.member(org, Role::Administrator, &[]).await;
+        let head = fixture.member(org, Role::Head, &[]).await;
+        let school = TwoPersons { fixture, org, administrator, head };
+        let races = Races::<TwoPersons, Waiting> {
+            acts: vec![
+                ("ConfirmPolicyChange", |school, of| Box::pin(async move {
+                    let body = json!({"policy_change_id": of.id.to_string(), "preview_etag": of.etag});
+                    school.act(&school.head, "PolicyService/ConfirmPolicyChange", body).await
+                })),
+                ("DropPolicyChange", |school, of| Box::pin(async move {
+                    let body = json!({"policy_change_id": of.id.to_string()});
+                    school.act(&school.head, "PolicyService/DropPolicyChange", body).await
+                })),
+                ("UpdatePolicies", |school, of| Box::pin(async move {
+                    school.act(&school.administrator, "PolicyService/UpdatePolicies", of.narrowing.clone()).await
+                })),
+            ],
+            subject: |school| Box::pin(school.waiting()),
+            gate: |_| vec!["LOCK TABLE organization IN EXCLUSIVE MODE".to_owned()],
+            compares_reasons: true,
+            state: |of| vec![format!(
+                "SELECT CONCAT_WS(' ', policies_version IS NULL, drop_time IS NULL) FROM policy_change \
+                 WHERE policy_change_id = '{}'",
+                of.id.uuid()
+            )],
+        };
+        races.run(&school, &url).await;
+        school.fixture.close().await;
     }
 );

@@ -37,7 +37,7 @@ fn to_proto(from: &Unit) -> pb::Unit {
 }
 
 fn label(v: &mut FieldViolations, from: &str) -> String {
-    field::text(v, "label", from, 1..=64, false)
+    field::name(v, "label", from, 1..=64)
 }
 
 /// Decodes the kind of a unit that people create.

@@ -1,4 +1,5 @@
 //! Classes, groups and departments.
+use parta_access::ServiceAccountPermission;
 use parta_ids::{OrgId, UnitId};
 use parta_proto_membership::v1::{Role, RosterImportStaged, StagedUnit, membership_event::Payload as Said};
 use parta_proto_org_registry::v1::OrganizationKind;
@@ -38,7 +39,13 @@ on_both!(
         let rename = json!({"org_id": unit["org_id"], "unit_id": unit["id"], "label": "6А", "etag": unit["etag"]});
         let renamed = fixture.expect_success(&head, RENAME, rename.clone()).await["unit"].take();
         assert_eq!(renamed["label"], json!("6А"));
-        assert_eq!(fixture.expect_refusal(&head, RENAME, rename).await.0, "ETAG_MISMATCH");
+        assert_eq!(fixture.expect_refusal(&head, RENAME, rename.clone()).await.0, "ETAG_MISMATCH");
+        // A label that only looks like another one is refused.
+        for hidden in ["6А\u{200b}", "\u{202e}6А", "\u{2800}"] {
+            let mut hidden_rename = rename.clone();
+            hidden_rename["label"] = json!(hidden);
+            assert_eq!(fixture.expect_refusal(&head, RENAME, hidden_rename).await.0, "FIELD_INVALID");
+        }
         // The old label is free again, and a unit may keep its own label.
         fixture.expect_success(&head, CREATE, class(org, "5А")).await;
         let same = json!({"org_id": unit["org_id"], "unit_id": unit["id"], "label": "6 а"});
@@ -129,7 +136,7 @@ on_both!(
             }
         }
         let other_administrator = fixture.member(other, Role::Administrator, &[]).await;
-        let service_account = fixture.service_account(org, "roster.read");
+        let service_account = fixture.service_account(org, ServiceAccountPermission::RosterRead);
         for (rpc, body) in &acts {
             assert_eq!(fixture.expect_refusal(&other_administrator, rpc, body.clone()).await.0, "NOT_FOUND");
             assert_eq!(fixture.expect_refusal(&None, rpc, body.clone()).await.0, "CREDENTIAL_MISSING");
@@ -214,7 +221,7 @@ on_both!(pupils_see_only_their_classes, |database| async move {
         .expect_refusal(&pupil, "UnitService/GetUnit", get(units[1]))
         .await;
     assert_eq!(outcome.0, "NOT_FOUND");
-    let service_account = fixture.service_account(org, "roster.read");
+    let service_account = fixture.service_account(org, ServiceAccountPermission::RosterRead);
     assert_eq!(
         labels(&fixture.expect_success(&service_account, LIST, list.clone()).await).len(),
         4

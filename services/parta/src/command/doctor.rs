@@ -1,8 +1,11 @@
 //! `parta doctor`: what is wrong in a running suite, and what to do about it.
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use clap::Args;
-use parta_proto::{FeedChannel as Channel, QuarantineApi, feed::v1::ConsumerStatus, jobs::v1::JobState};
+use parta_feed::MAX_AGE;
+use parta_proto::{
+    FeedChannel as Channel, QuarantineApi, elapsed, feed::v1::ConsumerStatus, jobs::v1::JobState,
+};
 use parta_proto_call_scheduling::CallSchedulingQuarantines;
 use parta_proto_chat::ChatQuarantines;
 use parta_proto_invitation::InvitationQuarantines;
@@ -17,19 +20,17 @@ use super::{
 };
 use crate::{SERVICES, client::Session, output::Failure};
 
-/// Data that is older than this is refused by the services.
-const MAX_AGE: Duration = Duration::from_secs(30);
 const QUARANTINE_PAGE: &str = "docs/operations/quarantine.md";
 const JOBS_PAGE: &str = "docs/operations/jobs.md";
 
-/// Checks how far the consumers of each service are, quarantined organizations and failed jobs. Exit code 5
-/// if something is wrong.
+/// Checks how far the consumers of each service are, overdue endings, quarantined organizations and failed
+/// jobs. Exit code 5 if something is wrong.
 #[derive(Debug, Args)]
 pub struct Doctor {}
 
 /// Something that is wrong.
 struct Finding {
-    service: &'static str,
+    service: String,
     check: &'static str,
     text: String,
     advice: String,
@@ -40,25 +41,18 @@ async fn status<A: QuarantineApi, T: Channel>(channel: T) -> Result<Vec<Consumer
     A::status(channel).await
 }
 
-fn duration(of: &prost_types::Duration) -> Duration {
-    Duration::new(
-        u64::try_from(of.seconds).unwrap_or_default(),
-        u32::try_from(of.nanos).unwrap_or_default(),
-    )
-}
-
 /// Judges the status of a consumer.
-fn judge(service: &'static str, consumer: &ConsumerStatus, findings: &mut Vec<Finding>) {
+fn judge(service: &str, consumer: &ConsumerStatus, findings: &mut Vec<Finding>) {
     let mut add = |check, text: String, advice: &str| {
         findings.push(Finding {
-            service,
+            service: service.to_owned(),
             check,
             text: format!("{}: {text}", consumer.consumer),
             advice: advice.to_owned(),
             page: QUARANTINE_PAGE,
         });
     };
-    let heartbeat = consumer.heartbeat_age.as_ref().map(duration);
+    let heartbeat = consumer.heartbeat_age.as_ref().and_then(elapsed);
     if heartbeat.is_none_or(|age| age > MAX_AGE) {
         let since = heartbeat.map_or_else(
             || "since it started".to_owned(),
@@ -80,7 +74,7 @@ fn judge(service: &'static str, consumer: &ConsumerStatus, findings: &mut Vec<Fi
         );
     }
     for lag in consumer.lags.iter().filter(|lag| !lag.quarantined) {
-        let age = lag.age.as_ref().map(duration);
+        let age = lag.age.as_ref().and_then(elapsed);
         if age.is_none_or(|age| age > MAX_AGE) {
             let age = age.map_or_else(
                 || "never complete since the start".to_owned(),
@@ -96,11 +90,38 @@ fn judge(service: &'static str, consumer: &ConsumerStatus, findings: &mut Vec<Fi
     }
 }
 
+/// Notes the endings that the source of a consumer has not published in time, each organization once,
+/// although each consumer of the source names it.
+fn judge_endings(consumer: &ConsumerStatus, overdue: &mut BTreeMap<(String, String), Duration>) {
+    for ending in &consumer.overdue_endings {
+        let lateness = ending.lateness.as_ref().and_then(elapsed);
+        if let Some(lateness) = lateness.filter(|lateness| *lateness > MAX_AGE) {
+            let key = (consumer.source.clone(), ending.org_id.clone());
+            let known = overdue.entry(key).or_default();
+            *known = lateness.max(*known);
+        }
+    }
+}
+
+/// Returns the finding about an ending that a service has not published in time.
+fn overdue(service: String, org_id: &str, lateness: Duration) -> Finding {
+    Finding {
+        check: "ending",
+        text: format!(
+            "the end of a right of {org_id} is overdue by {} s, and its calls are refused",
+            lateness.as_secs()
+        ),
+        advice: format!("parta jobs list {service} --kind {service}.end_due"),
+        page: QUARANTINE_PAGE,
+        service,
+    }
+}
+
 impl Doctor {
     pub(super) async fn run(self, common: &Common) -> Result<(), Failure> {
         let (session, output): (Session, _) = (common.operator()?, common.print());
         let mut findings = Vec::new();
-        let mut consumers = Vec::new();
+        let (mut consumers, mut overdue_endings) = (Vec::new(), BTreeMap::new());
         for service in SERVICES.iter().map(|known| known.name) {
             for consumer in of_service!(session, service, status())? {
                 output.line(format!(
@@ -108,11 +129,12 @@ impl Doctor {
                     consumer.consumer, consumer.source, consumer.organizations_behind
                 ));
                 judge(service, &consumer, &mut findings);
+                judge_endings(&consumer, &mut overdue_endings);
                 consumers.push(crate::output::json("parta.feed.v1.ConsumerStatus", &consumer)?);
             }
             for found in quarantine::of(&session, service).await? {
                 findings.push(Finding {
-                    service,
+                    service: service.to_owned(),
                     check: "quarantine",
                     text: format!("{}: {} is quarantined", found.consumer, found.org_id),
                     advice: format!("parta quarantine explain {} {}", found.consumer, found.org_id),
@@ -121,13 +143,16 @@ impl Doctor {
             }
             for job in jobs::of(&session, service, JobState::Failed).await? {
                 findings.push(Finding {
-                    service,
+                    service: service.to_owned(),
                     check: "job",
                     text: format!("{} of kind {} failed: {}", job.id, job.kind, job.failure),
                     advice: format!("parta jobs retry {service} {}", job.id),
                     page: JOBS_PAGE,
                 });
             }
+        }
+        for ((service, org_id), lateness) in overdue_endings {
+            findings.push(overdue(service, &org_id, lateness));
         }
         for finding in &findings {
             output.line(format!("WRONG  {}  {}", finding.service, finding.text));

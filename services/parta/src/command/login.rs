@@ -171,10 +171,12 @@ impl Login {
             flow_id: flow_id.clone(),
             code,
         };
-        let profiles = api.verify_code(request).await?.into_inner().profiles;
+        let verified = api.verify_code(request).await?.into_inner();
+        let profiles = verified.profiles;
         let mut request = pb::StartSessionRequest {
             request_id: session.act(),
             flow_id,
+            proof: verified.proof,
             ..Default::default()
         };
         if profiles.is_empty() {

@@ -7,6 +7,7 @@ mod keys;
 mod login;
 mod quarantine;
 pub(crate) mod roster;
+mod unlock;
 
 use std::{collections::BTreeMap, path::PathBuf};
 
@@ -75,7 +76,8 @@ impl Common {
         Ok(self.anonymous()?.operator(&self.operator_key_file)?)
     }
 
-    fn print(&self) -> Output {
+    /// Returns the standard output in the chosen format.
+    pub(crate) fn print(&self) -> Output {
         Output(self.output)
     }
 }
@@ -96,6 +98,8 @@ pub enum Command {
     /// Lists, explains and ends quarantines of organizations. Needs the operator's key.
     #[command(subcommand)]
     Quarantine(quarantine::Command),
+    /// Lifts the lock that a hundred wrong codes set on a phone or e-mail. Needs the operator's key.
+    Unlock(unlock::Unlock),
     /// Signs in by phone or e-mail and stores the session for later commands.
     Login(login::Login),
     /// Ends the stored session.
@@ -119,6 +123,7 @@ impl Command {
             Self::Jobs(command) => command.run(common).await,
             Self::Doctor(command) => command.run(common).await,
             Self::Quarantine(command) => command.run(common).await,
+            Self::Unlock(command) => command.run(common).await,
             Self::Login(command) => command.run(common).await,
             Self::Logout(command) => command.run(common).await,
             Self::Roster(command) => command.run(common).await,

@@ -35,9 +35,10 @@ pub enum Roster {
         /// Import without asking for confirmation.
         #[arg(long)]
         yes: bool,
-        /// Confirm that many people leave the school by this import.
-        #[arg(long)]
-        allow_mass_removal: bool,
+        /// Confirm a mass change with the number of people that a check has shown, for example
+        /// REMOVE_MEMBER=300. May be repeated.
+        #[arg(long, value_name = "KIND=PEOPLE", value_parser = confirmation)]
+        confirm: Vec<Confirmation>,
         #[command(flatten)]
         remembered: Remembered,
     },
@@ -53,6 +54,19 @@ pub enum Roster {
         #[command(flatten)]
         remembered: Remembered,
     },
+    /// Makes changes of an import that wait for a second person, or drops them.
+    Decide {
+        /// Import id, `imp_...`.
+        id: String,
+        /// Number of a change, as `show` prints it. May be repeated.
+        #[arg(long = "change", required = true)]
+        changes: Vec<i64>,
+        /// Drop the changes instead of making them.
+        #[arg(long)]
+        drop: bool,
+        #[command(flatten)]
+        remembered: Remembered,
+    },
 }
 
 impl Roster {
@@ -63,7 +77,7 @@ impl Roster {
                 folder,
                 dry_run,
                 yes,
-                allow_mass_removal,
+                confirm,
                 remembered,
             } => {
                 let files = read(&folder)?;
@@ -86,8 +100,13 @@ impl Roster {
                     output.line("nothing was changed");
                     return Ok(());
                 }
-                let done = carry_out(&session, &org_id, &checked, allow_mass_removal, output).await?;
+                let confirmed = confirmed_changes(&checked, &confirm);
+                let done = carry_out(&session, &org_id, &checked, confirmed, output).await?;
                 output.line(format!("done: {}", counts(done.done.as_ref())));
+                output.line(format!(
+                    "without effect: {}, waiting for a second person: {}",
+                    done.no_effect_count, done.waiting_count
+                ));
                 output.document(&details.document(&done)?);
             }
             Self::List { remembered } => {
@@ -130,6 +149,35 @@ impl Roster {
                 let details = Details::of(&session, &org_id, &id).await?;
                 details.print(output, &import);
                 output.document(&details.document(&import)?);
+            }
+            Self::Decide {
+                id,
+                changes,
+                drop,
+                remembered,
+            } => {
+                let (session, org_id) = remembered.enter(&session).await?;
+                let decision = if drop {
+                    pb::RosterChangeDecision::Drop
+                } else {
+                    pb::RosterChangeDecision::Confirm
+                };
+                let request = pb::DecideRosterImportChangesRequest {
+                    request_id: session.act(),
+                    org_id,
+                    roster_import_id: id,
+                    numbers: changes,
+                    decision: decision.into(),
+                };
+                let mut api = session.roster_imports();
+                let answer = api.decide_roster_import_changes(request).await?.into_inner();
+                session.record_token("membership", &answer.consistency_token);
+                let waiting = answer.roster_import.as_ref().map_or(0, |i| i.waiting_count);
+                output.line(format!("changes that still wait: {waiting}"));
+                output.document(&to_json(
+                    "parta.membership.v1.DecideRosterImportChangesResponse",
+                    &answer,
+                )?);
             }
         }
         Ok(())
@@ -198,7 +246,7 @@ pub(crate) async fn carry_out(
     session: &Session,
     org_id: &str,
     checked: &pb::RosterImport,
-    allow_mass_removal: bool,
+    confirmed_mass_changes: Vec<pb::RosterMassChange>,
     output: Output,
 ) -> Result<pb::RosterImport, Failure> {
     let mut api = session.roster_imports();
@@ -207,7 +255,7 @@ pub(crate) async fn carry_out(
         org_id: org_id.to_owned(),
         roster_import_id: checked.id.clone(),
         etag: checked.etag.clone(),
-        allow_mass_removal,
+        confirmed_mass_changes,
     };
     let started = api.start_roster_import(request).await?.into_inner();
     session.record_token("membership", &started.consistency_token);
@@ -242,6 +290,28 @@ pub(crate) async fn carry_out(
     }
 }
 
+/// A kind of change and the number of people whom it concerns.
+type Confirmation = (pb::RosterChangeKind, i32);
+
+fn confirmation(text: &str) -> Result<Confirmation, String> {
+    let (kind, people) = text.split_once('=').ok_or("give KIND=PEOPLE")?;
+    let name = format!("ROSTER_CHANGE_KIND_{}", kind.to_uppercase());
+    let kind = pb::RosterChangeKind::from_str_name(&name).ok_or("there is no such kind of change")?;
+    let people = people.parse().map_err(|_| "the number of people is no number")?;
+    Ok((kind, people))
+}
+
+/// Returns the mass changes of the check that the user confirms, with the user's numbers.
+fn confirmed_changes(checked: &pb::RosterImport, confirm: &[Confirmation]) -> Vec<pb::RosterMassChange> {
+    let found = |kind: pb::RosterChangeKind| checked.mass_changes.iter().find(|c| c.kind() == kind);
+    let change = |(kind, people): &Confirmation| pb::RosterMassChange {
+        kind: (*kind).into(),
+        people: *people,
+        of: found(*kind).map_or(0, |change| change.of),
+    };
+    confirm.iter().map(change).collect()
+}
+
 fn confirmed() -> io::Result<bool> {
     let mut out = io::stderr().lock();
     write!(out, "import this? [y/N] ")?;
@@ -258,7 +328,7 @@ fn state(import: &pb::RosterImport) -> &'static str {
         .trim_start_matches("ROSTER_IMPORT_STATE_")
 }
 
-fn numbers(of: Option<&pb::RosterImportCounts>) -> [(i32, &'static str); 9] {
+fn numbers(of: Option<&pb::RosterImportCounts>) -> [(i32, &'static str); 10] {
     let c = of.copied().unwrap_or_default();
     [
         (c.units, "classes"),
@@ -270,6 +340,7 @@ fn numbers(of: Option<&pb::RosterImportCounts>) -> [(i32, &'static str); 9] {
         (c.guardianships, "guardianships"),
         (c.removals, "leaving"),
         (c.invitations, "invitations"),
+        (c.readmissions, "readmitted"),
     ]
 }
 
@@ -339,8 +410,20 @@ impl Details {
             } else {
                 format!(" {} -> {}", change.before, change.after)
             };
+            let no_effect = change.no_effect().as_str_name();
+            let outcome = match change.outcome() {
+                pb::RosterChangeOutcome::NoEffect => {
+                    let reason = no_effect.trim_start_matches("ROSTER_NO_EFFECT_");
+                    format!(" (no effect, {}:{}: {reason})", change.file, change.line)
+                }
+                pb::RosterChangeOutcome::Waiting => {
+                    format!(" (change {} waits for a second person)", change.number)
+                }
+                pb::RosterChangeOutcome::Dropped => " (dropped)".to_owned(),
+                _ => String::new(),
+            };
             output.line(format!(
-                "  {kind} {} {}{replaced}",
+                "  {kind} {} {}{replaced}{outcome}",
                 change.person, change.unit_label
             ));
         }
@@ -348,10 +431,18 @@ impl Details {
             output.line("  ... and more");
         }
         output.line(format!("difference: {}", counts(import.planned.as_ref())));
-        if import.mass_removal {
-            output.line(
-                "many people would leave the school: if this is intended, import with --allow-mass-removal",
-            );
+        if import.no_effect_count > 0 {
+            output.line(format!("rows without effect: {}", import.no_effect_count));
+        }
+        for mass in &import.mass_changes {
+            let kind = mass
+                .kind()
+                .as_str_name()
+                .trim_start_matches("ROSTER_CHANGE_KIND_");
+            output.line(format!(
+                "{kind} concerns {} of {} people: if this is intended, import with --confirm {kind}={}",
+                mass.people, mass.of, mass.people
+            ));
         }
     }
 

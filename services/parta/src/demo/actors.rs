@@ -148,19 +148,15 @@ impl<'a> Actors<'a> {
             flow_id: flow_id.clone(),
             code,
         };
-        let profiles = api
-            .verify_code(request)
-            .await
-            .map_err(said)?
-            .into_inner()
-            .profiles;
-        ensure!(profiles.is_empty(), "{phone} was not new");
+        let verified = api.verify_code(request).await.map_err(said)?.into_inner();
+        ensure!(verified.profiles.is_empty(), "{phone} was not new");
         let request = mbr::StartSessionRequest {
             request_id: self.anonymous.act(),
             flow_id,
             new_account: Some(mbr::NewAccount {
                 full_name: full_name.to_owned(),
             }),
+            proof: verified.proof,
             ..Default::default()
         };
         let started = api.start_session(request).await.map_err(said)?.into_inner();
@@ -243,10 +239,39 @@ impl Account {
         Ok(answer.map(tonic::Response::into_inner))
     }
 
+    /// Joins by a link that names the person.
     pub(super) async fn join(&self, link: &str) -> anyhow::Result<Person> {
         let accepted = self.accept(link).await?.map_err(said)?;
+        ensure!(accepted.join_request_id.is_empty(), "the link names nobody");
         self.session
             .record_token("invitation", &accepted.consistency_token);
+        self.enter(&accepted.org_id).await
+    }
+
+    /// Asks to join by a link that names nobody, and joins when `decider` has accepted.
+    pub(super) async fn ask(&self, link: &str, decider: &Person) -> anyhow::Result<Person> {
+        let accepted = self.accept(link).await?.map_err(said)?;
+        ensure!(
+            accepted.member_id.is_empty(),
+            "a link that names nobody admitted a person at once"
+        );
+        let request = mbr::DecideJoinRequestsRequest {
+            request_id: decider.session.act(),
+            org_id: accepted.org_id.clone(),
+            decisions: vec![mbr::JoinDecision {
+                join_request_id: accepted.join_request_id,
+                accept: true,
+                member_id: String::new(),
+            }],
+        };
+        let decided = decider
+            .session
+            .join_requests()
+            .decide_join_requests(request)
+            .await;
+        let decided = decided.map_err(said)?.into_inner();
+        self.session
+            .record_token("membership", &decided.consistency_token);
         self.enter(&accepted.org_id).await
     }
 }

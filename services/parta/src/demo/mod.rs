@@ -3,6 +3,7 @@
 //! Every step asserts the result that it prints. Each run creates new people, so that the demo can run again
 //! on the same data.
 mod actors;
+mod joining;
 mod outsiders;
 mod participants;
 mod roster;

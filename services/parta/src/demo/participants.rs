@@ -82,6 +82,7 @@ async fn teacher(actors: &Actors<'_>, by: &Person, phone: u8, full_name: &str) -
     let invitation = inv::CreateInvitationRequest {
         role: Role::Teacher.into(),
         recipient_label: full_name.to_owned(),
+        recipient_address: actors.phone(phone),
         ..Default::default()
     };
     let link = by.link(invitation).await?;
@@ -144,7 +145,7 @@ pub(super) async fn pupil(
     actors
         .newcomer(&actors.phone(phone), name)
         .await?
-        .join(&link)
+        .ask(&link, by)
         .await
 }
 

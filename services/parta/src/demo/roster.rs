@@ -82,7 +82,7 @@ pub(super) async fn play<F: FnMut(&Step)>(
         "the roster was refused"
     );
     let difference = counts(checked.planned.as_ref());
-    let done = carry_out(session, org_id, &checked, false, quiet).await?;
+    let done = carry_out(session, org_id, &checked, Vec::new(), quiet).await?;
     let people = done.done.as_ref().map_or(0, |counts| counts.members);
     ensure!(
         usize::try_from(people)? == PEOPLE,

@@ -9,6 +9,7 @@ use parta_status::RpcError;
 use super::{
     Narrator, Step,
     actors::{Actors, Person},
+    joining,
     outsiders::{self, Known},
     participants::{self, School},
     refused, roster, said,
@@ -26,6 +27,7 @@ pub(super) async fn play<F: FnMut(&Step)>(
     let planned = lesson(narrator, &school, &pupils).await?;
     movement(narrator, &school, &pupils).await?;
     bulk_revocation(actors, narrator, &school).await?;
+    joining::play(actors, narrator, &school).await?;
     let known = Known {
         chat: pupils,
         call: planned,

@@ -167,7 +167,7 @@ fn failing_cursor_of_a_lost_history_makes_nothing_fresh() {
     });
 }
 
-// reach.md 1: the owner of a fact has not published its ending in time. The projection counts as old from the
+// F1: the owner of a fact has not published its ending in time. The projection counts as old from the
 // time when the ending was due, for that organization only, until a heartbeat no longer names it.
 #[test]
 fn overdue_ending_makes_one_organization_old() {
@@ -181,8 +181,10 @@ fn overdue_ending_makes_one_organization_old() {
         progress.announced(Vec::new(), true);
         assert_eq!(progress.age(org(1)), Age::Known(Duration::from_secs(40)));
         assert_eq!(progress.age(org(2)), Age::Known(Duration::ZERO));
+        assert_eq!(progress.overdue_endings(), [(org(1), Duration::from_secs(40))]);
         progress.overdue(HashMap::new());
         progress.announced(Vec::new(), true);
+        assert_eq!(progress.overdue_endings(), []);
         assert_eq!(progress.age(org(1)), Age::Known(Duration::ZERO));
     };
     parta_testkit::run_paused(run);

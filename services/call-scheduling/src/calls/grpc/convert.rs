@@ -1,5 +1,5 @@
 //! Converts calls from and to protobuf messages.
-use chrono::{DateTime, NaiveDate, NaiveDateTime, TimeDelta, Timelike as _, Utc};
+use chrono::{DateTime, NaiveDateTime, TimeDelta, Timelike as _, Utc};
 use parta_ids::MemberId;
 use parta_proto::timestamp;
 use parta_proto_call_scheduling::v1 as pb;
@@ -111,13 +111,7 @@ fn weekly(v: &mut FieldViolations, from: &pb::WeeklyRecurrence) -> Option<Weekly
     v.check(interval.is_some(), "weekly.interval", "must be 1 to 8");
     let end = match &from.end {
         Some(pb::weekly_recurrence::End::UntilDate(text)) => {
-            let date = text.parse::<NaiveDate>().ok();
-            v.check(
-                date.is_some(),
-                "weekly.until_date",
-                "must be a date such as 2027-05-31",
-            );
-            date.map(End::Until)
+            field::date(v, "weekly.until_date", text).map(End::Until)
         }
         Some(pb::weekly_recurrence::End::Count(count)) => {
             let count = u32::try_from(*count)
@@ -186,13 +180,13 @@ fn participants(v: &mut FieldViolations, given: &[String]) -> Vec<MemberId> {
 pub(super) fn plan(v: &mut FieldViolations, from: &pb::PlanCallRequest) -> Option<PlanCall> {
     let org_id = field::id(v, "org_id", &from.org_id);
     let unit_id = field::id(v, "unit_id", &from.unit_id);
-    let title = field::text(v, "title", &from.title, 1..=200, false);
+    let title = field::name(v, "title", &from.title, 1..=200);
     let kind = Kind::from_number(from.kind);
     v.check(kind.is_some(), "kind", "is required and must be a known kind");
     let format = format_from_proto(from.format());
     v.check(format.is_some(), "format", "must be ONLINE, IN_PERSON or HYBRID");
     let min_length = usize::from(format.is_some_and(|f| f != Format::Online));
-    let room = field::text(v, "room", &from.room, min_length..=100, false);
+    let room = field::name(v, "room", &from.room, min_length..=100);
     let start = civil(v, &from.start_civil_time);
     let duration = duration(v, from.duration.as_ref());
     let weekly = from.weekly.as_ref().map(|w| weekly(v, w));

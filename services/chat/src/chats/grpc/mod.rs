@@ -32,7 +32,7 @@ impl ChatService for Chats {
         let call = self.edge.enter(request).await?;
         let command = call.mutation(|v, r| {
             let org_id = field::id(v, "org_id", &r.org_id);
-            let title = field::text(v, "title", &r.title, 1..=TITLE_MAX, false);
+            let title = field::name(v, "title", &r.title, 1..=TITLE_MAX);
             let member_ids = convert::members(v, &r.member_ids);
             Some(CreateChat {
                 org_id: org_id?,

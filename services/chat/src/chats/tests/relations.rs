@@ -1,4 +1,4 @@
-//! Relations and their limits in chats (reach.md 4, 12, 13).
+//! Relations and their limits in chats (F4, F12, F13).
 use parta_ids::MemberId;
 use parta_proto_chat::v1::{self as pb, ChatKind::*};
 use parta_proto_membership::v1::{self as members, RelationLimit, membership_event::Payload as Member};

@@ -1,7 +1,8 @@
 //! Invitations to and from protobuf.
 use chrono::TimeDelta;
 use parta_access::Secrets;
-use parta_ids::{MemberId, UnitId, optional_text};
+use parta_contacts::{EmailAddress, PhoneNumber};
+use parta_ids::{InvitationId, MemberId, UnitId, optional_text};
 use parta_proto::timestamp;
 use parta_proto_invitation::v1 as pb;
 use parta_proto_membership::v1::Role;
@@ -10,12 +11,15 @@ use prost_types::Duration;
 
 use super::super::{
     events::{role_from_proto, role_to_proto},
-    model::{DEFAULT_TTL, Draft, InviteRole, RevocationCondition, Shown, State, TTL_MAX, TTL_MIN},
-    operations::BulkRevokeInvitations,
+    model::{DEFAULT_TTL, Draft, InviteRole, RevocationCondition, Shown, State, Stop, TTL_MAX, TTL_MIN},
+    operations::{BulkRevokeInvitations, ExtendInvitations},
     secret::{LinkSecret, Presented},
     storage::Filter,
 };
 use crate::config::Config;
+
+/// The largest number of invitations that one call adopts or extends.
+const MAX_KEPT: usize = 100;
 
 pub(crate) fn invitation(shown: &Shown) -> pb::Invitation {
     let (from, draft) = (&shown.invitation, &shown.invitation.draft);
@@ -24,6 +28,13 @@ pub(crate) fn invitation(shown: &Shown) -> pb::Invitation {
         State::UsedUp => pb::InvitationState::UsedUp,
         State::Expired => pb::InvitationState::Expired,
         State::Revoked => pb::InvitationState::Revoked,
+    };
+    let stop = match shown.stop {
+        None => pb::InvitationStop::Unspecified,
+        Some(Stop::Unit) => pb::InvitationStop::Unit,
+        Some(Stop::Record) => pb::InvitationStop::Record,
+        Some(Stop::Child) => pb::InvitationStop::Child,
+        Some(Stop::Issuer) => pb::InvitationStop::Issuer,
     };
     pb::Invitation {
         id: from.id.to_string(),
@@ -43,6 +54,8 @@ pub(crate) fn invitation(shown: &Shown) -> pb::Invitation {
         last_use_time: from.last_use_time.map(timestamp),
         revoke_time: from.revoke_time.map(timestamp),
         etag: parta_mutations::etag(from.revision),
+        stop: stop.into(),
+        named: draft.is_named(),
     }
 }
 
@@ -102,7 +115,7 @@ pub(crate) fn draft(v: &mut FieldViolations, from: &pb::CreateInvitationRequest)
             format!("must be 1 to {most}"),
         );
         let least = usize::from(role.is_staff());
-        label = field::text(v, "recipient_label", &from.recipient_label, least..=100, false);
+        label = field::name(v, "recipient_label", &from.recipient_label, least..=100);
         if !role.is_staff() && from.unit_id.is_empty() {
             v.add("unit_id", "is required for pupils and parents");
         }
@@ -123,7 +136,8 @@ pub(crate) fn draft(v: &mut FieldViolations, from: &pb::CreateInvitationRequest)
             );
         }
     }
-    Some(Draft {
+    let recipient_address = recipient(v, from, role);
+    let draft = Draft {
         org_id: org_id?,
         role: role?,
         unit_id,
@@ -132,6 +146,73 @@ pub(crate) fn draft(v: &mut FieldViolations, from: &pb::CreateInvitationRequest)
         max_uses,
         ttl,
         recipient_label: label,
+        recipient_address,
+    };
+    v.check(
+        draft.ttl <= draft.ttl_max(),
+        "ttl",
+        "must be at most 14 days unless the link names a child, a record or an address",
+    );
+    Some(draft)
+}
+
+/// The phone or e-mail of the recipient, in the form in which membership stores it.
+fn recipient(
+    v: &mut FieldViolations,
+    from: &pb::CreateInvitationRequest,
+    role: Option<InviteRole>,
+) -> Option<String> {
+    let given = from.recipient_address.as_str();
+    if given.is_empty() {
+        return None;
+    }
+    v.check(
+        role.is_none_or(InviteRole::is_staff),
+        "recipient_address",
+        "is allowed only for TEACHER and STAFF",
+    );
+    let phone = given
+        .parse::<PhoneNumber>()
+        .map(|phone| phone.as_str().to_owned());
+    let address = phone.or_else(|_| given.parse::<EmailAddress>().map(|mail| mail.as_str().to_owned()));
+    v.check(
+        address.is_ok(),
+        "recipient_address",
+        "must be a phone or an e-mail",
+    );
+    address.ok()
+}
+
+/// The ids of invitations that one call names: one to 100, each once.
+pub(crate) fn invitation_ids(v: &mut FieldViolations, given: &[String]) -> Vec<InvitationId> {
+    v.check(
+        (1..=MAX_KEPT).contains(&given.len()),
+        "invitation_ids",
+        "must have 1 to 100 invitations",
+    );
+    let mut ids = Vec::new();
+    for (index, text) in given.iter().take(MAX_KEPT).enumerate() {
+        let path = format!("invitation_ids[{index}]");
+        let Some(id) = field::id::<InvitationId>(v, &path, text) else {
+            continue;
+        };
+        v.check(!ids.contains(&id), path, "must be named once");
+        ids.push(id);
+    }
+    ids
+}
+
+pub(crate) fn extend(
+    v: &mut FieldViolations,
+    from: &pb::ExtendInvitationsRequest,
+) -> Option<ExtendInvitations> {
+    let org_id = field::id(v, "org_id", &from.org_id);
+    let invitation_ids = invitation_ids(v, &from.invitation_ids);
+    let ttl = span(v, "ttl", from.ttl.as_ref(), TTL_MIN, TTL_MAX).unwrap_or(DEFAULT_TTL);
+    Some(ExtendInvitations {
+        org_id: org_id?,
+        invitation_ids,
+        ttl,
     })
 }
 

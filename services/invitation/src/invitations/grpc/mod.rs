@@ -14,8 +14,8 @@ pub(crate) use convert::presented;
 use super::{
     events::role_to_proto,
     operations::{
-        CreateInvitation, GetInvitation, GetInvitationLink, ListInvitations, ResolveInvitation,
-        RevokeInvitation,
+        AdoptInvitations, CreateInvitation, GetInvitation, GetInvitationLink, ListInvitations,
+        ResolveInvitation, RevokeInvitation,
     },
 };
 use crate::context::Context;
@@ -152,6 +152,39 @@ impl Invitations {
         let done = self.edge.mutate(&call, &command).await?;
         Ok(Response::new(pb::RevokeInvitationResponse {
             invitation: Some(convert::invitation(&done.view)),
+            consistency_token: done.consistency_token,
+        }))
+    }
+
+    pub(crate) async fn adopt(
+        &self,
+        request: Request<pb::AdoptInvitationsRequest>,
+    ) -> Result<Response<pb::AdoptInvitationsResponse>, Status> {
+        let call = self.edge.enter(request).await?;
+        let command = call.mutation(|v, r| {
+            let org_id = field::id(v, "org_id", &r.org_id);
+            let invitation_ids = convert::invitation_ids(v, &r.invitation_ids);
+            Some(AdoptInvitations {
+                org_id: org_id?,
+                invitation_ids,
+            })
+        })?;
+        let done = self.edge.mutate(&call, &command).await?;
+        Ok(Response::new(pb::AdoptInvitationsResponse {
+            invitations: done.view.iter().map(convert::invitation).collect(),
+            consistency_token: done.consistency_token,
+        }))
+    }
+
+    pub(crate) async fn extend(
+        &self,
+        request: Request<pb::ExtendInvitationsRequest>,
+    ) -> Result<Response<pb::ExtendInvitationsResponse>, Status> {
+        let call = self.edge.enter(request).await?;
+        let command = call.mutation(convert::extend)?;
+        let done = self.edge.mutate(&call, &command).await?;
+        Ok(Response::new(pb::ExtendInvitationsResponse {
+            invitations: done.view.iter().map(convert::invitation).collect(),
             consistency_token: done.consistency_token,
         }))
     }

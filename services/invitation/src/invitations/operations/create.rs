@@ -6,12 +6,15 @@ use parta_ids::{InvitationId, MemberId, RosterImportId, UnitId};
 use parta_roster::{MemberContext, Role, State, UnitKind};
 use serde::{Deserialize, Serialize};
 
-use super::super::{
-    events,
-    model::{DEFAULT_TTL, Draft, Invitation, InviteRole, Shown},
-    policy,
-    secret::LinkSecret,
-    storage,
+use super::{
+    super::{
+        events,
+        model::{DEFAULT_TTL, Draft, Invitation, InviteRole, Shown},
+        policy,
+        secret::LinkSecret,
+        storage,
+    },
+    grounds::show,
 };
 use crate::{context::Context, error::Error};
 
@@ -89,7 +92,7 @@ impl Mutation for CreateInvitation {
         let id = outcome.invitation_id;
         let invitation = storage::find(tx, &grant.scope, id).await?;
         Ok(Created {
-            shown: Shown::at(invitation.ok_or(Error::Unknown(id))?, tx.now()),
+            shown: show(context, tx, invitation.ok_or(Error::Unknown(id))?).await?,
             secret: LinkSecret::of(&context.secrets, id),
         })
     }
@@ -119,6 +122,7 @@ pub(crate) async fn create_imported(
         max_uses: 1,
         ttl: DEFAULT_TTL,
         recipient_label: String::new(),
+        recipient_address: None,
     };
     let invitation = Invitation {
         roster_import_id: Some(import),
@@ -181,7 +185,7 @@ async fn check_people(context: &Context, tx: &Tx, draft: &Draft) -> Result<(), E
     }
     if let Some(member) = draft.claim_member_id {
         let facts = context.roster.facts(tx, draft.org_id, member).await?;
-        if !facts.is_some_and(|f| is_expected(&f, draft)) {
+        if !facts.is_some_and(|f| is_expected(&f, draft, draft.unit_id)) {
             return Err(Error::member_not_expected(member));
         }
     }
@@ -193,17 +197,16 @@ fn is_child_of(facts: &MemberContext, unit: UnitId) -> bool {
     facts.state != State::Left && facts.roles.contains(&Role::Pupil) && facts.enrolled_in.contains(&unit)
 }
 
-/// Whether the member is expected in this role. A pupil must also be enrolled in the unit of the link, so
-/// that a class teacher cannot claim a record of another class.
-fn is_expected(facts: &MemberContext, draft: &Draft) -> bool {
+/// Whether the member is expected in this role. A pupil must also be enrolled in the unit, if one is given,
+/// so that a class teacher cannot claim a record of another class.
+pub(super) fn is_expected(facts: &MemberContext, draft: &Draft, unit: Option<UnitId>) -> bool {
     let role = match draft.role {
         InviteRole::Pupil => Role::Pupil,
         InviteRole::Parent => Role::Parent,
         InviteRole::Teacher => Role::Teacher,
         InviteRole::Staff => Role::Staff,
     };
-    let in_unit =
-        draft.role != InviteRole::Pupil || draft.unit_id.is_none_or(|u| facts.enrolled_in.contains(&u));
+    let in_unit = draft.role != InviteRole::Pupil || unit.is_none_or(|u| facts.enrolled_in.contains(&u));
     facts.is_expected() && facts.roles.contains(&role) && in_unit
 }
 

@@ -1,6 +1,9 @@
 //! Creating, reading and revoking invitations.
 mod create;
+mod grounds;
+mod keep;
 mod read;
+mod restored;
 mod revoke;
 
 use parta_access::{Caller, OrgScope, authorize};
@@ -8,7 +11,10 @@ use parta_database::Tx;
 use parta_ids::{InvitationId, OrgId};
 
 pub(super) use create::{CreateInvitation, IMPORT, create_imported};
+pub(crate) use grounds::stop_of;
+pub(super) use keep::{AdoptInvitations, ExtendInvitations};
 pub(super) use read::{GetInvitation, GetInvitationLink, ListInvitations, ResolveInvitation};
+pub use restored::revoke_open_links;
 pub(super) use revoke::{BulkRevokeInvitations, RevokeInvitation};
 
 use super::{model::Invitation, policy, storage};

@@ -12,6 +12,7 @@ use super::{
         secret::{LinkSecret, Presented},
         storage::{self, Filter},
     },
+    grounds::{show, show_all, stop_of},
     managed,
 };
 use crate::{context::Context, error::Error};
@@ -33,7 +34,7 @@ impl Query for GetInvitation {
         let scope = authorize(caller, org, policy::list(&facts))?;
         let found = storage::find(tx, &scope, id).await?.ok_or(Error::Unknown(id))?;
         authorize(caller, org, policy::read(&facts, &found))?;
-        Ok(Read::plain(Shown::at(found, context.db.env().now())))
+        Ok(Read::plain(show(context, tx, found).await?))
     }
 }
 
@@ -55,6 +56,9 @@ impl Query for GetInvitationLink {
         match found.state(context.db.env().now()) {
             State::Active => {}
             closed => return Err(Error::closed(closed)),
+        }
+        if let Some(stop) = stop_of(context, tx, &found).await? {
+            return Err(Error::ground_gone(stop));
         }
         let secret = LinkSecret::of(&context.secrets, id);
         Ok(Read::audited(secret, org, &format!("invitations/{id}/link")))
@@ -84,7 +88,7 @@ impl Query for ListInvitations {
         let now = context.db.env().now();
         let after: Option<InvitationId> = self.page.after(tx, caller)?;
         let found = storage::list(tx, &scope, &filter, now, after, self.page.limit()).await?;
-        let shown = found.into_iter().map(|found| Shown::at(found, now)).collect();
+        let shown = show_all(context, tx, found).await?;
         let page = self.page.page(tx, caller, shown, |shown| shown.invitation.id);
         Ok(Read::plain(page))
     }
@@ -118,6 +122,9 @@ impl Query for ResolveInvitation {
             .await?
             .filter(|found| found.state(context.db.env().now()) == State::Active)
             .ok_or(Error::NotUsable)?;
+        if stop_of(context, tx, &found).await?.is_some() {
+            return Err(Error::NotUsable);
+        }
         let org_id = found.draft.org_id;
         let organization = context.roster.organization(tx, org_id).await?;
         let unit = match found.draft.unit_id {

@@ -8,11 +8,14 @@ use parta_mutations::check_etag;
 use parta_status::RpcError;
 use serde::{Deserialize, Serialize};
 
-use super::super::{
-    events,
-    model::{Invitation, InviteRole, RevocationCondition, Shown},
-    policy,
-    storage::{self, RevocationFilter},
+use super::{
+    super::{
+        events,
+        model::{Invitation, InviteRole, RevocationCondition, Shown},
+        policy,
+        storage::{self, RevocationFilter},
+    },
+    grounds::{show, show_all},
 };
 use crate::{context::Context, error::Error};
 
@@ -68,10 +71,16 @@ impl Mutation for RevokeInvitation {
         })
     }
 
-    async fn view(&self, _: &Context, tx: &Tx, grant: &MayRevoke, outcome: &Revoked) -> Result<Shown, Error> {
+    async fn view(
+        &self,
+        context: &Context,
+        tx: &Tx,
+        grant: &MayRevoke,
+        outcome: &Revoked,
+    ) -> Result<Shown, Error> {
         let id = outcome.invitation_id;
         let invitation = storage::find(tx, &grant.scope, id).await?;
-        Ok(Shown::at(invitation.ok_or(Error::Unknown(id))?, tx.now()))
+        show(context, tx, invitation.ok_or(Error::Unknown(id))?).await
     }
 }
 
@@ -156,15 +165,14 @@ impl Mutation for BulkRevokeInvitations {
 
     async fn view(
         &self,
-        _: &Context,
+        context: &Context,
         tx: &Tx,
         grant: &MayBulkRevoke,
         outcome: &RevokedIds,
     ) -> Result<RevokedInvitations, Error> {
         let found = storage::list_by_ids(tx, &grant.scope, &outcome.invitation_ids).await?;
-        let now = tx.now();
         Ok(RevokedInvitations {
-            invitations: found.into_iter().map(|found| Shown::at(found, now)).collect(),
+            invitations: show_all(context, tx, found).await?,
             more: outcome.more,
         })
     }

@@ -97,9 +97,9 @@ on_both!(idle_time_starts_at_the_last_use, |database| async move {
     };
     let made = async || {
         let wanted = pb::CreateInvitationRequest {
-            max_uses: 5,
+            max_uses: 4,
             ttl: Some(month),
-            ..fixture.wanted(Role::Pupil)
+            ..fixture.wanted(Role::Parent)
         };
         let made = fixture
             .create(fixture.school.class_teacher, wanted)
@@ -196,3 +196,19 @@ on_both!(
         assert_eq!(again, expected);
     }
 );
+
+// Covers: R81 allowed
+on_both!(links_of_a_restored_database_are_revoked, |database| async move {
+    let fixture = Fixture::open(&database).await;
+    let (open, token) = fixture.link(1).await;
+    let (used, used_token) = fixture.link(1).await;
+    fixture.accept(fixture.flow(), &used_token).await.unwrap();
+    for revoked in [1, 0] {
+        let found = crate::revoke_open_links(&fixture.test_env.db).await.unwrap();
+        assert_eq!(found, revoked);
+    }
+    assert_eq!(fixture.get(&open).await.state(), pb::InvitationState::Revoked);
+    assert_eq!(fixture.get(&used).await.state(), pb::InvitationState::UsedUp);
+    let refused = fixture.accept(fixture.flow(), &token).await;
+    assert_eq!(reason(&refused), "INVITATION_NOT_USABLE");
+});

@@ -1,5 +1,5 @@
 mod admit;
 mod ticket;
 
-pub(crate) use admit::AdmitMember;
+pub(crate) use admit::{AdmitMember, Admitted};
 pub(crate) use ticket::CreateJoinTicket;

@@ -6,16 +6,14 @@ use parta_ids::{MemberId, OrgId};
 use parta_roster::{Role, State};
 use parta_status::invalid;
 
-use super::{check_order, of_age, require_second_person, time_zone};
+use super::{of_age, require_second_person};
 use crate::{
     context::Context,
+    endings::today,
     error::Error,
-    guardianships::{
-        calendar, events,
-        model::{ChildRecord, Order},
-        policy, storage,
-    },
+    guardianships::{events, model::ChildRecord, policy, storage},
     member_records,
+    orders::{self, Order},
 };
 
 async fn may_administer(context: &Context, tx: &Tx, caller: &Caller, org: OrgId) -> Result<OrgScope, Error> {
@@ -52,7 +50,7 @@ pub(crate) struct ProtectFamily {
     pub(crate) org_id: OrgId,
     pub(crate) child_id: MemberId,
     pub(crate) protected: bool,
-    pub(crate) order: Order,
+    pub(crate) order: Option<Order>,
 }
 
 impl Mutation for ProtectFamily {
@@ -72,14 +70,14 @@ impl Mutation for ProtectFamily {
 
     async fn act(&self, context: &Context, tx: &Tx, caller: &Caller, scope: &OrgScope) -> Result<(), Error> {
         let mut record = lock_child(context, tx, caller, scope, self.child_id).await?;
-        check_order(context, tx, self.org_id, &self.order).await?;
-        let is_older = |set: &Order| self.order.date < set.date;
+        let order = orders::require(&context.roster, tx, self.org_id, self.order.as_ref()).await?;
+        let is_older = |set: &Order| order.date < set.date;
         if record.protected && !self.protected && record.order.as_ref().is_some_and(is_older) {
             return Err(Error::order_required());
         }
         let changes = record.protected != self.protected;
         record.protected = self.protected;
-        record.order = Some(self.order.clone());
+        record.order = Some(order.clone());
         storage::children::save(tx, scope, &record).await?;
         if changes {
             events::protection_changed(tx, self.org_id, self.child_id, self.protected).await?;
@@ -113,7 +111,7 @@ impl Mutation for SetBirthDate {
 
     async fn act(&self, context: &Context, tx: &Tx, caller: &Caller, scope: &OrgScope) -> Result<(), Error> {
         let mut record = lock_child(context, tx, caller, scope, self.child_id).await?;
-        let today = calendar::local_date(tx.now(), time_zone(&context.roster, tx, self.org_id).await?);
+        let today = today(&context.roster, tx, self.org_id).await?;
         if self.birth_date > today {
             return Err(invalid("birth_date", "must not be in the future").into());
         }

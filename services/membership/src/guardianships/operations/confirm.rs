@@ -5,15 +5,17 @@ use parta_ids::{GuardianshipId, OrgId};
 use parta_roster::{RelationKind, RelationLimit};
 use serde::{Deserialize, Serialize};
 
-use super::{Decided, KIND, MayDecide, audit, check_order, end_limit, may_decide, time_zone, view};
+use super::{Decided, KIND, MayDecide, audit, end_limit, may_decide, view};
 use crate::{
     context::Context,
+    endings::today,
     error::Error,
     guardianships::{
         calendar, events,
-        model::{AdultAccess, CHILDREN_WITHOUT_ORDER, Guardianship, GuardianshipView, Order},
+        model::{AdultAccess, CHILDREN_WITHOUT_ORDER, Guardianship, GuardianshipView},
         policy, storage,
     },
+    orders::{self, Order},
 };
 
 /// Confirms a relation, which takes effect with it. Confirming a confirmed one changes nothing.
@@ -146,12 +148,12 @@ async fn confirm(
     }
     let (org, pair) = (scope.org_id(), (row.guardian_id, row.child_id));
     if let Some(order) = order {
-        check_order(context, tx, org, order).await?;
+        orders::check(&context.roster, tx, org, order).await?;
     }
     let in_force = storage::limits::find(tx, scope, pair).await?;
     let renews = in_force.is_ended_by_order();
     if renews {
-        // A relation that an order ended comes back by no other way (reach.md 13).
+        // A relation that an order ended comes back by no other way (F13).
         let newer = order.is_some_and(|order| in_force.is_older_than(order));
         if !facts.is_administration() || !newer {
             return Err(Error::relation_ended_by_order());
@@ -189,7 +191,7 @@ async fn confirm(
         events::limited(tx, org, pair, Default::default()).await?;
     }
     if let Some(birth_date) = record.birth_date {
-        let today = calendar::local_date(tx.now(), time_zone(&context.roster, tx, org).await?);
+        let today = today(&context.roster, tx, org).await?;
         changed.unit_rooms_only =
             calendar::is_of_age(birth_date, today) && row.adult_access != AdultAccess::Full;
     }

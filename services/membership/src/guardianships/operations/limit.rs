@@ -5,16 +5,17 @@ use parta_edge::Mutation;
 use parta_ids::{GuardianshipId, MemberId, OrgId};
 use parta_roster::{RelationLimit, RelationLimits};
 
-use super::{Decided, KIND, MayDecide, audit, check_order, end_limit, may_decide, time_zone, view};
+use super::{Decided, KIND, MayDecide, audit, end_limit, may_decide, view};
 use crate::{
     context::Context,
-    endings::{self, EndingKind, end_of_day},
+    endings::{self, EndingKind, end_of_day, time_zone},
     error::Error,
     guardianships::{
         events,
-        model::{Guardianship, GuardianshipView, InForce, Limit, Order},
+        model::{Guardianship, GuardianshipView, InForce, Limit},
         policy, storage,
     },
+    orders::{self, Order},
 };
 
 /// Limits a guardian toward a child, or lifts limits.
@@ -147,7 +148,7 @@ impl Mutation for LimitGuardianship {
         }
         match &self.order {
             Some(order) => {
-                check_order(context, tx, org, order).await?;
+                orders::check(&context.roster, tx, org, order).await?;
                 self.decide(context, tx, grant, order, &in_force).await?;
             }
             None if self.limits.is_empty() => match &in_force.provisional {

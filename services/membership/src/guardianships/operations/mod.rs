@@ -5,33 +5,32 @@ mod limit;
 mod list;
 mod of_age;
 mod propose;
+mod source;
 
 use std::collections::BTreeSet;
 
-use chrono_tz::Tz;
 use parta_access::{Caller, Decision, OrgScope, authorize, belongs};
 use parta_database::Tx;
 use parta_edge::{Mutation, Stored};
 use parta_ids::{GuardianshipId, MemberId, OrgId, RelationLimitId};
-use parta_roster::{MemberContext, RelationKind, Roster};
-use parta_status::{RpcError, invalid};
+use parta_roster::{MemberContext, RelationKind};
 use serde::{Deserialize, Serialize};
 
 pub(crate) use children::{GetChildRecord, ProtectFamily, SetBirthDate};
 pub(crate) use confirm::{ConfirmGuardianship, ConfirmGuardianships};
 pub(crate) use limit::LimitGuardianship;
 pub(crate) use list::ListGuardianships;
-pub(crate) use of_age::{ChooseAdultAccess, end_due};
+pub(crate) use of_age::{ChooseAdultAccess, end_due, is_of_age};
 pub(crate) use propose::{ProposeGuardianship, establish};
+pub(crate) use source::{Family, Obstacle, family, obstacle};
 
 use super::{
-    calendar, events,
-    model::{AdultAccess, Guardianship, GuardianshipView, Order},
+    events,
+    model::{AdultAccess, Guardianship, GuardianshipView},
     policy,
     storage::{self, Side},
 };
 use crate::{
-    assignments,
     context::Context,
     endings::{self, EndingKind},
     error::Error,
@@ -66,11 +65,10 @@ async fn decision_about(
 ) -> Result<Decision, Error> {
     let org = scope.org_id();
     let home = context.roster.home_units(tx, org, &child.enrolled_in).await?;
-    let leads = assignments::units_led(tx, scope, facts.member_id).await?;
-    Ok(policy::decide(facts, child.member_id, &home, &leads))
+    Ok(policy::decide(facts, child.member_id, &home))
 }
 
-/// Refuses if the matter is the caller's own (reach.md 6).
+/// Refuses if the matter is the caller's own (F6).
 async fn require_second_person(
     tx: &Tx,
     scope: &OrgScope,
@@ -144,26 +142,10 @@ async fn view(tx: &Tx, scope: &OrgScope, id: GuardianshipId) -> Result<Guardians
     })
 }
 
-/// Returns the time zone of the organization.
-async fn time_zone(roster: &Roster, tx: &Tx, org: OrgId) -> Result<Tz, Error> {
-    let organization = roster.organization(tx, org).await?;
-    let organization = organization.ok_or_else(|| Error::unknown("organization", org))?;
-    Ok(organization.time_zone.parse().map_err(RpcError::internal)?)
-}
-
 /// Ends a limit and forgets the time of its end.
 async fn end_limit(tx: &Tx, scope: &OrgScope, id: RelationLimitId) -> Result<(), Error> {
     storage::limits::end(tx, scope, id, tx.now()).await?;
     endings::forget(tx, scope.org_id(), EndingKind::RelationLimit, id).await?;
-    Ok(())
-}
-
-/// Refuses an order whose date has not come.
-async fn check_order(context: &Context, tx: &Tx, org: OrgId, order: &Order) -> Result<(), Error> {
-    let zone = time_zone(&context.roster, tx, org).await?;
-    if order.date > calendar::local_date(tx.now(), zone) {
-        return Err(invalid("order.date", "must not be in the future").into());
-    }
     Ok(())
 }
 
@@ -211,14 +193,14 @@ async fn audit(tx: &Tx, caller: &Caller, row: &Guardianship) -> Result<(), Error
     Ok(parta_audit::record(tx, caller, Some(row.org_id), object).await?)
 }
 
-/// Inserts a relation that is not confirmed, unless the two are related.
+/// Inserts a relation that is not confirmed; returns `false` if the two are related.
 async fn insert(
     tx: &Tx,
     scope: &OrgScope,
     guardian: MemberId,
     child: MemberId,
     kind: RelationKind,
-) -> Result<(), Error> {
+) -> Result<bool, Error> {
     let row = Guardianship {
         org_id: scope.org_id(),
         id: tx.env().id(),
@@ -235,16 +217,37 @@ async fn insert(
         end_cause: None,
         ended_by_order: false,
     };
-    if storage::insert(tx, scope, &row).await? {
+    let inserted = storage::insert(tx, scope, &row).await?;
+    if inserted {
         events::established(tx, &row).await?;
     }
-    Ok(())
+    Ok(inserted)
 }
 
 /// Ends every relation of a member on one side, because the member leaves or loses the role for it.
 pub(crate) async fn end_all_of(tx: &Tx, scope: &OrgScope, member: MemberId, side: Side) -> Result<(), Error> {
     for id in storage::end_all_of(tx, scope, member, side, tx.now()).await? {
         events::ended(tx, scope.org_id(), id).await?;
+    }
+    Ok(())
+}
+
+/// Ends a relation that had ended before the database was restored. Does nothing if it has ended.
+pub(crate) async fn end_again(
+    tx: &Tx,
+    scope: &OrgScope,
+    id: GuardianshipId,
+    cause: &str,
+) -> Result<(), Error> {
+    let row = storage::lock(tx, scope, id).await?;
+    if let Some(row) = row.filter(|row| !row.has_ended()) {
+        let row = Guardianship {
+            end_time: Some(tx.now()),
+            end_cause: Some(cause.to_owned()),
+            ..row
+        };
+        storage::update(tx, scope, &row).await?;
+        events::ended(tx, row.org_id, row.id).await?;
     }
     Ok(())
 }

@@ -6,10 +6,10 @@ use parta_edge::Mutation;
 use parta_ids::{GuardianshipId, MemberId, OrgId};
 use parta_roster::Roster;
 
-use super::{KIND, audit, end_limit, time_zone};
+use super::{KIND, audit, end_limit};
 use crate::{
     context::Context,
-    endings::{self, EndingKind, end_of_day},
+    endings::{self, EndingKind, end_of_day, time_zone, today},
     error::Error,
     guardianships::{
         calendar, events,
@@ -23,7 +23,7 @@ use crate::{
 /// nothing when nothing is due.
 pub(crate) async fn end_due(roster: &Roster, tx: &Tx, scope: &OrgScope) -> Result<(), Error> {
     let org = scope.org_id();
-    let today = calendar::local_date(tx.now(), time_zone(roster, tx, org).await?);
+    let today = today(roster, tx, org).await?;
     for limit in storage::limits::lock_due(tx, scope, today).await? {
         end_limit(tx, scope, limit.id).await?;
         let pair = (limit.guardian_id, limit.child_id);
@@ -39,6 +39,20 @@ pub(crate) async fn end_due(roster: &Roster, tx: &Tx, scope: &OrgScope) -> Resul
         }
     }
     Ok(())
+}
+
+/// Whether the birth date of a member is known and the member is of age.
+pub(crate) async fn is_of_age(
+    roster: &Roster,
+    tx: &Tx,
+    scope: &OrgScope,
+    member: MemberId,
+) -> Result<bool, Error> {
+    let Some(born) = storage::children::find(tx, scope, member).await?.birth_date else {
+        return Ok(false);
+    };
+    let zone = time_zone(roster, tx, scope.org_id()).await?;
+    Ok(calendar::is_of_age(born, calendar::local_date(tx.now(), zone)))
 }
 
 /// Sets the time at which the relations of a student lose something next: after the 18th birthday, and then
@@ -164,7 +178,7 @@ impl Mutation for ChooseAdultAccess {
         if row.has_ended() {
             return Err(Error::unknown(KIND, row.id));
         }
-        let today = calendar::local_date(tx.now(), time_zone(&context.roster, tx, self.org_id).await?);
+        let today = today(&context.roster, tx, self.org_id).await?;
         let record = storage::children::find(tx, scope, row.child_id).await?;
         let born = record
             .birth_date

@@ -79,14 +79,15 @@ impl Mutation for ProposeGuardianship {
     }
 }
 
-/// Relates a guardian to a child. The child must be a pupil who has not left.
+/// Relates a guardian to a child; returns `false` if they are related. The child must be a pupil who has not
+/// left.
 async fn relate(
     tx: &Tx,
     scope: &OrgScope,
     guardian: MemberId,
     child: MemberId,
     kind: RelationKind,
-) -> Result<(), Error> {
+) -> Result<bool, Error> {
     let row = member_records::storage::lock(tx, scope, child).await?;
     let is_pupil = row.is_some_and(|row| row.state != State::Left && row.has(Role::Pupil));
     if !is_pupil || guardian == child {
@@ -96,12 +97,12 @@ async fn relate(
 }
 
 /// Relates a parent to a child by a link or an import, without effect until it is confirmed (R27). Does
-/// nothing if they are related.
+/// nothing and returns `false` if they are related.
 pub(crate) async fn establish(
     tx: &Tx,
     scope: &OrgScope,
     guardian: MemberId,
     child: MemberId,
-) -> Result<(), Error> {
+) -> Result<bool, Error> {
     relate(tx, scope, guardian, child, RelationKind::Parent).await
 }

@@ -15,7 +15,8 @@ use sea_orm::{
     sea_query::OnConflict,
 };
 
-use super::model::{AdultAccess, Guardianship, Order};
+use super::model::{AdultAccess, Guardianship};
+use crate::orders::Order;
 use crate::storage::end_rows;
 use entity::{Column, Entity, Model};
 
@@ -268,6 +269,28 @@ pub(super) async fn guardians_of(
     Ok(ids.into_iter().map(MemberId::from_uuid).collect())
 }
 
+/// Returns the children of a guardian: by a relation that has not ended, or that an order has ended.
+pub(super) async fn children_of(
+    conn: &impl ConnectionTrait,
+    scope: &OrgScope,
+    guardian: MemberId,
+) -> Result<BTreeSet<MemberId>, StorageError> {
+    let ids: Vec<parta_ids::Uuid> = Entity::find()
+        .select_only()
+        .column(Column::ChildId)
+        .filter(Column::OrgId.eq(scope.org_id().uuid()))
+        .filter(Column::GuardianId.eq(guardian.uuid()))
+        .filter(
+            Condition::any()
+                .add(Column::EndTime.is_null())
+                .add(Column::EndedByOrder.eq(true)),
+        )
+        .into_tuple()
+        .all(conn)
+        .await?;
+    Ok(ids.into_iter().map(MemberId::from_uuid).collect())
+}
+
 /// Counts the confirmed relations of a guardian.
 pub(super) async fn count_children(
     conn: &impl ConnectionTrait,
@@ -297,6 +320,28 @@ pub(super) async fn find_between(
         .one(conn)
         .await?;
     row.map(guardianship).transpose()
+}
+
+/// Loads the relation of two people that lasts, or else the latest one that has ended.
+pub(super) async fn find_latest(
+    conn: &impl ConnectionTrait,
+    scope: &OrgScope,
+    (guardian, child): limits::Pair,
+) -> Result<Option<Guardianship>, StorageError> {
+    let rows = Entity::find()
+        .filter(Column::OrgId.eq(scope.org_id().uuid()))
+        .filter(Column::GuardianId.eq(guardian.uuid()))
+        .filter(Column::ChildId.eq(child.uuid()))
+        .order_by_asc(Column::CreateTime)
+        .order_by_asc(Column::GuardianshipId)
+        .all(conn)
+        .await?;
+    let mut rows = guardianships(rows)?;
+    let lasting = rows.iter().position(|row| !row.has_ended());
+    Ok(match lasting {
+        Some(index) => Some(rows.swap_remove(index)),
+        None => rows.pop(),
+    })
 }
 
 /// Forgets that an order ended the relation of two people, because a newer one renews it.

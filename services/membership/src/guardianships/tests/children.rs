@@ -1,6 +1,10 @@
-//! Protected families (R83) and students who come of age (reach.md 12, 13).
+//! Protected families (R83) and students who come of age (F12, F13).
 use chrono::{DateTime, Utc};
-use parta_proto_membership::v1::{self as pb, AdultAccess};
+use futures::TryStreamExt as _;
+use parta_proto_membership::v1::{
+    self as pb, AdultAccess, membership_event::Payload,
+    membership_feed_service_client::MembershipFeedServiceClient, watch_response::Item,
+};
 use parta_testkit::on_both;
 use tonic::Status;
 
@@ -113,7 +117,7 @@ on_both!(
         assert_eq!(reason(&refused), "PERMISSION_DENIED");
         assert_eq!(
             reason(&school.protect(administrator, None).await),
-            "FIELD_INVALID"
+            "ORDER_REQUIRED"
         );
         // The family is that of a pupil.
         let mother = &school.mother.member_id;
@@ -242,6 +246,91 @@ on_both!(choice_opens_60_days_before_the_birthday, |database| async move {
     assert_eq!(reason(&refused), "FIELD_INVALID");
     school.env.close().await;
 });
+
+// Covers: R83 refused, R80 refused, F13 refused
+on_both!(
+    service_accounts_learn_of_no_protected_family,
+    |database| async move {
+        let school = School::open(database).await;
+        let relation = school.relation_of(&school.mother).await;
+        school.confirm(&school.teacher, &relation.id, None).await.unwrap();
+        let request = pb::CreateServiceAccountRequest {
+            request_id: school.env.act(),
+            org_id: org(1).to_string(),
+            display_name: "Журнал".to_owned(),
+            permissions: ["roster.read", "membership_feed.read"]
+                .map(str::to_owned)
+                .to_vec(),
+        };
+        let mut api = school.env.service_accounts();
+        let made = api
+            .create_service_account(by(&school.administrator.token, request))
+            .await;
+        let key = made.unwrap().into_inner().key;
+        let issued = api.issue_service_account_token(pb::IssueServiceAccountTokenRequest { key });
+        let system = issued.await.unwrap().into_inner().access_token;
+        let list = async || {
+            let request = pb::ListMembersRequest {
+                org_id: org(1).to_string(),
+                ..Default::default()
+            };
+            let listed = school.env.members().list_members(by(&system, request)).await;
+            let members = listed.unwrap().into_inner().members;
+            members.into_iter().map(|member| member.id).collect::<Vec<_>>()
+        };
+        let before = list().await;
+        assert!(before.contains(&school.mother.member_id));
+        school
+            .protect(&school.administrator, school.order(0))
+            .await
+            .unwrap();
+        let mut expected = before;
+        // The relation of the father waits; it is of the family all the same.
+        expected.retain(|id| ![&school.mother.member_id, &school.father.member_id].contains(&id));
+        assert_eq!(list().await, expected);
+        let request = pb::GetMemberRequest {
+            org_id: org(1).to_string(),
+            member_id: school.mother.member_id.clone(),
+        };
+        let refused = school.env.members().get_member(by(&system, request)).await;
+        assert_eq!(reason(&refused), "NOT_FOUND");
+
+        // The feed has no gap, but the account does not learn which family is protected.
+        let mut feed = MembershipFeedServiceClient::new(school.env.outside());
+        let request = pb::ReadRequest {
+            org_id: org(1).to_string(),
+            ..Default::default()
+        };
+        let events = feed.read(by(&system, request)).await.unwrap().into_inner().events;
+        let positions: Vec<_> = events.iter().map(|event| event.position).collect();
+        assert_eq!(positions, (1..=events.len() as i64).collect::<Vec<_>>());
+        let withheld = events.iter().filter(|event| event.payload.is_none()).count();
+        assert_eq!(withheld, 1);
+        let request = pb::WatchRequest {
+            org_id: org(1).to_string(),
+            ..Default::default()
+        };
+        let mut stream = feed.watch(by(&system, request)).await.unwrap().into_inner();
+        let mut watched = Vec::new();
+        while let Some(Item::Event(event)) = stream.message().await.unwrap().unwrap().item {
+            watched.push(event);
+        }
+        assert_eq!(watched, events);
+        let request = pb::SnapshotRequest {
+            org_id: org(1).to_string(),
+        };
+        let stream = feed.snapshot(by(&system, request)).await.unwrap().into_inner();
+        let snapshot: Vec<_> = stream.try_collect().await.unwrap();
+        let payloads: Vec<_> = snapshot
+            .into_iter()
+            .filter_map(|response| response.event?.payload)
+            .collect();
+        assert!(!payloads.is_empty());
+        let protects = |payload: &&Payload| matches!(payload, Payload::FamilyProtectionChanged(_));
+        assert_eq!(payloads.iter().filter(protects).count(), 0);
+        school.env.close().await;
+    }
+);
 
 // Covers: F12 allowed
 on_both!(birth_date_entered_late_acts_at_once, |database| async move {

@@ -1,4 +1,4 @@
-//! The people who confirm and end relations (reach.md 6, 12).
+//! The people who confirm and end relations (F6, F12).
 use parta_proto_membership::v1::{self as pb, AssignmentKind, GuardianshipKind, Role};
 use parta_testkit::on_both;
 

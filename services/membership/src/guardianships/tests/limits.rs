@@ -1,4 +1,4 @@
-//! Orders limit relations one by one (reach.md 13).
+//! Orders limit relations one by one (F13).
 use chrono::TimeDelta;
 use parta_proto_membership::v1::RelationLimit;
 use parta_testkit::on_both;

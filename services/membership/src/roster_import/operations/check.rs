@@ -1,25 +1,27 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use parta_access::{Caller, OrgScope};
 use parta_database::Tx;
 use parta_edge::{Mutation, Query, Read};
 use parta_ids::{OrgId, RosterImportId, UnitId};
-use parta_roster::{MemberContext, Role};
+use parta_roster::{MemberContext, State};
 use parta_status::RpcError;
 
-use super::{ImportOutcome, audit, classes, load, may_import};
+use super::{Classes, ImportOutcome, audit, classes, load, may_import};
 use crate::{
     assignments::AssignmentKind,
     context::Context,
     error::Error,
     guardianships,
-    member_records::storage::names,
+    member_records::{LeaveReason, storage::list_for_snapshot},
     roster_import::{
-        Problems,
-        model::{Counts, Import, ImportState},
-        plan::{self, CurrentMember, CurrentRoster},
+        Problems, decisions,
+        mass::mass_changes,
+        model::{Counts, Import, ImportState, Outcome},
+        plan::{self, CurrentMember, CurrentRoster, DroppedMember},
         set::{self, EarlierImports, Files, SourceRoster},
         storage,
+        storage::source,
     },
 };
 
@@ -37,10 +39,10 @@ impl Query for LoadEarlierImports {
 
     async fn run(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<Read<EarlierImports>, Error> {
         let scope = may_import(context, tx, caller, self.org_id).await?;
-        let people = storage::people(tx, &scope).await?;
+        let people = source::people(tx, &scope).await?;
         Ok(Read::plain(EarlierImports {
             people: people.into_keys().collect(),
-            classes: storage::classes(tx, &scope).await?,
+            classes: source::classes(tx, &scope).await?,
         }))
     }
 }
@@ -81,13 +83,16 @@ impl Mutation for CheckRosterImport {
     ) -> Result<ImportOutcome, Error> {
         let (set, problems) = (&self.set, &self.problems);
         let refused = problems.refused();
-        let (changes, current_count) = if refused {
-            (Vec::new(), 0)
-        } else {
-            let current = current_roster(context, tx, scope).await?;
-            (plan::plan(set, &current), current.people.len())
-        };
+        let (mut changes, mut mass) = (Vec::new(), Vec::new());
+        if !refused {
+            let classes = classes(context, tx, scope.org_id()).await?;
+            let current = current_roster(context, tx, scope, &classes).await?;
+            changes = plan::plan(set, &current);
+            decisions::mark(tx, scope, &mut changes, &current, &classes.active).await?;
+            mass = mass_changes(&changes, &current);
+        }
         let planned = plan::counts(&changes);
+        let without_effect = changes.iter().filter(|c| c.outcome != Outcome::Planned);
         let id: RosterImportId = tx.env().id();
         let import = Import {
             id,
@@ -101,8 +106,12 @@ impl Mutation for CheckRosterImport {
             done: Counts::default(),
             change_count: i64::try_from(changes.len()).unwrap_or(i64::MAX),
             problem_count: i32::try_from(problems.0.len()).unwrap_or(i32::MAX),
-            mass_removal: plan::is_mass_removal(&planned, current_count),
+            no_effect_count: i32::try_from(without_effect.count()).unwrap_or(i32::MAX),
+            waiting_count: 0,
+            mass_changes: mass,
             classes: set.classes.clone(),
+            archived_units: BTreeSet::new(),
+            starter_id: None,
             position: 0,
             create_time: tx.now(),
             start_time: None,
@@ -126,26 +135,39 @@ impl Mutation for CheckRosterImport {
 }
 
 /// Loads the part of the roster that earlier imports created.
-async fn current_roster(context: &Context, tx: &Tx, scope: &OrgScope) -> Result<CurrentRoster, Error> {
+pub(super) async fn current_roster(
+    context: &Context,
+    tx: &Tx,
+    scope: &OrgScope,
+    classes: &Classes,
+) -> Result<CurrentRoster, Error> {
     let org = scope.org_id();
-    let classes = classes(context, tx, org).await?;
     let key_by_id: BTreeMap<UnitId, &String> = classes.active.iter().map(|(key, id)| (*id, key)).collect();
     let label_key_of = |id: &UnitId| key_by_id.get(id).map(|key| (*key).clone());
-    let mut names = names(tx, scope).await?;
+    let records = list_for_snapshot(tx, org).await?.into_iter();
+    let records: BTreeMap<_, _> = records.map(|record| (record.id, record)).collect();
     let all_members = context.roster.all_members(tx, org).await?;
     let contexts: BTreeMap<_, &MemberContext> = all_members
         .iter()
         .map(|context| (context.member_id, context))
         .collect();
     let mut current = CurrentRoster {
-        labels: classes.labels,
-        classes: storage::classes(tx, scope).await?,
+        labels: classes.labels.clone(),
+        classes: source::classes(tx, scope).await?,
         ..CurrentRoster::default()
     };
     let mut source_keys = BTreeMap::new();
-    for (key, id) in storage::people(tx, scope).await? {
-        // A member who was removed without an import is treated as new.
-        let (Some(context), Some(full_name)) = (contexts.get(&id), names.remove(&id)) else {
+    for (key, id) in source::people(tx, scope).await? {
+        let Some(record) = records.get(&id) else {
+            continue;
+        };
+        let Some(context) = contexts.get(&id).filter(|_| record.state != State::Left) else {
+            if record.leave_reason == Some(LeaveReason::Source) {
+                let revoked = record.revoked_roles.clone();
+                current.dropped.insert(key, DroppedMember { id, revoked });
+            } else {
+                current.removed.insert(key);
+            }
             continue;
         };
         let as_class_teacher = context
@@ -155,10 +177,9 @@ async fn current_roster(context: &Context, tx: &Tx, scope: &OrgScope) -> Result<
         let other_units = context.teaches.difference(&context.class_teacher_of);
         let as_subject_teacher = other_units.map(|unit| (unit, AssignmentKind::SubjectTeacher));
         let member = CurrentMember {
-            full_name,
-            administrator: context.roles.contains(&Role::Administrator),
-            pupil: context.roles.contains(&Role::Pupil),
-            teacher: context.roles.contains(&Role::Teacher),
+            full_name: record.full_name.clone(),
+            roles: record.roles.clone(),
+            revoked: record.revoked_roles.clone(),
             classes: context.enrolled_in.iter().filter_map(label_key_of).collect(),
             assignments: as_class_teacher
                 .chain(as_subject_teacher)

@@ -1,4 +1,5 @@
 mod check;
+mod decide;
 mod read;
 mod start;
 
@@ -16,6 +17,7 @@ use super::{model::Import, policy, storage};
 use crate::{context::Context, error::Error};
 
 pub(super) use check::{CheckRosterImport, LoadEarlierImports, parse_files};
+pub(super) use decide::DecideChanges;
 pub(super) use read::{GetRosterImport, ListChanges, ListProblems, ListRosterImports};
 pub(super) use start::StartRosterImport;
 
@@ -26,8 +28,8 @@ pub(super) struct Classes {
     pub(super) active: BTreeMap<String, UnitId>,
     /// The labels of the active classes.
     pub(super) labels: BTreeMap<String, String>,
-    /// The keys of all classes, including archived ones.
-    pub(super) all: BTreeSet<String>,
+    /// All classes, including archived ones.
+    pub(super) all: BTreeMap<String, BTreeSet<UnitId>>,
 }
 
 /// Loads the classes of an organization.
@@ -40,13 +42,13 @@ pub(super) async fn classes(context: &Context, tx: &Tx, org: OrgId) -> Result<Cl
                 classes.labels.insert(key.clone(), unit.label);
                 classes.active.insert(key.clone(), unit.unit_id);
             }
-            classes.all.insert(key);
+            classes.all.entry(key).or_default().insert(unit.unit_id);
         }
     }
     Ok(classes)
 }
 
-/// The outcome of CheckRosterImport and StartRosterImport.
+/// The outcome of CheckRosterImport, StartRosterImport and DecideRosterImportChanges.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct ImportOutcome {
     roster_import_id: RosterImportId,

@@ -9,9 +9,10 @@ use crate::{
     error::Error,
     roster_import::{
         Problem,
-        model::{ChangeKind, Import},
+        model::Import,
         plan::Change,
         storage,
+        storage::rows::{self, ChangeFilter},
     },
 };
 
@@ -52,12 +53,11 @@ impl Query for ListRosterImports {
     }
 }
 
-/// Lists the planned changes of an import, in the order in which they are applied.
+/// Lists the changes of an import, in the order in which they are applied.
 #[derive(Debug)]
 pub(crate) struct ListChanges {
     pub(crate) import: GetRosterImport,
-    /// Restricts the list to changes of this kind.
-    pub(crate) kind: Option<ChangeKind>,
+    pub(crate) filter: ChangeFilter,
     pub(crate) page: PageRequest,
 }
 
@@ -76,7 +76,7 @@ impl Query for ListChanges {
         let scope = may_import(context, tx, caller, self.import.org_id).await?;
         load(tx, &scope, id).await?;
         let after = self.page.after(tx, caller)?.unwrap_or(0);
-        let rows = storage::list_changes(tx, &scope, id, self.kind, after, self.page.limit()).await?;
+        let rows = rows::list_changes(tx, &scope, id, self.filter, after, self.page.limit()).await?;
         Ok(Read::plain(self.page.page(tx, caller, rows, |(seq, _)| *seq)))
     }
 }
@@ -103,7 +103,7 @@ impl Query for ListProblems {
         let scope = may_import(context, tx, caller, self.import.org_id).await?;
         load(tx, &scope, id).await?;
         let after = self.page.after(tx, caller)?.unwrap_or(0);
-        let rows = storage::list_problems(tx, &scope, id, after, self.page.limit()).await?;
+        let rows = rows::list_problems(tx, &scope, id, after, self.page.limit()).await?;
         Ok(Read::plain(self.page.page(tx, caller, rows, |(seq, _)| *seq)))
     }
 }

@@ -1,28 +1,54 @@
 use parta_access::{Caller, OrgScope};
 use parta_database::Tx;
 use parta_edge::Mutation;
-use parta_ids::{OrgId, RosterImportId, TypedId as _};
+use parta_ids::{OrgId, RosterImportId, TypedId as _, UnitId};
 use parta_mutations::check_etag;
+use parta_roster::label_key;
 
-use super::{ImportOutcome, audit, load, may_import, unknown_import};
+use super::{ImportOutcome, audit, check::current_roster, classes, load, may_import, unknown_import};
 use crate::{
     context::Context,
     error::Error,
     roster_import::{
-        model::{Import, ImportState},
-        run::JOB,
+        mass::mass_changes,
+        model::{ChangeKind, Import, ImportState, MassChange},
+        run::{JOB, NO_LIMIT},
         storage,
+        storage::{
+            rows::{self, ChangeFilter},
+            source,
+        },
     },
 };
 
-/// Starts an import that was checked.
+/// Starts an import that was checked, unless it makes mass changes that the caller has not confirmed.
 #[derive(Debug)]
 pub(crate) struct StartRosterImport {
     pub(crate) org_id: OrgId,
     pub(crate) roster_import_id: RosterImportId,
     /// The etag that the caller has read; empty to start without a comparison.
     pub(crate) etag: String,
-    pub(crate) allow_mass_removal: bool,
+    /// The mass changes that the caller has read and intends.
+    pub(crate) confirmed: Vec<MassChange>,
+}
+
+impl StartRosterImport {
+    /// Refuses mass changes that the caller has not confirmed, and numbers that are no longer true. `checked`
+    /// are those that the check has found.
+    fn check_confirmed(&self, checked: &[MassChange], now: &[MassChange]) -> Result<(), Error> {
+        let by_kind = |changes: &[MassChange]| {
+            let mut changes = changes.to_vec();
+            changes.sort_by_key(|change| change.kind);
+            changes
+        };
+        if self.confirmed.is_empty() && !checked.is_empty() {
+            return Err(Error::mass_change(checked.len()));
+        }
+        if now != checked || by_kind(&self.confirmed) != now {
+            return Err(Error::preview_stale());
+        }
+        Ok(())
+    }
 }
 
 impl Mutation for StartRosterImport {
@@ -38,7 +64,7 @@ impl Mutation for StartRosterImport {
 
     async fn act(
         &self,
-        _: &Context,
+        context: &Context,
         tx: &Tx,
         caller: &Caller,
         scope: &OrgScope,
@@ -52,11 +78,24 @@ impl Mutation for StartRosterImport {
         {
             return Err(Error::import_not_startable());
         }
-        if import.mass_removal && !self.allow_mass_removal {
-            return Err(Error::mass_removal(import.planned.removals));
-        }
+        // While this call waited for the lock, the caller may have lost the right.
+        self.authorize(context, tx, caller).await?;
+        let classes = classes(context, tx, org).await?;
+        let current = current_roster(context, tx, scope, &classes).await?;
+        let changes = rows::list_changes(tx, scope, id, ChangeFilter::default(), 0, NO_LIMIT).await?;
+        let changes: Vec<_> = changes.into_iter().map(|(_, change)| change).collect();
+        self.check_confirmed(&import.mass_changes, &mass_changes(&changes, &current))?;
         // The classes are stored at the start and not by the check, because a check changes nothing.
-        storage::put_classes(tx, scope, &import.classes).await?;
+        source::put_classes(tx, scope, &import.classes).await?;
+        let requested = changes.iter().filter(|c| c.kind == ChangeKind::CreateUnit);
+        let archived = requested.filter_map(|c| classes.all.get(&label_key(&c.details.unit_label)));
+        let is_active = |unit: &&UnitId| classes.active.values().any(|active| active == *unit);
+        import.archived_units = archived
+            .flatten()
+            .filter(|unit| !is_active(unit))
+            .copied()
+            .collect();
+        import.starter_id = caller.person().map(|(_, member)| member);
         import.state = ImportState::Running;
         import.start_time = Some(tx.now());
         import.revision += 1;

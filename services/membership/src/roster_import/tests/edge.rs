@@ -84,7 +84,7 @@ on_both!(repeated_check_shows_the_current_import, |database| async move {
         org_id: org(1).to_string(),
         roster_import_id: first.id.clone(),
         etag: first.etag.clone(),
-        allow_mass_removal: false,
+        confirmed_mass_changes: Vec::new(),
     };
     let mut api = test_env.roster_imports();
     for _ in 0..2 {

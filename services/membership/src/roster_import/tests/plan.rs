@@ -7,8 +7,9 @@ use proptest::prelude::*;
 
 use crate::roster_import::{
     Problems,
-    model::{ChangeKind as Kind, Counts as RosterImportCounts},
-    plan::{self, Change, CurrentMember, CurrentRoster},
+    mass::{is_mass, mass_changes},
+    model::{ChangeKind as Kind, Counts as RosterImportCounts, MassChange, NoEffect, Outcome, Place},
+    plan::{self, Change, CurrentMember, CurrentRoster, DroppedMember},
     set::{self, EarlierImports, Files, SourceRoster},
 };
 
@@ -73,12 +74,12 @@ fn apply(changes: &[Change], set: &SourceRoster, before: CurrentRoster) -> Curre
             Kind::CreateUnit => {
                 current.labels.insert(label_key(&label), label);
             }
-            Kind::CreateMember => {
+            Kind::ChangeRole => {}
+            Kind::CreateMember | Kind::ReadmitMember => {
                 let full_name = change.details.person.clone();
                 let member = CurrentMember {
                     full_name,
-                    pupil: change.details.value == Role::Pupil.bit(),
-                    teacher: change.details.value == Role::Teacher.bit(),
+                    roles: Role::set_of(change.details.value),
                     ..CurrentMember::default()
                 };
                 current.people.insert(key.clone(), (id(&key), member));
@@ -327,15 +328,142 @@ fn file_with_too_many_rows_is_refused() {
 }
 
 #[test]
-fn mass_removal_is_recognized() {
-    let build = |removals| RosterImportCounts {
-        removals,
+fn mass_change_is_three_people_and_more_than_a_tenth() {
+    assert!(is_mass(3, 3));
+    assert!(is_mass(10, 10));
+    assert!(is_mass(3, 29));
+    assert!(!is_mass(3, 30));
+    assert!(!is_mass(2, 2));
+    assert!(is_mass(61, 600));
+    assert!(!is_mass(60, 600));
+}
+
+/// A roster of pupils in one class and of teachers without an assignment, all of earlier imports.
+fn roster(pupils: usize, teachers: usize) -> CurrentRoster {
+    let mut current = CurrentRoster {
+        labels: BTreeMap::from([(label_key("5А"), "5А".to_owned())]),
+        ..CurrentRoster::default()
+    };
+    for n in 0..pupils + teachers {
+        let id = MemberId::from_uuid(Uuid::from_u128(1 + n as u128));
+        let is_pupil = n < pupils;
+        let role = if is_pupil { Role::Pupil } else { Role::Teacher };
+        let member = CurrentMember {
+            full_name: format!("Имя {n}"),
+            roles: BTreeSet::from([role]),
+            classes: is_pupil.then(|| label_key("5А")).into_iter().collect(),
+            ..CurrentMember::default()
+        };
+        let key = if is_pupil {
+            format!("s{n}")
+        } else {
+            format!("t{}", n - pupils)
+        };
+        current.people.insert(key, (id, member));
+    }
+    current
+}
+
+fn planned(kind: Kind, key: &str, label: &str, after: &str) -> Change {
+    Change {
+        kind,
+        source_key: key.to_owned(),
+        details: plan::Details {
+            unit_label: label.to_owned(),
+            after: after.to_owned(),
+            value: 2,
+            ..plan::Details::default()
+        },
+        place: Place::default(),
+        outcome: Outcome::Planned,
+    }
+}
+
+#[test]
+fn every_kind_of_change_is_guarded() {
+    let current = roster(40, 5);
+    for (kind, prefix, label, of) in [
+        (Kind::RenameMember, "s", "", 45),
+        (Kind::EndEnrollment, "s", "5А", 40),
+        (Kind::BeginEnrollment, "s", "6А", 40),
+        (Kind::BeginAssignment, "t", "5А", 5),
+        (Kind::RemoveMember, "s", "", 45),
+    ] {
+        let changes: Vec<_> = (0..5)
+            .map(|n| planned(kind, &format!("{prefix}{n}"), label, "Другое Имя"))
+            .collect();
+        let mass = [MassChange {
+            kind: kind.number(),
+            people: 5,
+            of,
+        }];
+        assert_eq!(mass_changes(&changes, &current), mass, "{kind:?}");
+        assert_eq!(mass_changes(&changes[..2], &current), [], "{kind:?}");
+    }
+    // New people, changes that are made already, and rows without effect do not count.
+    let mut changes = vec![planned(Kind::RemoveMember, "s0", "", "")];
+    changes.push(planned(Kind::CreateMember, "new", "", ""));
+    changes.extend((0..9).map(|n| planned(Kind::BeginEnrollment, &format!("s{n}"), "5А", "")));
+    changes.extend((0..9).map(|n| Change {
+        outcome: Outcome::NoEffect(NoEffect::ClassDecided),
+        ..planned(Kind::EndEnrollment, &format!("s{n}"), "5А", "")
+    }));
+    assert_eq!(mass_changes(&changes, &current), []);
+}
+
+/// The reasons of the rows without effect, with their files and lines.
+fn without_effect(changes: &[Change]) -> Vec<(Kind, &str, u32, NoEffect)> {
+    let rows = changes.iter().filter_map(|change| {
+        let reason = change.outcome.no_effect()?;
+        Some((change.kind, change.place.file, change.place.line, reason))
+    });
+    rows.collect()
+}
+
+#[test]
+fn rows_without_effect_name_their_lines() {
+    let (set, _) = parse(&small_set());
+    let first = plan::plan(&set, &CurrentRoster::default());
+    assert_eq!(without_effect(&first), []);
+    let mut current = apply(&first, &set, CurrentRoster::default());
+    // The school removed one pupil, took a role away, and the source had dropped the parent.
+    current.people.remove("s1");
+    current.removed.insert("s1".to_owned());
+    let (_, teacher) = current.people.get_mut("t1").unwrap();
+    teacher.roles = BTreeSet::from([Role::Staff]);
+    teacher.revoked = BTreeSet::from([Role::Teacher]);
+    teacher.assignments.clear();
+    let (id, _) = current.people.remove("p1").unwrap();
+    let revoked = BTreeSet::new();
+    current
+        .dropped
+        .insert("p1".to_owned(), DroppedMember { id, revoked });
+    let changes = plan::plan(&set, &current);
+    assert_eq!(
+        without_effect(&changes),
+        [
+            (Kind::CreateMember, "users.csv", 3, NoEffect::RemovedByDecision),
+            (Kind::ChangeRole, "users.csv", 2, NoEffect::RoleRevoked),
+            (
+                Kind::BeginEnrollment,
+                "enrollments.csv",
+                3,
+                NoEffect::RemovedByDecision
+            ),
+            (Kind::BeginAssignment, "enrollments.csv", 2, NoEffect::RoleRevoked),
+            (
+                Kind::EstablishGuardianship,
+                "users.csv",
+                3,
+                NoEffect::RemovedByDecision
+            ),
+        ]
+    );
+    let expected = RosterImportCounts {
+        readmissions: 1,
         ..Default::default()
     };
-    assert!(plan::is_mass_removal(&build(11), 100));
-    assert!(!plan::is_mass_removal(&build(11), 110));
-    assert!(!plan::is_mass_removal(&build(10), 10));
-    assert!(plan::is_mass_removal(&build(-1), 1_000_000), "a damaged number");
+    assert_eq!(counts(&changes), expected);
 }
 
 proptest! {
@@ -357,7 +485,12 @@ proptest! {
         let rows = order.iter().map(|n| lines[n + 1]);
         let all: Vec<_> = std::iter::once(lines[0]).chain(rows).collect();
         shuffled.insert("users.csv", Bytes::from(all.join("\n")));
-        let build = |files: &Files| plan::plan(&parse(files).0, &CurrentRoster::default());
+        // Only the lines differ.
+        let build = |files: &Files| {
+            let mut changes = plan::plan(&parse(files).0, &CurrentRoster::default());
+            changes.iter_mut().for_each(|change| change.place = Place::default());
+            changes
+        };
         prop_assert_eq!(build(&shuffled), build(&small_set()));
     }
 }

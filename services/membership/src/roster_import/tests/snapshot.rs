@@ -19,7 +19,7 @@ fn staged(payloads: impl IntoIterator<Item = Payload>) -> Vec<pb::RosterImportSt
 }
 
 /// The events of the log of an organization, at most 256.
-async fn log_of(of: &TestEnv, org: OrgId) -> Vec<Payload> {
+pub(super) async fn log_of(of: &TestEnv, org: OrgId) -> Vec<Payload> {
     let channel = of.test_env.channel_of("chat", "membership", &of.transport);
     let request = pb::ReadRequest {
         org_id: org.to_string(),

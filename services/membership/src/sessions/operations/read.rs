@@ -126,7 +126,7 @@ impl Query for ListMemberships {
             let member = match row {
                 Ok(member) => member,
                 Err(StorageError::UnknownValue { column, value }) => {
-                    tracing::warn!(%org, column, value, "a membership was left out of a list");
+                    tracing::warn!(org.id = %org, column, value, "a membership was left out of a list");
                     continue;
                 }
                 Err(error) => return Err(error.into()),

@@ -1,7 +1,7 @@
 use parta_access::{Caller, SignedToken};
 use parta_database::Tx;
 use parta_edge::{Act, UnclaimedMutation};
-use parta_ids::{SessionId, Uuid};
+use parta_ids::SessionId;
 
 use super::{audit, end};
 use crate::{
@@ -12,10 +12,10 @@ use crate::{
 
 /// Replaces the refresh token of a session by its successor.
 ///
-/// It has a `request_id` and yet no claim: the record of a claim would answer for 30 days, while a refresh
-/// token is answered again for 60 seconds only, and its use after that ends the session.
+/// It has a `request_id` and yet no claim: the record of a claim would answer for 30 days, while a
+/// refresh token is answered again for 60 seconds only, and its use after that ends the session. Within
+/// the 60 seconds the `request_id` decides nothing, because two tabs that share a token have one each.
 pub(crate) struct RefreshSession {
-    pub(crate) request_id: Uuid,
     pub(crate) refresh_token: String,
 }
 
@@ -46,9 +46,9 @@ impl UnclaimedMutation for RefreshSession {
         };
         let account = session.account_id;
         let next = if generation == session.generation {
-            storage::update_rotated(tx, &session, self.request_id, now).await?;
+            storage::update_rotated(tx, &session, now).await?;
             generation + 1
-        } else if session.is_replay(generation, self.request_id, now) {
+        } else if session.is_replay(generation, now) {
             session.generation
         } else {
             // The token was copied: one of two holders used its successor.

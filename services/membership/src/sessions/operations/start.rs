@@ -13,7 +13,7 @@ use crate::{
         model::{FIRST_GENERATION, Session},
         secret, storage,
     },
-    sign_in,
+    sign_in::{self, ProofDigest},
 };
 
 /// The person who signs in.
@@ -26,9 +26,10 @@ pub(crate) enum Who {
 }
 
 /// Starts a session by a flow whose code was verified.
-#[derive(Debug)]
 pub(crate) struct StartSession {
     pub(crate) flow_id: FlowId,
+    /// The proof that VerifyCode returned.
+    pub(crate) proof: String,
     pub(crate) who: Who,
 }
 
@@ -70,16 +71,18 @@ impl Mutation for StartSession {
     type View = NewSession;
     type Error = Error;
 
-    /// A caller who verified the code of the flow may start one session as a person of its address.
+    /// The caller who verified the code of the flow, as the proof shows, may start one session as a
+    /// person of its address.
     async fn authorize(&self, _: &Context, tx: &Tx, _: &Caller) -> Result<(), Error> {
-        let address = sign_in::find_proved(tx, self.flow_id, tx.now()).await?;
+        let address = sign_in::find_proved(tx, self.flow_id, &ProofDigest::of(&self.proof), tx.now()).await?;
         let address = address.ok_or_else(Error::flow_unknown)?;
         self.require_person(tx, &address).await
     }
 
     async fn act(&self, _: &Context, tx: &Tx, caller: &Caller, (): &()) -> Result<Started, Error> {
         let (now, session_id) = (tx.now(), tx.env().id());
-        let address = sign_in::use_proved(tx, self.flow_id, session_id, now).await?;
+        let address =
+            sign_in::use_proved(tx, self.flow_id, &ProofDigest::of(&self.proof), session_id, now).await?;
         let address = address.ok_or_else(Error::flow_unknown)?;
         let account_id = match &self.who {
             Who::Known(account) => *account,
@@ -125,7 +128,7 @@ impl Mutation for StartSession {
         })
     }
 
-    /// The act used the flow up. The caller who repeats the same request, which names the flow, gets the
+    /// The act used the flow up. The caller who repeats the same request, which holds the proof, gets the
     /// session that it started.
     async fn regrant(&self, _: &Context, _: &Tx, _: &Caller, _: &Started) -> Result<(), Error> {
         Ok(())

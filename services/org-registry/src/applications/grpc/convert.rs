@@ -71,7 +71,7 @@ pub(super) fn submission(
 ) -> Option<SubmitApplication> {
     let none = pb::ApplicationForm::default();
     let form = form(v, header.form.as_ref().unwrap_or(&none));
-    let file_name = field::text(v, "header.file_name", &header.file_name, 1..=255, false);
+    let file_name = field::name(v, "header.file_name", &header.file_name, 1..=255);
     let content_type = ContentType::of(&document.bytes);
     v.check(
         content_type.is_some(),
@@ -109,7 +109,7 @@ fn form(v: &mut FieldViolations, from: &pb::ApplicationForm) -> Option<Form> {
     );
     v.check(is_kpp(&from.kpp), path("kpp"), "must be 9 characters of КПП");
     time_zone(v, &path("time_zone"), &from.time_zone);
-    let mut name = |field: &str, text: &str| field::text(v, &path(field), text, 1..=200, false);
+    let mut name = |field: &str, text: &str| field::name(v, &path(field), text, 1..=200);
     let organization_name = name("organization_name", &from.organization_name);
     let region = name("region", &from.region);
     let head_full_name = name("head_full_name", &from.head_full_name);

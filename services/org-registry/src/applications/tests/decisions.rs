@@ -1,5 +1,6 @@
 //! Decisions of the operator about applications (R2, R3).
 use chrono::TimeDelta;
+use parta_access::ServiceAccountPermission;
 use parta_testkit::on_both;
 use serde_json::{Value, json};
 
@@ -140,7 +141,7 @@ on_both!(
             .await;
         let created = fixture.submit(&fixture.request_id(), form(2), PDF).await.unwrap();
         let rows = fixture.rows().await;
-        let service_account = fixture.service_account(org, "roster.read");
+        let service_account = fixture.service_account(org, ServiceAccountPermission::RosterRead);
         let another_key = Some("Bearer opk_00000000_AAAA_000000".to_owned());
         for (credential, reason) in [
             (&None, "CREDENTIAL_MISSING"),

@@ -1,20 +1,13 @@
 //! Converts organizations from and to protobuf.
-use std::time::Duration;
-
 use parta_mutations::etag;
 use parta_proto::timestamp;
-use parta_proto_org_registry::v1::{self as pb, ParentInviters, TeacherVerification};
-use parta_roster::Policies;
+use parta_proto_org_registry::v1 as pb;
 use parta_status::{FieldViolations, field};
 
 use super::super::{
     events::policies_to_proto,
     model::{Changes, Organization},
 };
-
-/// The shortest and the longest `unused_after`.
-const UNUSED_AFTER_MIN: Duration = Duration::from_hours(1);
-const UNUSED_AFTER_MAX: Duration = Duration::from_hours(365 * 24);
 
 pub(crate) fn to_proto(from: &Organization) -> pb::Organization {
     pb::Organization {
@@ -54,11 +47,11 @@ pub(super) fn changes(v: &mut FieldViolations, from: &pb::UpdateOrganizationRequ
         match path.as_str() {
             "display_name" => {
                 let path = "organization.display_name";
-                let text = field::text(v, path, &values.display_name, 1..=200, false);
+                let text = field::name(v, path, &values.display_name, 1..=200);
                 changes.display_name = Some(text);
             }
             "region" => {
-                let text = field::text(v, "organization.region", &values.region, 1..=200, false);
+                let text = field::name(v, "organization.region", &values.region, 1..=200);
                 changes.region = Some(text);
             }
             "time_zone" => {
@@ -69,50 +62,4 @@ pub(super) fn changes(v: &mut FieldViolations, from: &pb::UpdateOrganizationRequ
         }
     }
     changes
-}
-
-pub(super) fn policies(v: &mut FieldViolations, from: Option<&pb::Policies>) -> Option<Policies> {
-    let none = pb::Policies::default();
-    v.check(from.is_some(), "policies", "is required");
-    let from = from.unwrap_or(&none);
-    let verification_required = match from.teacher_verification() {
-        TeacherVerification::Required => Some(true),
-        TeacherVerification::Optional => Some(false),
-        TeacherVerification::Unspecified => None,
-    };
-    v.check(
-        verification_required.is_some(),
-        "policies.teacher_verification",
-        "must be REQUIRED or OPTIONAL",
-    );
-    let parent_inviters_class_staff = match from.parent_inviters() {
-        ParentInviters::ClassStaff => Some(true),
-        ParentInviters::ClassTeacher => Some(false),
-        ParentInviters::Unspecified => None,
-    };
-    v.check(
-        parent_inviters_class_staff.is_some(),
-        "policies.parent_inviters",
-        "must be CLASS_TEACHER or CLASS_STAFF",
-    );
-    // The conversion would overflow for values far out of range.
-    let convertible = |duration: &prost_types::Duration| {
-        duration.seconds >= 0 && (0..1_000_000_000).contains(&duration.nanos)
-    };
-    let duration = from.unused_after.filter(convertible);
-    let duration = duration
-        .and_then(|duration| Duration::try_from(duration).ok())
-        .filter(|duration| (UNUSED_AFTER_MIN..=UNUSED_AFTER_MAX).contains(duration));
-    v.check(
-        duration.is_some(),
-        "policies.unused_after",
-        "must be 1 hour to 365 days",
-    );
-    Some(Policies {
-        verification_required: verification_required?,
-        parent_inviters_class_staff: parent_inviters_class_staff?,
-        school_channel_open_to_families: from.school_channel_open_to_families,
-        // The database stores whole seconds.
-        unused_after: Duration::from_secs(duration?.as_secs()),
-    })
 }

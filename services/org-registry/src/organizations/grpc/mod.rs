@@ -8,7 +8,7 @@ use tonic::{Request, Response, Status};
 
 pub(crate) use convert::{time_zone, to_proto};
 
-use super::operations::{ChangePolicies, GetOrganization, ListOrganizations, UpdateOrganization};
+use super::operations::{GetOrganization, ListOrganizations, UpdateOrganization};
 use crate::context::Context;
 
 /// The server of the service.
@@ -75,27 +75,6 @@ impl OrganizationService for Organizations {
         })?;
         let done = self.edge.mutate(&call, &command).await?;
         Ok(Response::new(pb::UpdateOrganizationResponse {
-            organization: Some(to_proto(&done.view)),
-            consistency_token: done.consistency_token,
-        }))
-    }
-
-    async fn change_policies(
-        &self,
-        request: Request<pb::ChangePoliciesRequest>,
-    ) -> Result<Response<pb::ChangePoliciesResponse>, Status> {
-        let call = self.edge.enter(request).await?;
-        let command = call.mutation(|v, r| {
-            let org_id = field::id(v, "org_id", &r.org_id);
-            let policies = convert::policies(v, r.policies.as_ref());
-            Some(ChangePolicies {
-                org_id: org_id?,
-                policies: policies?,
-                etag: r.etag.clone(),
-            })
-        })?;
-        let done = self.edge.mutate(&call, &command).await?;
-        Ok(Response::new(pb::ChangePoliciesResponse {
             organization: Some(to_proto(&done.view)),
             consistency_token: done.consistency_token,
         }))

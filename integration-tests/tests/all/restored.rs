@@ -1,0 +1,219 @@
+//! A restored database gives no access back (feeds.md, "Histories"): what ended after the backup ends again,
+//! also in the services that were not restored, and everybody signs in again.
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+use std::collections::BTreeSet;
+
+use parta_integration_tests::{Client, Person, School, Suite};
+use sea_orm::{ConnectionTrait as _, Database};
+use serde_json::{Value, json};
+use tonic::Code;
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_suite-process");
+
+/// Reads of a member.
+const READS: [&str; 5] = [
+    "UnitService/ListUnits",
+    "MemberService/ListMembers",
+    "InvitationService/ListInvitations",
+    "ChatService/ListChats",
+    "GuardianshipService/ListGuardianships",
+];
+
+async fn again(suite: &Suite, person: &Person, org_id: &str) -> Person {
+    let account = suite.sign_in(&person.account.phone, &person.account.full_name);
+    account.await.enter(org_id).await
+}
+
+/// Returns the participants of all chats that a member sees.
+async fn participants(of: &Client) -> BTreeSet<String> {
+    let mut all = BTreeSet::new();
+    let chats = of.must("ChatService/ListChats", json!({"page_size": 200})).await;
+    for chat in chats["chats"].as_array().into_iter().flatten() {
+        let list = json!({"chat_id": chat["id"], "page_size": 200});
+        let listed = of.call("ChatService/ListParticipants", list).await;
+        // The participants of channels are not listed.
+        let listed = listed.unwrap_or_default();
+        let listed = listed["participants"].as_array().into_iter().flatten();
+        all.extend(
+            listed
+                .filter_map(|one| one["member_id"].as_str())
+                .map(str::to_owned),
+        );
+    }
+    all
+}
+
+async fn chats(of: &Client) -> usize {
+    let listed = of.must("ChatService/ListChats", json!({"page_size": 200})).await;
+    listed["chats"].as_array().unwrap().len()
+}
+
+struct Lost {
+    removed: Person,
+    unassigned: Person,
+    parent: Person,
+    newcomers: Vec<Person>,
+}
+
+/// Changes the school after its backup.
+async fn change(school: &School, class: &str, lost: &mut Lost) {
+    let administrator = &school.administrator.client;
+    let remove = json!({"member_id": lost.removed.member_id});
+    administrator.must("MemberService/RemoveMember", remove).await;
+    let list = json!({"member_id": lost.unassigned.member_id});
+    let listed = administrator
+        .must("AssignmentService/ListAssignments", list)
+        .await;
+    let end = json!({"assignment_id": listed["assignments"][0]["id"]});
+    administrator.must("AssignmentService/EndAssignment", end).await;
+    let listed = lost
+        .parent
+        .client
+        .must("GuardianshipService/ListGuardianships", json!({}))
+        .await;
+    let end = json!({"guardianship_id": listed["guardianships"][0]["id"], "cause": "переезд"});
+    administrator
+        .must("GuardianshipService/EndGuardianship", end)
+        .await;
+    for name in ["Анна Белова", "Ольга Зуева", "Инна Котова"] {
+        lost.newcomers
+            .push(school.pupil(&school.administrator, name, class).await);
+    }
+}
+
+async fn restore(suite: &Suite, folder: &str, processes: &[&'static str]) {
+    for process in processes {
+        suite.kill(process).await;
+    }
+    suite
+        .run(&["restore", folder, "--only", "membership", "--replace"])
+        .await;
+    forget_codes(suite).await;
+    for process in processes {
+        suite.restart(process).await;
+    }
+}
+
+/// Forgets when codes were sent: a phone gets one a minute, and everybody signs in again at once.
+async fn forget_codes(suite: &Suite) {
+    let urls = suite.database_urls().await;
+    let mut services = parta::SERVICES.iter();
+    let membership = services.position(|service| service.name == "membership");
+    let file = suite.keys().parent().unwrap().join("membership.db");
+    let sqlite = format!("sqlite://{}", file.display());
+    let db = Database::connect(urls.get(membership.unwrap()).unwrap_or(&sqlite))
+        .await
+        .unwrap();
+    db.execute_unprepared("DELETE FROM sign_in_limit").await.unwrap();
+    db.close().await.unwrap();
+}
+
+async fn restored_membership_gives_no_access_back(suite: Suite, processes: &[&'static str]) {
+    // The others notice that membership has lost events.
+    let noticed = ["replacing a projection by a snapshot", "feed interrupted"];
+    suite.expect_complaints(&noticed).await;
+    let school = suite.school("Школа № 1").await;
+    let class = school.class("5А").await;
+    let removed = school.class_teacher("Мария Кузнецова", &class).await;
+    let unassigned = school.teacher("Олег Волков").await;
+    school
+        .assign(&unassigned, &class, "ASSIGNMENT_KIND_SUBJECT_TEACHER")
+        .await;
+    let pupil = school.pupil(&removed, "Пётр Сидоров", &class).await;
+    let parent = school.parent(&removed, "Ирина Сидорова", &pupil, &class).await;
+    assert!(participants(&pupil.client).await.contains(&removed.member_id));
+    let folder = tempfile::tempdir().unwrap();
+    let backup = folder.path().join("backup").display().to_string();
+    suite.run(&["backup", &backup]).await;
+
+    let mut lost = Lost {
+        removed,
+        unassigned,
+        parent,
+        newcomers: Vec::new(),
+    };
+    change(&school, &class, &mut lost).await;
+    // Chat has read everything: the responses carry consistency tokens of membership.
+    let seen = participants(&pupil.client).await;
+    assert!(!seen.contains(&lost.removed.member_id));
+    assert!(
+        lost.newcomers.iter().all(|one| seen.contains(&one.member_id)),
+        "{seen:?}"
+    );
+
+    let of_unassigned = chats(&lost.unassigned.client).await;
+    let of_parent = chats(&lost.parent.client).await;
+
+    restore(&suite, &backup, processes).await;
+    for rpc in READS {
+        for person in [&lost.removed, &school.administrator] {
+            assert_eq!(
+                person.client.refused(rpc, json!({})).await.code,
+                Code::Unauthenticated,
+                "{rpc}"
+            );
+        }
+    }
+    let refresh = json!({"refresh_token": school.administrator.account.refresh_token()});
+    let refused = suite
+        .anonymous()
+        .refused("AuthenticationService/RefreshSession", refresh)
+        .await;
+    assert_eq!(refused.reason, "SESSION_ENDED");
+    let org_id = school.org_id.clone();
+    let administrator = again(&suite, &school.administrator, &org_id).await;
+    let school = school.with(&suite, administrator);
+    // The response carries a token of membership, so that the others have read what membership repeated.
+    let newcomer = school.pupil(&school.administrator, "Яна Ветрова", &class).await;
+    let pupil = again(&suite, &pupil, &org_id).await;
+    let seen = participants(&pupil.client).await;
+    assert!(seen.contains(&newcomer.member_id), "{seen:?}");
+    assert!(!seen.contains(&lost.removed.member_id), "{seen:?}");
+    assert!(!seen.contains(&lost.unassigned.member_id), "{seen:?}");
+    // Nobody is left of the members whom membership does not know.
+    assert!(
+        lost.newcomers.iter().all(|one| !seen.contains(&one.member_id)),
+        "{seen:?}"
+    );
+    let account = suite
+        .sign_in(&lost.removed.account.phone, "Мария Кузнецова")
+        .await;
+    let enter = json!({"org_id": org_id});
+    let refused = account
+        .client
+        .refused("AuthenticationService/IssueOrganizationToken", enter)
+        .await;
+    assert_eq!(refused.code, Code::NotFound, "{refused:?}");
+    let unassigned = again(&suite, &lost.unassigned, &org_id).await;
+    assert_eq!(chats(&unassigned.client).await, of_unassigned);
+    let parent = again(&suite, &lost.parent, &org_id).await;
+    assert_eq!(chats(&parent.client).await, of_parent);
+    let listed: Value = parent
+        .client
+        .must("GuardianshipService/ListGuardianships", json!({}))
+        .await;
+    assert_eq!(listed["guardianships"], json!([]));
+    suite.stop().await;
+}
+
+/// Covers: R81 allowed
+mod restored_membership_gives_no_access {
+    use super::*;
+
+    #[test]
+    fn sqlite() {
+        parta_testkit::run(async {
+            let suite = Suite::process(PROGRAM).await;
+            restored_membership_gives_no_access_back(suite, &["membership"]).await;
+        });
+    }
+
+    #[test]
+    fn split() {
+        parta_testkit::run(async {
+            let suite = Suite::split(PROGRAM).await;
+            let names = parta::SERVICES.map(|service| service.name);
+            restored_membership_gives_no_access_back(suite, &names).await;
+        });
+    }
+}

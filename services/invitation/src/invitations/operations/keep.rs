@@ -1,0 +1,199 @@
+//! Keeping invitations: adopting them, so that they do not stop with their issuer, and extending them.
+use std::collections::BTreeMap;
+
+use chrono::TimeDelta;
+use parta_access::{Caller, OrgScope, authorize};
+use parta_database::Tx;
+use parta_edge::{Mutation, Stored};
+use parta_ids::{InvitationId, MemberId, OrgId};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    super::{
+        model::{Invitation, Shown, State},
+        policy, storage,
+    },
+    grounds::{show_all, stop_of},
+};
+use crate::{context::Context, error::Error};
+
+/// The outcome of AdoptInvitations and ExtendInvitations.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Kept {
+    invitation_ids: Vec<InvitationId>,
+}
+
+impl Stored for Kept {}
+
+/// The proof that the caller may change these invitations, whose rows are locked.
+pub(crate) struct MayKeep {
+    scope: OrgScope,
+    caller_id: MemberId,
+    invitations: BTreeMap<InvitationId, Invitation>,
+}
+
+/// Locks the invitations in the order of their ids.
+async fn lock(tx: &Tx, scope: &OrgScope, ids: &[InvitationId]) -> Result<Vec<Invitation>, Error> {
+    let mut sorted = ids.to_vec();
+    sorted.sort();
+    let mut locked = Vec::with_capacity(ids.len());
+    for id in sorted {
+        locked.push(storage::lock(tx, scope, id).await?.ok_or(Error::Unknown(id))?);
+    }
+    Ok(locked)
+}
+
+async fn view(
+    context: &Context,
+    tx: &Tx,
+    scope: &OrgScope,
+    ids: &[InvitationId],
+) -> Result<Vec<Shown>, Error> {
+    let found = storage::list_by_ids(tx, scope, ids).await?;
+    let shown = show_all(context, tx, found).await?;
+    let mut by_id: BTreeMap<_, _> = shown.into_iter().map(|one| (one.invitation.id, one)).collect();
+    ids.iter()
+        .map(|id| by_id.remove(id).ok_or(Error::Unknown(*id)))
+        .collect()
+}
+
+/// Makes the caller the issuer of invitations that the caller could create.
+#[derive(Debug)]
+pub(crate) struct AdoptInvitations {
+    pub(crate) org_id: OrgId,
+    /// At least one, each once.
+    pub(crate) invitation_ids: Vec<InvitationId>,
+}
+
+impl Mutation for AdoptInvitations {
+    type Context = Context;
+    type Grant = MayKeep;
+    type Outcome = Kept;
+    type View = Vec<Shown>;
+    type Error = Error;
+
+    async fn authorize(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<MayKeep, Error> {
+        let facts = context.roster.caller_context(tx, caller, self.org_id).await?;
+        let scope = authorize(caller, self.org_id, policy::list(&facts))?;
+        let mut invitations = BTreeMap::new();
+        for found in lock(tx, &scope, &self.invitation_ids).await? {
+            let decision = policy::create(&facts, found.draft.role, found.draft.unit_id);
+            authorize(caller, self.org_id, decision)?;
+            invitations.insert(found.id, found);
+        }
+        Ok(MayKeep {
+            scope,
+            caller_id: facts.member_id,
+            invitations,
+        })
+    }
+
+    async fn act(&self, _: &Context, tx: &Tx, caller: &Caller, grant: &MayKeep) -> Result<Kept, Error> {
+        for invitation in grant.invitations.values() {
+            match invitation.state(tx.now()) {
+                State::Active => {}
+                closed => return Err(Error::closed(closed)),
+            }
+            if invitation.issuer_id != Some(grant.caller_id) {
+                storage::update_issuer(tx, &grant.scope, invitation.id, grant.caller_id).await?;
+                parta_audit::record(tx, caller, Some(self.org_id), invitation.resource_name()).await?;
+            }
+        }
+        Ok(Kept {
+            invitation_ids: self.invitation_ids.clone(),
+        })
+    }
+
+    async fn view(
+        &self,
+        context: &Context,
+        tx: &Tx,
+        grant: &MayKeep,
+        outcome: &Kept,
+    ) -> Result<Vec<Shown>, Error> {
+        view(context, tx, &grant.scope, &outcome.invitation_ids).await
+    }
+}
+
+/// Sets a new expiry of invitations.
+#[derive(Debug)]
+pub(crate) struct ExtendInvitations {
+    pub(crate) org_id: OrgId,
+    /// At least one, each once.
+    pub(crate) invitation_ids: Vec<InvitationId>,
+    /// The lifetime from now on. A link that names nobody lives for at most 14 days of it.
+    pub(crate) ttl: TimeDelta,
+}
+
+impl Mutation for ExtendInvitations {
+    type Context = Context;
+    type Grant = MayKeep;
+    type Outcome = Kept;
+    type View = Vec<Shown>;
+    type Error = Error;
+
+    async fn authorize(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<MayKeep, Error> {
+        let facts = context.roster.caller_context(tx, caller, self.org_id).await?;
+        let scope = authorize(caller, self.org_id, policy::list(&facts))?;
+        let mut invitations = BTreeMap::new();
+        for found in lock(tx, &scope, &self.invitation_ids).await? {
+            authorize(caller, self.org_id, policy::manage(&facts, &found))?;
+            invitations.insert(found.id, found);
+        }
+        Ok(MayKeep {
+            scope,
+            caller_id: facts.member_id,
+            invitations,
+        })
+    }
+
+    async fn act(&self, context: &Context, tx: &Tx, caller: &Caller, grant: &MayKeep) -> Result<Kept, Error> {
+        let now = tx.now();
+        for invitation in grant.invitations.values() {
+            match invitation.state(now) {
+                State::Active | State::Expired => {}
+                closed => return Err(Error::closed(closed)),
+            }
+            if let Some(stop) = stop_of(context, tx, invitation).await? {
+                return Err(Error::ground_gone(stop));
+            }
+            let ttl = self.ttl.min(invitation.draft.ttl_max());
+            storage::update_expiry(tx, &grant.scope, invitation.id, now + ttl).await?;
+            parta_audit::record(tx, caller, Some(self.org_id), invitation.resource_name()).await?;
+        }
+        Ok(Kept {
+            invitation_ids: self.invitation_ids.clone(),
+        })
+    }
+
+    async fn view(
+        &self,
+        context: &Context,
+        tx: &Tx,
+        grant: &MayKeep,
+        outcome: &Kept,
+    ) -> Result<Vec<Shown>, Error> {
+        view(context, tx, &grant.scope, &outcome.invitation_ids).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use parta_ids::{TypedId as _, Uuid};
+
+    use super::*;
+
+    #[test]
+    fn outcome_has_its_golden_form() {
+        let kept = Kept {
+            invitation_ids: vec![InvitationId::from_uuid(Uuid::from_u128(9))],
+        };
+        let stored = kept.encode().unwrap();
+        let form = format!(
+            "\u{1}{{\"invitation_ids\":[\"{}\"]}}",
+            InvitationId::from_uuid(Uuid::from_u128(9))
+        );
+        assert_eq!(stored, form.as_bytes());
+        assert_eq!(Kept::decode(&stored).unwrap(), kept);
+    }
+}

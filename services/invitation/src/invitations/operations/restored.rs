@@ -1,0 +1,47 @@
+//! The links of a database that was restored from a backup.
+use parta_access::OrgScope;
+use parta_database::{Db, StorageError, Tx};
+
+use super::super::{
+    events,
+    model::State,
+    storage::{self, Filter},
+};
+
+const ACTOR: &str = "restore";
+/// Links that one transaction revokes. The number is small, so that other writers wait only briefly.
+const BATCH: u64 = 500;
+
+/// Revokes all links that can be used, in all organizations, and returns their number. The restored database
+/// does not know which of them were revoked or used after the backup.
+pub async fn revoke_open_links(db: &Db) -> Result<u64, StorageError> {
+    let mut revoked = 0;
+    for org in storage::list_orgs(db.conn(), db.env().now()).await? {
+        let scope = &OrgScope::for_consumer(ACTOR, org);
+        loop {
+            let batch = db
+                .write(|tx| async move { revoke_batch(&tx, scope).await })
+                .await?;
+            revoked += batch;
+            if batch < BATCH {
+                break;
+            }
+        }
+    }
+    Ok(revoked)
+}
+
+async fn revoke_batch(tx: &Tx, scope: &OrgScope) -> Result<u64, StorageError> {
+    let open = Filter {
+        state: Some(State::Active),
+        ..Filter::default()
+    };
+    let mut revoked = 0;
+    for link in storage::list(tx, scope, &open, tx.now(), None, BATCH).await? {
+        if storage::update_revoked(tx, scope, link.id, tx.now()).await? {
+            events::revoked(tx, &link);
+            revoked += 1;
+        }
+    }
+    Ok(revoked)
+}

@@ -1,0 +1,105 @@
+//! Requests to join: the use of a link stays reserved until staff has decided (R18).
+use parta_proto_membership::v1::{JoinDecided, membership_event::Payload};
+use parta_service_testkit::reason;
+use parta_testkit::on_both;
+
+use super::{fixture::Fixture, membership::Fault};
+
+impl Fixture {
+    /// Applies the event of a decision and runs the job that it enqueues.
+    async fn decide(&self, join_request_id: &str, invitation_id: &str, member_id: &str) {
+        let decided = JoinDecided {
+            join_request_id: join_request_id.to_owned(),
+            invitation_id: invitation_id.to_owned(),
+            member_id: member_id.to_owned(),
+        };
+        self.test_env
+            .apply_membership(self.school.org, Payload::JoinDecided(decided))
+            .await;
+        self.test_env.run_due_jobs(&self.ports.job_runner()).await;
+    }
+}
+
+// Covers: R18 allowed, R16 allowed
+on_both!(accepted_request_confirms_the_use, |database| async move {
+    let fixture = Fixture::open(&database).await;
+    let (id, token) = fixture.link(1).await;
+    fixture.membership.fail([Fault::Asked]);
+    let flow = fixture.flow();
+    let asked = fixture.accept(flow, &token).await.unwrap();
+    assert_eq!(asked.member_id, "");
+    assert_ne!(asked.join_request_id, "");
+    let again = fixture.accept(flow, &token).await.unwrap();
+    assert_eq!(again.join_request_id, asked.join_request_id);
+    // The use is taken while the request waits.
+    let other = fixture.accept(fixture.flow(), &token).await;
+    assert_eq!(reason(&other), "INVITATION_NOT_USABLE");
+    assert_eq!(fixture.get(&id).await.use_count, 1);
+
+    let member = fixture.school.stranger.to_string();
+    for _ in 0..2 {
+        fixture.decide(&asked.join_request_id, &id, &member).await;
+    }
+    let joined = fixture.accept(flow, &token).await.unwrap();
+    assert_eq!((joined.member_id, joined.join_request_id.as_str()), (member, ""));
+    assert!(fixture.get(&id).await.last_use_time.is_some());
+    fixture.test_env.close().await;
+});
+
+// Covers: R18 refused, R16 allowed
+on_both!(refused_request_gives_the_use_back, |database| async move {
+    let fixture = Fixture::open(&database).await;
+    let (id, token) = fixture.link(1).await;
+    fixture.membership.fail([Fault::Asked]);
+    let flow = fixture.flow();
+    let asked = fixture.accept(flow, &token).await.unwrap();
+    fixture.decide(&asked.join_request_id, &id, "").await;
+    assert_eq!(fixture.get(&id).await.use_count, 0);
+    fixture.membership.fail([Fault::Asked]);
+    let second = fixture.accept(flow, &token).await.unwrap();
+    assert_ne!(second.join_request_id, asked.join_request_id);
+    fixture.test_env.close().await;
+});
+
+// The decision overtakes the answer of membership: the job waits for the reservation.
+// Covers: R18 allowed
+on_both!(decision_that_comes_first_waits, |database| async move {
+    parta_testkit::logs().allow("undocumented refusal: Aborted: lost");
+    let fixture = Fixture::open(&database).await;
+    let (id, token) = fixture.link(1).await;
+    fixture.membership.fail([Fault::Before]);
+    let flow = fixture.flow();
+    let lost = fixture.accept(flow, &token).await;
+    assert_eq!(reason(&lost), "DEPENDENCY_UNAVAILABLE");
+    fixture.membership.fail([Fault::Asked]);
+    let asked = fixture.accept(flow, &token).await.unwrap();
+    let member = fixture.school.stranger.to_string();
+    fixture.decide(&asked.join_request_id, &id, &member).await;
+    assert_eq!(fixture.accept(flow, &token).await.unwrap().member_id, member);
+    fixture.test_env.close().await;
+});
+
+// A link for staff is bound to a phone or e-mail, which membership compares.
+// Covers: F8 allowed
+on_both!(recipient_is_passed_on, |database| async move {
+    let fixture = Fixture::open(&database).await;
+    let mut wanted = fixture.wanted(parta_proto_membership::v1::Role::Teacher);
+    wanted.recipient_address = "8 (916) 555-44-33".to_owned();
+    let made = fixture
+        .create(fixture.school.administrator, wanted)
+        .await
+        .unwrap();
+    assert!(made.invitation.unwrap().named);
+    let token = made.link.unwrap().link_token;
+    fixture.accept(fixture.flow(), &token).await.unwrap();
+    let (_, open) = fixture.link(1).await;
+    fixture.accept(fixture.flow(), &open).await.unwrap();
+    let calls: Vec<_> = fixture
+        .membership
+        .calls()
+        .into_iter()
+        .map(|call| (call.open, call.recipient_address))
+        .collect();
+    assert_eq!(calls, [(false, "+79165554433".to_owned()), (true, String::new())]);
+    fixture.test_env.close().await;
+});

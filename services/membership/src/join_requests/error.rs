@@ -1,0 +1,22 @@
+//! Refusals of joining.
+use parta_proto_membership::v1::ErrorReason;
+
+use crate::error::Error;
+
+impl Error {
+    /// The expected record that the person would get was claimed with another account.
+    pub(super) fn already_claimed() -> Self {
+        Self::state(
+            ErrorReason::AlreadyClaimed,
+            "This member record already belongs to another account. Ask the administration for a new invitation.",
+        )
+    }
+
+    /// The request is no longer pending.
+    pub(super) fn join_request_decided() -> Self {
+        Self::state(
+            ErrorReason::JoinRequestDecided,
+            "The request was decided or withdrawn before. Read the requests again.",
+        )
+    }
+}

@@ -1,0 +1,25 @@
+//! Requests to join, and how an account becomes a member (R14, R16, R18).
+//!
+//! Owns the tables `join_request` and `admission`; serves JoinRequestService. Invariants: the same person by
+//! the same invitation is the same member; a record is claimed once; an account has at most one pending
+//! request by an invitation; a decided request is not decided again; nobody decides the own request or one
+//! about the own child; each decision and its event are committed together.
+
+mod error;
+mod events;
+mod grpc;
+mod model;
+mod operations;
+mod policy;
+mod purge;
+mod storage;
+
+#[cfg(test)]
+mod tests;
+
+pub(crate) use events::snapshot;
+pub(crate) use grpc::JoinRequests;
+pub(crate) use model::Terms;
+pub(crate) use operations::{ask, enter, had_role, present_by};
+pub(crate) use policy::{decide_sample, list};
+pub(crate) use purge::purge;

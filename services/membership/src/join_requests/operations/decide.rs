@@ -1,0 +1,159 @@
+use std::collections::{BTreeMap, BTreeSet};
+
+use parta_access::{Caller, OrgScope, authorize};
+use parta_database::Tx;
+use parta_edge::{Mutation, Stored};
+use parta_ids::{JoinRequestId, MemberId, OrgId};
+use parta_roster::{MemberContext, Role};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    super::{
+        events,
+        model::{JoinRequest, RequestState, Terms, Verdict},
+        policy, storage,
+    },
+    audit, enter, may_read, unknown,
+};
+use crate::{context::Context, error::Error, member_records};
+
+/// Decides requests, all or none.
+#[derive(Debug)]
+pub(crate) struct DecideJoinRequests {
+    pub(crate) org_id: OrgId,
+    /// At least one, each about another request.
+    pub(crate) verdicts: Vec<(JoinRequestId, Verdict)>,
+}
+
+/// The proof that the caller may decide these requests, whose rows are locked.
+pub(crate) struct MayDecide {
+    scope: OrgScope,
+    decider: MemberId,
+    requests: BTreeMap<JoinRequestId, JoinRequest>,
+}
+
+/// The outcome of a decision, stored for repetitions.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Decided {
+    join_request_ids: Vec<JoinRequestId>,
+}
+
+impl Stored for Decided {}
+
+/// Nobody decides the own request, nor one about the own child (F6).
+async fn is_own_matter(
+    tx: &Tx,
+    scope: &OrgScope,
+    facts: &MemberContext,
+    request: &JoinRequest,
+) -> Result<bool, Error> {
+    let own = member_records::find_by_account(tx, scope, request.account_id).await?;
+    let is_own = own.is_some_and(|member| member.id == facts.member_id);
+    let child = request.terms.child_id;
+    Ok(is_own || child.is_some_and(|child| facts.is_guardian_of(child)))
+}
+
+/// Refuses a record that the person cannot be: only an expected member of the same role and unit fits.
+async fn require_match(context: &Context, tx: &Tx, terms: &Terms, member: MemberId) -> Result<(), Error> {
+    let facts = context.contexts_of(tx, terms.org_id, member).await?;
+    let fits = facts.is_some_and(|facts| {
+        let in_unit =
+            terms.role != Role::Pupil || terms.unit_id.is_none_or(|u| facts.enrolled_in.contains(&u));
+        facts.is_expected() && facts.roles.contains(&terms.role) && in_unit
+    });
+    if fits {
+        Ok(())
+    } else {
+        Err(Error::unknown("member", member))
+    }
+}
+
+impl Mutation for DecideJoinRequests {
+    type Context = Context;
+    type Grant = MayDecide;
+    type Outcome = Decided;
+    type View = Vec<JoinRequest>;
+    type Error = Error;
+
+    async fn authorize(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<MayDecide, Error> {
+        let scope = may_read(context, tx, caller, self.org_id).await?.scope;
+        let ids: BTreeSet<JoinRequestId> = self.verdicts.iter().map(|(id, _)| *id).collect();
+        let rows = storage::lock(tx, &scope, &ids).await?;
+        // The caller may have lost the right while the rows were locked.
+        let reader = may_read(context, tx, caller, self.org_id).await?;
+        let mut requests = BTreeMap::new();
+        for row in rows {
+            let decision = policy::decide(&reader.facts, row.terms.role, row.terms.unit_id, &reader.home);
+            if decision.is_allowed() {
+                if is_own_matter(tx, &scope, &reader.facts, &row).await? {
+                    return Err(Error::second_person_required());
+                }
+                requests.insert(row.id, row);
+            } else if reader.facts.is_staff() {
+                authorize(caller, self.org_id, decision)?;
+            }
+        }
+        match ids.iter().find(|id| !requests.contains_key(id)) {
+            Some(id) => Err(unknown(*id)),
+            None => Ok(MayDecide {
+                scope,
+                decider: reader.facts.member_id,
+                requests,
+            }),
+        }
+    }
+
+    async fn act(
+        &self,
+        context: &Context,
+        tx: &Tx,
+        caller: &Caller,
+        grant: &MayDecide,
+    ) -> Result<Decided, Error> {
+        for (id, verdict) in &self.verdicts {
+            let mut row = grant.requests.get(id).ok_or_else(|| unknown(*id))?.clone();
+            if row.state != RequestState::Pending {
+                return Err(Error::join_request_decided());
+            }
+            match verdict {
+                Verdict::Accept(matched) => {
+                    if let Some(member) = matched {
+                        require_match(context, tx, &row.terms, *member).await?;
+                    }
+                    if let Some(unit) = row.terms.unit_id {
+                        context.require_unit(tx, self.org_id, unit).await?;
+                    }
+                    let terms = Terms {
+                        claim_member_id: matched.or(row.terms.claim_member_id),
+                        ..row.terms.clone()
+                    };
+                    row.member_id = Some(enter(tx, &grant.scope, &terms, row.account_id).await?);
+                    row.state = RequestState::Accepted;
+                }
+                Verdict::Refuse => row.state = RequestState::Refused,
+            }
+            row.decide_time = Some(tx.now());
+            row.decider_id = Some(grant.decider);
+            storage::update(tx, &grant.scope, &row).await?;
+            events::decided(tx, &row).await?;
+            audit(tx, caller, self.org_id, row.id).await?;
+        }
+        Ok(Decided {
+            join_request_ids: self.verdicts.iter().map(|(id, _)| *id).collect(),
+        })
+    }
+
+    async fn view(
+        &self,
+        _: &Context,
+        tx: &Tx,
+        grant: &MayDecide,
+        outcome: &Decided,
+    ) -> Result<Vec<JoinRequest>, Error> {
+        let rows = storage::find(tx, &grant.scope, &outcome.join_request_ids).await?;
+        let by_id: BTreeMap<_, _> = rows.into_iter().map(|row| (row.id, row)).collect();
+        let ids = outcome.join_request_ids.iter();
+        ids.map(|id| by_id.get(id).cloned().ok_or_else(|| unknown(*id)))
+            .collect()
+    }
+}

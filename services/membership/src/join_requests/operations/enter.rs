@@ -1,0 +1,148 @@
+use parta_access::{Caller, OrgScope};
+use parta_database::Tx;
+use parta_ids::{AccountId, InvitationId, JoinRequestId, MemberId};
+use parta_roster::{Role, State};
+
+use super::{
+    super::{
+        events,
+        model::{JoinRequest, RequestState, Terms},
+        storage,
+    },
+    audit,
+};
+use crate::{
+    accounts, enrollments,
+    error::Error,
+    guardianships,
+    member_records::{self, LeaveReason, Member, storage as members},
+};
+
+/// Makes an account a member on the terms of an invitation. If another link makes the same person a member
+/// meanwhile, the second run finds the member.
+pub(crate) async fn enter(
+    tx: &Tx,
+    scope: &OrgScope,
+    terms: &Terms,
+    account: AccountId,
+) -> Result<MemberId, Error> {
+    let member_id = upsert_member(tx, scope, terms, account).await?.id;
+    storage::upsert_admission(tx, scope, terms.invitation_id, account, member_id, tx.now()).await?;
+    if let Some(unit) = terms.unit_id.filter(|_| terms.role == Role::Pupil) {
+        enrollments::begin(tx, scope, member_id, unit).await?;
+    }
+    if let Some(child) = terms.child_id.filter(|_| terms.role == Role::Parent) {
+        guardianships::establish(tx, scope, member_id, child).await?;
+    }
+    Ok(member_id)
+}
+
+/// Saves the one record of the person: an expected one that is claimed, the one that exists, or a new one.
+async fn upsert_member(
+    tx: &Tx,
+    scope: &OrgScope,
+    terms: &Terms,
+    account: AccountId,
+) -> Result<Member, Error> {
+    let present = members::lock_by_account(tx, scope, account).await?;
+    if let Some(claim) = terms.claim_member_id {
+        let found = members::lock(tx, scope, claim).await?;
+        let free = found.filter(|row| row.account_id.is_none() && row.state == State::Expected);
+        // A person who is a member already does not become a second one.
+        let (Some(mut row), None | Some(State::Left)) = (free, present.as_ref().map(|row| row.state)) else {
+            return Err(Error::already_claimed());
+        };
+        // A person who left and is expected again goes on as the expected member; the record of then stays.
+        if let Some(mut left) = present {
+            left.account_id = None;
+            members::update(tx, scope, &mut left).await?;
+        }
+        row.account_id = Some(account);
+        row.state = State::Active;
+        row.invitation_id = Some(terms.invitation_id);
+        member_records::join_again(tx, scope, &mut row, terms.role, Some(terms.invitation_id)).await?;
+        return Ok(row);
+    }
+    if let Some(mut row) = present {
+        member_records::join_again(tx, scope, &mut row, terms.role, Some(terms.invitation_id)).await?;
+        return Ok(row);
+    }
+    let known = accounts::find(tx, account).await?;
+    let known = known.ok_or_else(|| Error::unknown("account", account))?;
+    let (id, now) = (tx.env().id(), tx.now());
+    let mut row = Member::new(terms.org_id, id, &known.full_name, State::Active, terms.role, now);
+    row.account_id = Some(account);
+    row.invitation_id = Some(terms.invitation_id);
+    members::insert(tx, scope, &row).await?;
+    member_records::events::admitted(tx, &row).await?;
+    Ok(row)
+}
+
+/// The member that an account became by an invitation, unless the member has left since.
+pub(crate) async fn present_by(
+    tx: &Tx,
+    scope: &OrgScope,
+    invitation: InvitationId,
+    account: AccountId,
+) -> Result<Option<MemberId>, Error> {
+    let Some(id) = storage::find_admission(tx, scope, invitation, account).await? else {
+        return Ok(None);
+    };
+    let member = members::find(tx, scope, id).await?;
+    Ok(member
+        .filter(|member| member.state != State::Left)
+        .map(|member| member.id))
+}
+
+/// Whether a decision ended a membership with this role of the person, or of another person with the same
+/// address. Such a person does not come back by a link alone (R18).
+pub(crate) async fn had_role(
+    tx: &Tx,
+    scope: &OrgScope,
+    account: AccountId,
+    role: Role,
+) -> Result<bool, Error> {
+    for known in accounts::list_sharing_address(tx, account).await? {
+        let member = members::find_by_account(tx, scope, known).await?;
+        let was_removed = |member: &Member| {
+            member.state == State::Left
+                && member.leave_reason != Some(LeaveReason::Source)
+                && member.has(role)
+        };
+        if member.as_ref().is_some_and(was_removed) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Makes the request of an account to join on these terms, or finds the pending one.
+pub(crate) async fn ask(
+    tx: &Tx,
+    scope: &OrgScope,
+    caller: &Caller,
+    terms: &Terms,
+    account: AccountId,
+) -> Result<JoinRequestId, Error> {
+    if let Some(pending) = storage::find_pending(tx, scope, terms.invitation_id, account).await? {
+        return Ok(pending.id);
+    }
+    let known = accounts::find(tx, account).await?;
+    let known = known.ok_or_else(|| Error::unknown("account", account))?;
+    let row = JoinRequest {
+        id: tx.env().id(),
+        account_id: account,
+        full_name: known.full_name,
+        terms: terms.clone(),
+        returning: had_role(tx, scope, account, terms.role).await?,
+        state: RequestState::Pending,
+        create_time: tx.now(),
+        decide_time: None,
+        decider_id: None,
+        member_id: None,
+    };
+    storage::insert(tx, scope, &row).await?;
+    events::requested(tx, &row).await?;
+    audit(tx, caller, terms.org_id, row.id).await?;
+    Ok(row.id)
+}

@@ -1,0 +1,49 @@
+//! Joining: asking for it, deciding about it, and what it gives.
+mod decide;
+mod enter;
+mod own;
+mod read;
+
+pub(crate) use decide::DecideJoinRequests;
+pub(crate) use enter::{ask, enter, had_role, present_by};
+pub(crate) use own::{ListOwnJoinRequests, OwnRequest, WithdrawJoinRequest};
+pub(crate) use read::ListJoinRequests;
+
+use std::collections::BTreeSet;
+
+use parta_access::{Caller, OrgScope, authorize};
+use parta_database::Tx;
+use parta_ids::{JoinRequestId, OrgId, UnitId};
+use parta_roster::MemberContext;
+
+use super::policy;
+use crate::{context::Context, error::Error};
+
+const KIND: &str = "join request";
+
+/// The proof that the caller may read requests of the organization.
+pub(crate) struct MayRead {
+    scope: OrgScope,
+    facts: MemberContext,
+    /// The home units that the caller leads otherwise than as a substitute.
+    home: BTreeSet<UnitId>,
+}
+
+async fn may_read(context: &Context, tx: &Tx, caller: &Caller, org: OrgId) -> Result<MayRead, Error> {
+    let facts = context.facts(tx, caller, org).await?;
+    let scope = authorize(caller, org, policy::list(&facts))?;
+    let home = context
+        .roster
+        .home_units(tx, org, &facts.class_teacher_of)
+        .await?;
+    Ok(MayRead { scope, facts, home })
+}
+
+fn unknown(id: JoinRequestId) -> Error {
+    Error::unknown(KIND, id)
+}
+
+async fn audit(tx: &Tx, caller: &Caller, org: OrgId, id: JoinRequestId) -> Result<(), Error> {
+    let object = format!("organizations/{org}/joinRequests/{id}");
+    Ok(parta_audit::record(tx, caller, Some(org), object).await?)
+}

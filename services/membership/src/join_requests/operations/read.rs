@@ -1,0 +1,99 @@
+use std::collections::{BTreeMap, BTreeSet};
+
+use parta_access::Caller;
+use parta_database::Tx;
+use parta_edge::{Page, PageRequest, Query, Read};
+use parta_ids::{JoinRequestId, MemberId, OrgId, UnitId};
+use parta_roster::{MemberContext, Role};
+
+use super::{
+    super::{
+        model::{JoinRequest, RequestState, Suggested, same_name},
+        storage::{self, Filter},
+    },
+    MayRead, may_read,
+};
+use crate::{context::Context, error::Error, member_records::storage as members};
+
+/// Lists the requests about which the caller may decide.
+#[derive(Debug)]
+pub(crate) struct ListJoinRequests {
+    pub(crate) org_id: OrgId,
+    pub(crate) unit_id: Option<UnitId>,
+    pub(crate) state: RequestState,
+    pub(crate) page: PageRequest,
+}
+
+/// The expected members of a unit, with their names.
+async fn expected(
+    context: &Context,
+    tx: &Tx,
+    reader: &MayRead,
+    unit: UnitId,
+) -> Result<Vec<(MemberContext, String)>, Error> {
+    let org = reader.scope.org_id();
+    let ids = context.roster.members_of_unit(tx, org, unit).await?;
+    let mut facts = context.roster.contexts_of(tx, org, &ids).await?;
+    facts.retain(MemberContext::is_expected);
+    let filter = members::Filter {
+        among: Some(facts.iter().map(|facts| facts.member_id).collect()),
+        ..Default::default()
+    };
+    let rows = members::list(tx, &reader.scope, &filter, None, facts.len() as u64).await?;
+    let mut names: BTreeMap<MemberId, String> = rows.into_iter().map(|row| (row.id, row.full_name)).collect();
+    let named = facts
+        .into_iter()
+        .filter_map(|facts| Some((names.remove(&facts.member_id)?, facts)));
+    Ok(named.map(|(name, facts)| (facts, name)).collect())
+}
+
+/// The pupils of the unit without an account who have the name of the person.
+fn suggestions(request: &JoinRequest, expected: &[(MemberContext, String)]) -> Vec<MemberId> {
+    let fits = |(facts, name): &&(MemberContext, String)| {
+        facts.roles.contains(&request.terms.role) && same_name(name, &request.full_name)
+    };
+    expected
+        .iter()
+        .filter(fits)
+        .map(|(facts, _)| facts.member_id)
+        .collect()
+}
+
+impl Query for ListJoinRequests {
+    type Context = Context;
+    type View = Page<Suggested>;
+    type Error = Error;
+
+    async fn run(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<Read<Page<Suggested>>, Error> {
+        let reader = may_read(context, tx, caller, self.org_id).await?;
+        let among =
+            (!reader.facts.is_administration()).then(|| (reader.home.clone(), [Role::Pupil, Role::Parent]));
+        let filter = Filter {
+            state: self.state,
+            among,
+            unit_id: self.unit_id,
+        };
+        let after: Option<JoinRequestId> = self.page.after(tx, caller)?;
+        let rows = storage::list(tx, &reader.scope, &filter, after, self.page.limit()).await?;
+        let rows = self.page.page(tx, caller, rows, |row| row.id);
+        let pending = rows.items.iter().filter(|row| row.state == RequestState::Pending);
+        let units: BTreeSet<UnitId> = pending.filter_map(|row| row.terms.unit_id).collect();
+        let mut expected_in = BTreeMap::new();
+        for unit in units {
+            expected_in.insert(unit, expected(context, tx, &reader, unit).await?);
+        }
+        let suggested = |request: JoinRequest| {
+            let unit = request.terms.unit_id.and_then(|unit| expected_in.get(&unit));
+            let member_ids = unit.map(|expected| suggestions(&request, expected));
+            Suggested {
+                request,
+                member_ids: member_ids.unwrap_or_default(),
+            }
+        };
+        let page = Page {
+            items: rows.items.into_iter().map(suggested).collect(),
+            next_page_token: rows.next_page_token,
+        };
+        Ok(Read::audited(page, self.org_id, "joinRequests"))
+    }
+}

@@ -1,0 +1,46 @@
+use chrono::TimeDelta;
+use parta_access::OrgScope;
+use parta_database::Db;
+
+use super::{
+    events,
+    model::{DECISION_TIME, RequestState},
+    storage,
+};
+use crate::error::Error;
+
+/// How long a decided request is kept.
+const RETENTION: TimeDelta = TimeDelta::days(90);
+
+/// The number of requests that one transaction lets expire.
+const BATCH: u64 = 100;
+
+/// Name of the task in the audit of what it does.
+const TASK: &str = "membership.purge_join_requests";
+
+/// Lets requests expire that nobody has decided in time, and deletes those that were decided long ago.
+pub(crate) async fn purge(db: &Db) -> Result<(), Error> {
+    loop {
+        let expired = db
+            .write(|tx| async move {
+                let due = storage::lock_pending(&tx, tx.now() - DECISION_TIME, BATCH).await?;
+                for mut row in due.iter().cloned() {
+                    row.state = RequestState::Expired;
+                    row.decide_time = Some(tx.now());
+                    let scope = OrgScope::for_consumer(TASK, row.terms.org_id);
+                    storage::update(&tx, &scope, &row).await?;
+                    events::decided(&tx, &row).await?;
+                }
+                Ok::<_, Error>(due.len() as u64)
+            })
+            .await?;
+        if expired < BATCH {
+            break;
+        }
+    }
+    db.write(|tx| async move {
+        storage::delete_decided(&tx, tx.now() - RETENTION).await?;
+        Ok(())
+    })
+    .await
+}

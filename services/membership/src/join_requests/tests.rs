@@ -1,0 +1,467 @@
+//! Requests to join: who asks, who decides, and what a link alone does not give.
+mod roles;
+
+use chrono::TimeDelta;
+use parta_ids::{InvitationId, MemberId};
+use parta_proto_membership::{
+    internal::v1::{AdmitMemberRequest, AdmitMemberResponse},
+    v1::{self as pb, AssignmentKind, JoinRequestState, Role},
+};
+use parta_proto_org_registry::v1::{UnitArchived, org_registry_event::Payload as OrgRegistry};
+use parta_service_testkit::fields;
+use parta_testkit::{TestDatabase, on_both};
+use tonic::Status;
+
+use crate::tests::test_env::{MemberSession, Person, TestEnv, by, org, reason, unit};
+
+struct School {
+    env: TestEnv,
+    administrator: MemberSession,
+    /// The class teacher of the first class.
+    teacher: MemberSession,
+}
+
+impl School {
+    async fn open(database: TestDatabase) -> Self {
+        let env = TestEnv::open(database).await;
+        let administrator = env.administrator(1).await;
+        let teacher = env
+            .join("+79163333333", "Олег Волков", Role::Teacher, |_| ())
+            .await;
+        env.verify_teacher(&administrator, &teacher.member_id)
+            .await
+            .unwrap();
+        let kind = AssignmentKind::ClassTeacher;
+        env.assign(&administrator, &teacher.member_id, unit(1), kind)
+            .await
+            .unwrap();
+        Self {
+            env,
+            administrator,
+            teacher,
+        }
+    }
+
+    /// The acceptance of a new link to the first class that names nobody.
+    async fn open_link(&self, person: &Person, role: Role) -> AdmitMemberRequest {
+        let link = self.env.env.id::<InvitationId>().to_string();
+        AdmitMemberRequest {
+            request_id: self.env.act(),
+            org_id: org(1).to_string(),
+            flow_id: self.env.flow(person, &link).await,
+            invitation_id: link,
+            role: role.into(),
+            unit_id: unit(1).to_string(),
+            issuer_id: self.env.env.id::<MemberId>().to_string(),
+            open: true,
+            ..Default::default()
+        }
+    }
+
+    async fn admit(&self, request: AdmitMemberRequest) -> Result<AdmitMemberResponse, Status> {
+        let answer = self.env.admission().admit_member(request).await?;
+        Ok(answer.into_inner())
+    }
+
+    /// Accepts a new link that names nobody, and returns the request.
+    async fn ask(&self, person: &Person, role: Role) -> String {
+        let asked = self.admit(self.open_link(person, role).await).await.unwrap();
+        assert_eq!(asked.member_id, "", "a link that names nobody admits nobody");
+        asked.join_request_id
+    }
+
+    async fn list(&self, caller: &MemberSession) -> Result<Vec<pb::JoinRequest>, Status> {
+        let request = pb::ListJoinRequestsRequest {
+            org_id: org(1).to_string(),
+            ..Default::default()
+        };
+        let mut api = self.env.join_requests();
+        let listed = api.list_join_requests(by(&caller.token, request)).await?;
+        Ok(listed.into_inner().join_requests)
+    }
+
+    async fn decide(
+        &self,
+        caller: &MemberSession,
+        decisions: &[(&str, bool, &str)],
+    ) -> Result<Vec<pb::JoinRequest>, Status> {
+        let decision = |(id, accept, member): &(&str, bool, &str)| pb::JoinDecision {
+            join_request_id: (*id).to_owned(),
+            accept: *accept,
+            member_id: (*member).to_owned(),
+        };
+        let request = pb::DecideJoinRequestsRequest {
+            request_id: self.env.act(),
+            org_id: org(1).to_string(),
+            decisions: decisions.iter().map(decision).collect(),
+        };
+        let mut api = self.env.join_requests();
+        let decided = api.decide_join_requests(by(&caller.token, request)).await?;
+        Ok(decided.into_inner().join_requests)
+    }
+
+    async fn own(&self, person: &Person) -> Vec<pb::OwnJoinRequest> {
+        let request = pb::ListOwnJoinRequestsRequest::default();
+        let mut api = self.env.join_requests();
+        let listed = api.list_own_join_requests(by(&person.token, request)).await;
+        listed.unwrap().into_inner().join_requests
+    }
+
+    async fn withdraw(&self, person: &Person, id: &str) -> Result<pb::OwnJoinRequest, Status> {
+        let request = pb::WithdrawJoinRequestRequest {
+            request_id: self.env.act(),
+            join_request_id: id.to_owned(),
+        };
+        let mut api = self.env.join_requests();
+        let withdrawn = api.withdraw_join_request(by(&person.token, request)).await?;
+        Ok(withdrawn.into_inner().join_request.unwrap())
+    }
+
+    async fn remove(&self, member_id: &str) {
+        let request = pb::RemoveMemberRequest {
+            request_id: self.env.act(),
+            org_id: org(1).to_string(),
+            member_id: member_id.to_owned(),
+            cause: "Отчислен".to_owned(),
+            ..Default::default()
+        };
+        let mut api = self.env.members();
+        api.remove_member(by(&self.administrator.token, request))
+            .await
+            .unwrap();
+    }
+
+    async fn change_roles(&self, member_id: &str, roles: &[Role]) -> Result<(), Status> {
+        let request = pb::ChangeMemberRolesRequest {
+            request_id: self.env.act(),
+            org_id: org(1).to_string(),
+            member_id: member_id.to_owned(),
+            roles: roles.iter().map(|role| i32::from(*role)).collect(),
+            etag: String::new(),
+        };
+        let mut api = self.env.members();
+        api.change_member_roles(by(&self.administrator.token, request))
+            .await?;
+        Ok(())
+    }
+}
+
+// Case 48: a stranger with a forwarded link asks, sees only the school and the state, and is a pupil when the
+// leader of the class has accepted.
+// Covers: R18 allowed, R18 refused, F9 allowed, F9 refused
+on_both!(stranger_with_a_forwarded_link_asks, |database| async move {
+    let school = School::open(database).await;
+    let stranger = school.env.newcomer("+79161111111", "Ян Котов").await;
+    let link = school.open_link(&stranger, Role::Pupil).await;
+    let asked = school.admit(link.clone()).await.unwrap();
+    assert_eq!((asked.member_id.as_str(), asked.already_member), ("", false));
+    let own = school.own(&stranger).await;
+    assert_eq!(own.len(), 1);
+    assert_eq!(own[0].organization_display_name, "Школа № 5");
+    assert_eq!(own[0].state(), JoinRequestState::Pending);
+    assert_eq!(
+        reason(&school.env.member_session(org(1), stranger.clone()).await),
+        "NOT_FOUND"
+    );
+    // The same person by the same link has one request.
+    let again = AdmitMemberRequest {
+        request_id: school.env.act(),
+        ..link.clone()
+    };
+    assert_eq!(
+        school.admit(again).await.unwrap().join_request_id,
+        asked.join_request_id
+    );
+
+    let other = school
+        .env
+        .join("+79164444444", "Вера Орлова", Role::Teacher, |_| ())
+        .await;
+    school
+        .env
+        .verify_teacher(&school.administrator, &other.member_id)
+        .await
+        .unwrap();
+    assert_eq!(reason(&school.list(&other).await), "PERMISSION_DENIED");
+    school
+        .env
+        .assign(
+            &school.administrator,
+            &other.member_id,
+            unit(2),
+            AssignmentKind::ClassTeacher,
+        )
+        .await
+        .unwrap();
+    assert_eq!(school.list(&other).await.unwrap(), []);
+    let id = asked.join_request_id.as_str();
+    assert_eq!(
+        reason(&school.decide(&other, &[(id, true, "")]).await),
+        "PERMISSION_DENIED"
+    );
+
+    let listed = school.list(&school.teacher).await.unwrap();
+    assert_eq!((listed.len(), listed[0].full_name.as_str()), (1, "Ян Котов"));
+    assert!(!listed[0].returning);
+    let decided = school.decide(&school.teacher, &[(id, true, "")]).await.unwrap();
+    assert_eq!(decided[0].state(), JoinRequestState::Accepted);
+    assert_eq!(decided[0].decider_id, school.teacher.member_id);
+    let pupil = school.env.member_session(org(1), stranger.clone()).await.unwrap();
+    assert_eq!(pupil.member_id, decided[0].member_id);
+    let members = school.env.list(&school.teacher).await.unwrap();
+    assert!(members.contains(&"Ян Котов".to_owned()), "{members:?}");
+    let once_more = AdmitMemberRequest {
+        request_id: school.env.act(),
+        ..link
+    };
+    let repeated = school.admit(once_more).await.unwrap();
+    assert_eq!(
+        (repeated.member_id, repeated.already_member),
+        (pupil.member_id, true)
+    );
+    assert_eq!(
+        reason(&school.decide(&school.administrator, &[(id, false, "")]).await),
+        "JOIN_REQUEST_DECIDED"
+    );
+    school.env.close().await;
+});
+
+// One wrong decision of a list decides nothing.
+// Covers: R18 refused
+on_both!(decisions_are_all_or_none, |database| async move {
+    let school = School::open(database).await;
+    let first = school.env.newcomer("+79161111111", "Ян Котов").await;
+    let second = school.env.newcomer("+79162222222", "Ева Котова").await;
+    let (first, second) = (
+        school.ask(&first, Role::Pupil).await,
+        school.ask(&second, Role::Pupil).await,
+    );
+    let unknown = school.env.env.id::<parta_ids::JoinRequestId>().to_string();
+    let wrong = [(first.as_str(), true, ""), (&unknown, true, "")];
+    assert_eq!(reason(&school.decide(&school.teacher, &wrong).await), "NOT_FOUND");
+    assert_eq!(school.list(&school.teacher).await.unwrap().len(), 2);
+    let both = [(second.as_str(), false, ""), (&first, true, "")];
+    let decided = school.decide(&school.teacher, &both).await.unwrap();
+    let states: Vec<_> = decided.iter().map(pb::JoinRequest::state).collect();
+    assert_eq!(states, [JoinRequestState::Refused, JoinRequestState::Accepted]);
+    let twice = [(first.as_str(), true, ""), (&first, true, "")];
+    assert_eq!(
+        fields(&school.decide(&school.teacher, &twice).await.unwrap_err()),
+        ["decisions[1].join_request_id"]
+    );
+    let matched = [(first.as_str(), false, school.teacher.member_id.as_str())];
+    assert_eq!(
+        fields(&school.decide(&school.teacher, &matched).await.unwrap_err()),
+        ["decisions[0].member_id"]
+    );
+    assert_eq!(
+        fields(&school.decide(&school.teacher, &[]).await.unwrap_err()),
+        ["decisions"]
+    );
+    school.env.close().await;
+});
+
+// The leader matches the request with the pupil whom the roster expects.
+// Covers: R18 allowed, F10 refused
+on_both!(request_is_matched_with_an_expected_pupil, |database| async move {
+    let school = School::open(database).await;
+    let mut expected = Vec::new();
+    for class in [1, 2] {
+        let request = pb::CreateMemberRequest {
+            request_id: school.env.act(),
+            org_id: org(1).to_string(),
+            full_name: "Артём Белов".to_owned(),
+            role: Role::Pupil.into(),
+            unit_id: unit(class).to_string(),
+        };
+        let mut api = school.env.members();
+        let created = api.create_member(by(&school.administrator.token, request)).await;
+        expected.push(created.unwrap().into_inner().member.unwrap().id);
+    }
+    let person = school.env.newcomer("+79161111111", "артем  белов").await;
+    let id = school.ask(&person, Role::Pupil).await;
+    let listed = school.list(&school.teacher).await.unwrap();
+    assert_eq!(listed[0].suggested_member_ids, expected[..1]);
+    // The record of another class is not this pupil's.
+    assert_eq!(
+        reason(&school.decide(&school.teacher, &[(&id, true, &expected[1])]).await),
+        "NOT_FOUND"
+    );
+    let decided = school
+        .decide(&school.teacher, &[(&id, true, &expected[0])])
+        .await
+        .unwrap();
+    assert_eq!(decided[0].member_id, expected[0]);
+    let pupil = school.env.member_session(org(1), person.clone()).await.unwrap();
+    assert_eq!(pupil.member_id, expected[0]);
+    // The person has a record and does not get a second one.
+    let request = pb::CreateMemberRequest {
+        request_id: school.env.act(),
+        org_id: org(1).to_string(),
+        full_name: "Артём Белов".to_owned(),
+        role: Role::Pupil.into(),
+        unit_id: unit(1).to_string(),
+    };
+    let mut api = school.env.members();
+    let second = api.create_member(by(&school.administrator.token, request)).await;
+    let second = second.unwrap().into_inner().member.unwrap().id;
+    let id = school.ask(&person, Role::Pupil).await;
+    assert_eq!(
+        reason(&school.decide(&school.teacher, &[(&id, true, &second)]).await),
+        "ALREADY_CLAIMED"
+    );
+    school.env.close().await;
+});
+
+// Case 11: an expelled pupil comes back by no link alone, also not by another profile of the same phone. A
+// link for another role is not touched.
+// Covers: F9 refused
+on_both!(removed_person_asks_to_come_back, |database| async move {
+    let school = School::open(database).await;
+    let class = |r: &mut AdmitMemberRequest| r.unit_id = unit(1).to_string();
+    let pupil = school
+        .env
+        .join("+79161111111", "Ян Котов", Role::Pupil, class)
+        .await;
+    let child = school
+        .env
+        .join("+79162222222", "Ева Котова", Role::Pupil, class)
+        .await;
+    school.remove(&pupil.member_id).await;
+    let same = pupil.person.clone();
+    school.env.minute();
+    let other_profile = school.env.newcomer("+79161111111", "Иван Котов").await;
+    for person in [&same, &other_profile] {
+        let named = AdmitMemberRequest {
+            open: false,
+            ..school.open_link(person, Role::Pupil).await
+        };
+        let asked = school.admit(named).await.unwrap();
+        assert_eq!(asked.member_id, "");
+    }
+    let listed = school.list(&school.teacher).await.unwrap();
+    assert_eq!(listed.len(), 2);
+    assert!(listed.iter().all(|request| request.returning));
+    let as_parent = AdmitMemberRequest {
+        open: false,
+        unit_id: String::new(),
+        child_id: child.member_id,
+        ..school.open_link(&other_profile, Role::Parent).await
+    };
+    let parent = school.admit(as_parent).await.unwrap();
+    assert_ne!(parent.member_id, "");
+    school.env.close().await;
+});
+
+// The facts of the decision count: the class was archived, the child has left.
+// Covers: F8 refused
+on_both!(request_is_judged_when_it_is_decided, |database| async move {
+    let school = School::open(database).await;
+    let class = |r: &mut AdmitMemberRequest| r.unit_id = unit(1).to_string();
+    let child = school
+        .env
+        .join("+79162222222", "Ева Котова", Role::Pupil, class)
+        .await;
+    let mother = school.env.newcomer("+79164444444", "Мария Котова").await;
+    let of_child = AdmitMemberRequest {
+        child_id: child.member_id.clone(),
+        ..school.open_link(&mother, Role::Parent).await
+    };
+    let asked = school.admit(of_child).await.unwrap().join_request_id;
+    school.remove(&child.member_id).await;
+    assert_eq!(
+        reason(&school.decide(&school.administrator, &[(&asked, true, "")]).await),
+        "CHILD_UNKNOWN"
+    );
+    let pupil = school.env.newcomer("+79161111111", "Ян Котов").await;
+    let asked = school.ask(&pupil, Role::Pupil).await;
+    let archived = UnitArchived {
+        unit_id: unit(1).to_string(),
+    };
+    school
+        .env
+        .test_env
+        .apply_org_registry(org(1), OrgRegistry::UnitArchived(archived))
+        .await;
+    assert_eq!(
+        reason(&school.decide(&school.administrator, &[(&asked, true, "")]).await),
+        "UNIT_UNKNOWN"
+    );
+    school.env.close().await;
+});
+
+// A request ends by its person, or because nobody decides; the person may ask again.
+// Covers: R18 allowed
+on_both!(request_is_withdrawn_or_expires, |database| async move {
+    let school = School::open(database).await;
+    let person = school.env.newcomer("+79161111111", "Ян Котов").await;
+    let link = school.open_link(&person, Role::Pupil).await;
+    let asked = school.admit(link.clone()).await.unwrap().join_request_id;
+    let other = school.env.newcomer("+79162222222", "Чужой").await;
+    assert_eq!(reason(&school.withdraw(&other, &asked).await), "NOT_FOUND");
+    for _ in 0..2 {
+        let withdrawn = school.withdraw(&person, &asked).await.unwrap();
+        assert_eq!(withdrawn.state(), JoinRequestState::Withdrawn);
+    }
+    assert_eq!(school.list(&school.teacher).await.unwrap(), []);
+    let again = AdmitMemberRequest {
+        request_id: school.env.act(),
+        ..link
+    };
+    assert_ne!(school.admit(again).await.unwrap().join_request_id, asked);
+    school.env.time.advance(TimeDelta::days(31));
+    school.env.purge().await;
+    // The session of then has ended.
+    let phone = "+79161111111";
+    let flow = school.env.request_code(phone).await.unwrap().flow_id;
+    school
+        .env
+        .verify(&flow, &school.env.code(phone).await)
+        .await
+        .unwrap();
+    let person = school.env.start(&flow, &person.account_id, "").await.unwrap();
+    let states: Vec<_> = school
+        .own(&person)
+        .await
+        .iter()
+        .map(pb::OwnJoinRequest::state)
+        .collect();
+    assert_eq!(states, [JoinRequestState::Expired, JoinRequestState::Withdrawn]);
+    school.env.close().await;
+});
+
+// Case 19: a person who left and is expected again goes on as the expected member, when staff agree.
+// Covers: F10 allowed
+on_both!(who_left_and_is_expected_again_joins, |database| async move {
+    let school = School::open(database).await;
+    let class = |r: &mut AdmitMemberRequest| r.unit_id = unit(1).to_string();
+    let pupil = school
+        .env
+        .join("+79161111111", "Ян Котов", Role::Pupil, class)
+        .await;
+    school.remove(&pupil.member_id).await;
+    let request = pb::CreateMemberRequest {
+        request_id: school.env.act(),
+        org_id: org(1).to_string(),
+        full_name: "Ян Котов".to_owned(),
+        role: Role::Pupil.into(),
+        unit_id: unit(1).to_string(),
+    };
+    let mut api = school.env.members();
+    let expected = api.create_member(by(&school.administrator.token, request)).await;
+    let expected = expected.unwrap().into_inner().member.unwrap().id;
+    let claim = AdmitMemberRequest {
+        open: false,
+        claim_member_id: expected.clone(),
+        ..school.open_link(&pupil.person, Role::Pupil).await
+    };
+    let asked = school.admit(claim).await.unwrap().join_request_id;
+    let decided = school
+        .decide(&school.teacher, &[(&asked, true, "")])
+        .await
+        .unwrap();
+    assert_eq!(decided[0].member_id, expected);
+    let back = school.env.member_session(org(1), pupil.person).await.unwrap();
+    assert_eq!(back.member_id, expected);
+    school.env.close().await;
+});

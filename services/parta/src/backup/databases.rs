@@ -1,0 +1,96 @@
+//! The databases that the configuration names.
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use parta_access::Secrets;
+use parta_database::{DatabaseConfig, Db};
+use parta_ids::Env;
+use parta_runtime::{ConfigArgs, Service, Settings, Sources};
+use secrecy::{ExposeSecret as _, SecretString};
+
+use super::manifest::Kind;
+use crate::SERVICES;
+
+/// The commands run one statement at a time, beside the connections of the services.
+const MAX_CONNECTIONS: u32 = 2;
+
+/// Reads the configuration with which the services are started.
+pub(super) fn settings(args: ConfigArgs) -> anyhow::Result<Settings> {
+    parta_runtime::use_one_tls_provider();
+    let (mut settings, _) = Sources::of_process(args).load(&SERVICES)?;
+    for service in &SERVICES {
+        let section = settings.services.entry(service.section()).or_default();
+        if section.database.url.is_none() {
+            // The same file as that of `parta serve`.
+            let file = settings.data.folder.join(format!("{}.db", service.section()));
+            section.database.url = Some(SecretString::from(sqlite_url(&file.display().to_string())));
+        }
+    }
+    Ok(settings)
+}
+
+fn sqlite_url(file: &str) -> String {
+    let path = file.replace('%', "%25").replace('?', "%3F").replace('#', "%23");
+    format!("sqlite://{path}")
+}
+
+/// The folder of the keys.
+pub(super) fn keys(settings: &Settings) -> PathBuf {
+    let folder = settings.keys.folder.clone();
+    folder.unwrap_or_else(|| settings.data.folder.join("keys"))
+}
+
+/// The database of one service.
+pub(super) struct Database {
+    pub(super) service: Service,
+    pub(super) config: DatabaseConfig,
+}
+
+impl Database {
+    /// Returns the database of a service, by the role that owns its schema.
+    pub(super) fn of(service: Service, settings: &Settings) -> anyhow::Result<Self> {
+        let section = settings.services.get(&service.section());
+        let database = section.map(|section| &section.database);
+        let url = database.and_then(|database| database.migrate_url.as_ref().or(database.url.as_ref()));
+        let url = url.with_context(|| format!("set `{}.database_url`", service.section()))?;
+        Ok(Self {
+            service,
+            config: DatabaseConfig {
+                max_connections: MAX_CONNECTIONS,
+                ..DatabaseConfig::new(url.expose_secret())
+            },
+        })
+    }
+
+    pub(super) fn kind(&self) -> Kind {
+        if self.config.is_postgres() {
+            Kind::Postgresql
+        } else {
+            Kind::Sqlite
+        }
+    }
+
+    /// Returns the SQLite file.
+    pub(super) fn file(&self) -> anyhow::Result<PathBuf> {
+        let options = self
+            .config
+            .url
+            .parse::<sea_orm::sqlx::sqlite::SqliteConnectOptions>();
+        let options = options.with_context(|| format!("database of {}", self.service.name))?;
+        Ok(options.get_filename().to_owned())
+    }
+
+    /// Opens the database; an SQLite file is locked against other processes.
+    pub(super) async fn connect(&self) -> anyhow::Result<Db> {
+        let env = Env::system();
+        // Nothing that is sealed is read or written.
+        let unused = Secrets::generate(&env);
+        let db = Db::connect(&self.config, self.service.name, unused, env).await;
+        db.with_context(|| {
+            format!(
+                "cannot open the database of {}; if the service runs, stop it",
+                self.service.name
+            )
+        })
+    }
+}

@@ -1,0 +1,278 @@
+//! The steps after the restore of a database: sessions end, links are revoked, and membership repeats what
+//! had ended after the backup, so that a restore never gives access back.
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::Path,
+};
+
+use anyhow::Context as _;
+use parta_database::Db;
+use parta_ids::{Env, MemberId, OrgId, TypedId as _};
+use parta_roster::{Endings, Projected, Widened};
+use parta_runtime::{ConfigArgs, Settings};
+use sea_orm::{ConnectionTrait as _, Statement, Value};
+use serde_json::json;
+
+use super::{
+    databases::{self, Database},
+    manifest::Kind,
+    postgresql,
+};
+use crate::{SERVICES, output::Output};
+
+const MEMBERSHIP: &str = "membership";
+const INVITATION: &str = "invitation";
+const ORG_REGISTRY: &str = "org-registry";
+/// The files of the keys whose access tokens are accepted. The first one signs.
+const SIGNING_KEYS: [&str; 3] = [
+    "token-signing.pem",
+    "token-signing-next.pem",
+    "token-signing-previous.pem",
+];
+const POSITIONS: &str = "SELECT org_id, position FROM event_head";
+const CURSORS: &str = "SELECT org_id, position FROM feed_cursor WHERE consumer = $1";
+
+/// Options of `parta recover`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Recover {
+    #[command(flatten)]
+    links: Links,
+}
+
+/// The choice about the links of invitations.
+#[derive(Debug, Clone, Copy, clap::Args)]
+pub(super) struct Links {
+    /// Keeps the open links of a restored invitation. Otherwise they are revoked, because those that were
+    /// revoked or used after the backup could be used again.
+    #[arg(long)]
+    keep_links: bool,
+}
+
+impl Recover {
+    /// Runs the command.
+    pub(crate) async fn run(self, args: ConfigArgs, output: Output) -> anyhow::Result<()> {
+        let settings = databases::settings(args)?;
+        recover(
+            &settings,
+            &[MEMBERSHIP, ORG_REGISTRY, INVITATION],
+            self.links,
+            output,
+        )
+        .await?;
+        output.document(&json!({}));
+        Ok(())
+    }
+}
+
+/// The databases that exist.
+pub(super) struct Databases(BTreeMap<&'static str, Db>);
+
+impl Databases {
+    /// Opens the databases of the services but those in `without`. A database that does not exist or is empty
+    /// is left out; one that cannot be opened is an error.
+    pub(super) async fn open(settings: &Settings, without: &[&str]) -> anyhow::Result<Self> {
+        let mut open = Self(BTreeMap::new());
+        for service in SERVICES {
+            if without.contains(&service.name) {
+                continue;
+            }
+            match Self::open_one(&Database::of(service, settings)?).await {
+                Ok(Some(db)) => {
+                    open.0.insert(service.name, db);
+                }
+                Ok(None) => {}
+                Err(error) => {
+                    open.close().await;
+                    return Err(error.context("a restore compares the databases of all services"));
+                }
+            }
+        }
+        Ok(open)
+    }
+
+    async fn open_one(database: &Database) -> anyhow::Result<Option<Db>> {
+        if database.kind() == Kind::Sqlite {
+            return Ok(match database.file()?.exists() {
+                true => Some(database.connect().await?),
+                false => None,
+            });
+        }
+        let db = database.connect().await?;
+        match postgresql::tables(&db).await {
+            Ok(tables) if !tables.is_empty() => Ok(Some(db)),
+            other => {
+                db.close().await;
+                other.map(|_| None)
+            }
+        }
+    }
+
+    pub(super) async fn close(self) {
+        for db in self.0.into_values() {
+            db.close().await;
+        }
+    }
+}
+
+/// Recovers the databases after these services were restored. Nothing is left to do for others, which only
+/// consume events.
+pub(super) async fn recover(
+    settings: &Settings,
+    restored: &[&str],
+    links: Links,
+    output: Output,
+) -> anyhow::Result<()> {
+    let databases = Databases::open(settings, &[]).await?;
+    let keys = databases::keys(settings);
+    let restored = |name: &'static str| databases.0.get(name).filter(|_| restored.contains(&name));
+    let steps = async {
+        if let Some(invitation) = restored(INVITATION) {
+            revoke_links(invitation, links, output).await?;
+        }
+        if let Some(membership) = restored(MEMBERSHIP) {
+            end_sessions(membership, &keys, output).await?;
+        }
+        if let Some(membership) = databases.0.get(MEMBERSHIP) {
+            let sources = [restored(MEMBERSHIP), restored(ORG_REGISTRY)];
+            repeat_endings(&databases.0, membership, sources, output).await?;
+        }
+        Ok::<_, anyhow::Error>(())
+    };
+    let done = steps.await;
+    databases.close().await;
+    done
+}
+
+async fn revoke_links(invitation: &Db, links: Links, output: Output) -> anyhow::Result<()> {
+    if links.keep_links {
+        output.line("invitation: links that were revoked or used after the backup can be used again");
+        return Ok(());
+    }
+    let revoked = parta_invitation::revoke_open_links(invitation).await;
+    let revoked = revoked.context("cannot revoke the links; run `parta recover`")?;
+    output.line(format!(
+        "invitation: {revoked} open links were revoked; the staff creates new ones"
+    ));
+    Ok(())
+}
+
+/// Ends in membership what had ended after the backup of one of its sources, as far as another service knows
+/// it: `restored` has membership and org-registry, if they were restored.
+async fn repeat_endings(
+    databases: &BTreeMap<&'static str, Db>,
+    membership: &Db,
+    restored: [Option<&Db>; 2],
+    output: Output,
+) -> anyhow::Result<()> {
+    let [restored_membership, restored_org_registry] = restored;
+    let mut lost = BTreeMap::<OrgId, (Endings, Widened)>::new();
+    if restored_membership.is_some() {
+        for (service, db) in databases.iter().filter(|(service, _)| **service != MEMBERSHIP) {
+            let consumer = format!("{}.roster_members", service.replace('-', "_"));
+            for org in ahead(db, &consumer, membership).await? {
+                let (own, later) = projections(membership, db, org).await?;
+                let (endings, widened) = lost.entry(org).or_default();
+                endings.add(own.ended_in(&later));
+                widened.add(own.wider_than(&later));
+            }
+        }
+    }
+    if let Some(org_registry) = restored_org_registry {
+        for org in ahead(membership, "membership.roster_organizations", org_registry).await? {
+            let (own, source) = projections(membership, org_registry, org).await?;
+            let (endings, _) = lost.entry(org).or_default();
+            endings.add(own.relations_without_unit(&source));
+        }
+    }
+    for (org, (endings, widened)) in lost {
+        if !endings.is_empty() {
+            let repeated = parta_membership::repeat_endings(membership, org, &endings).await;
+            repeated.with_context(|| {
+                format!("cannot repeat the endings of {org}; run `parta recover` before the services start")
+            })?;
+            output.line(format!(
+                "membership: {org}: {} endings of after the backup were repeated",
+                endings.count()
+            ));
+        }
+        for (what, members) in [
+            ("was suspended", &widened.suspended),
+            ("had fewer roles", &widened.roles),
+            ("had limits toward a child", &widened.limits),
+            ("had a protected family", &widened.protected),
+        ] {
+            let names: Vec<String> = members.iter().map(MemberId::to_string).collect();
+            if !names.is_empty() {
+                output.line(format!(
+                    "membership: {org}: decide again about {}, who {what} after the backup",
+                    names.join(", ")
+                ));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Returns the organizations of which a consumer has read more than the log of the source has.
+async fn ahead(db: &Db, consumer: &str, source: &Db) -> anyhow::Result<BTreeSet<OrgId>> {
+    let heads = positions(source, POSITIONS, []).await?;
+    let cursors = positions(db, CURSORS, [consumer.into()]).await?;
+    let is_ahead =
+        |(org, position): &(&OrgId, &i64)| **position > heads.get(org).copied().unwrap_or_default();
+    Ok(cursors.iter().filter(is_ahead).map(|(org, _)| *org).collect())
+}
+
+async fn positions(
+    db: &Db,
+    sql: &str,
+    values: impl IntoIterator<Item = Value>,
+) -> anyhow::Result<BTreeMap<OrgId, i64>> {
+    let read = async {
+        let statement = Statement::from_sql_and_values(db.backend(), sql, values);
+        let rows = db.conn().query_all_raw(statement).await?;
+        let position = |row: &sea_orm::QueryResult| {
+            let org = OrgId::from_uuid(row.try_get_by_index(0)?);
+            Ok::<_, sea_orm::DbErr>((org, row.try_get_by_index(1)?))
+        };
+        rows.iter().map(position).collect::<Result<_, _>>()
+    };
+    let context = || format!("cannot read the positions of the database of {}", db.service());
+    read.await.with_context(context)
+}
+
+async fn projections(first: &Db, second: &Db, org: OrgId) -> anyhow::Result<(Projected, Projected)> {
+    let load = async |db: &Db| {
+        let loaded = Projected::load(db.conn(), org).await;
+        loaded.with_context(|| format!("cannot read the projection of the database of {}", db.service()))
+    };
+    Ok((load(first).await?, load(second).await?))
+}
+
+/// Ends all sessions and replaces the key that signs access tokens: the restored database does not know which
+/// sessions were ended after the backup, and a token outlives its session by up to ten minutes.
+async fn end_sessions(db: &Db, keys: &Path, output: Output) -> anyhow::Result<()> {
+    let ended = parta_membership::end_all_sessions(db).await;
+    let ended = ended.context("cannot end the sessions of the restored database; run `parta recover`")?;
+    output.line(format!(
+        "membership: {ended} sessions have ended; everybody signs in again"
+    ));
+    if keys.join(SIGNING_KEYS[0]).exists() {
+        for name in SIGNING_KEYS {
+            let file = keys.join(name);
+            if file.exists() {
+                fs::remove_file(&file).with_context(|| format!("cannot replace {}", file.display()))?;
+            }
+        }
+        parta_runtime::make_keys(&SERVICES, keys, &Env::system())?;
+        output.line("membership: the key that signs access tokens was replaced");
+    } else {
+        output.line(format!(
+            "membership: if the services have {} of before the restore elsewhere, replace it there and restart all \
+             of them, because access tokens outlive their sessions by ten minutes",
+            SIGNING_KEYS[0]
+        ));
+    }
+    output.line("membership: check the service accounts: those revoked after the backup are valid again");
+    Ok(())
+}
