@@ -145,7 +145,7 @@ on_both_topologies!(
             assert!(!text.contains(chat), "a feed names the personal chat {chat}");
         }
         assert!(!text.contains("Личн"), "a feed has a text");
-        // The call is there with its unit and its time. Nobody is named in it.
+        // The feed has the call with its unit and its time, and no member id.
         let planned: Vec<_> = after.iter().filter(|event| event["call_planned"]["call_id"] == call).collect();
         assert!(!planned.is_empty());
         for event in planned {

@@ -170,7 +170,7 @@ async fn restored_membership_gives_no_access_back(suite: Suite, processes: &[&'s
     assert!(seen.contains(&newcomer.member_id), "{seen:?}");
     assert!(!seen.contains(&lost.removed.member_id), "{seen:?}");
     assert!(!seen.contains(&lost.unassigned.member_id), "{seen:?}");
-    // Nobody is left of the members whom membership does not know.
+    // No chat has a participant whom membership does not know.
     assert!(
         lost.newcomers.iter().all(|one| !seen.contains(&one.member_id)),
         "{seen:?}"

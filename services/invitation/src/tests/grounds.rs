@@ -182,6 +182,9 @@ on_both!(open_link_lives_for_two_weeks, |database| async move {
     fixture.test_env.time.advance(chrono::TimeDelta::days(15));
     assert_eq!(reason(&fixture.resolve(&token).await), "INVITATION_NOT_USABLE");
     let administrator = fixture.school.administrator;
+    // An expired link is adopted before it is extended.
+    let adopted = fixture.adopt(administrator, &[&id]).await.unwrap();
+    assert_eq!(adopted[0].issuer_id, administrator.to_string());
     let extended = fixture.extend(administrator, &id, 30).await.unwrap();
     let (created, expiry) = (
         extended[0].create_time.unwrap().seconds,

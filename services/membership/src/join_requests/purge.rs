@@ -20,23 +20,20 @@ const TASK: &str = "membership.purge_join_requests";
 
 /// Lets requests expire that nobody has decided in time, and deletes those that were decided long ago.
 pub(crate) async fn purge(db: &Db) -> Result<(), Error> {
-    loop {
-        let expired = db
-            .write(|tx| async move {
-                let due = storage::lock_pending(&tx, tx.now() - DECISION_TIME, BATCH).await?;
-                for mut row in due.iter().cloned() {
-                    row.state = RequestState::Expired;
-                    row.decide_time = Some(tx.now());
-                    let scope = OrgScope::for_consumer(TASK, row.terms.org_id);
-                    storage::update(&tx, &scope, &row).await?;
-                    events::decided(&tx, &row).await?;
-                }
-                Ok::<_, Error>(due.len() as u64)
-            })
-            .await?;
-        if expired < BATCH {
-            break;
-        }
+    let before = db.env().now() - DECISION_TIME;
+    while let Some(org) = storage::org_of_pending(db.conn(), before).await? {
+        let scope = &OrgScope::for_consumer(TASK, org);
+        // The events of one transaction belong to one organization.
+        db.write(|tx| async move {
+            for mut row in storage::lock_pending(&tx, scope, before, BATCH).await? {
+                row.state = RequestState::Expired;
+                row.decide_time = Some(tx.now());
+                storage::update(&tx, scope, &row).await?;
+                events::decided(&tx, &row).await?;
+            }
+            Ok::<_, Error>(())
+        })
+        .await?;
     }
     db.write(|tx| async move {
         storage::delete_decided(&tx, tx.now() - RETENTION).await?;

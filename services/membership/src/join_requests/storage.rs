@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use chrono::{DateTime, Utc};
 use parta_access::OrgScope;
 use parta_database::{StorageError, table};
-use parta_ids::{AccountId, InvitationId, JoinRequestId, MemberId, OrgId, TypedId, UnitId};
+use parta_ids::{AccountId, InvitationId, JoinRequestId, MemberId, OrgId, TypedId, UnitId, Uuid};
 use parta_roster::Role;
 use sea_orm::{
     ActiveModelTrait as _, ActiveValue::Set, ColumnTrait as _, Condition, ConnectionTrait, EntityTrait as _,
@@ -263,13 +263,31 @@ pub(super) async fn list_for_snapshot(
     requests(rows)
 }
 
-/// Locks pending requests of all organizations that were made before a time.
+/// An organization with a pending request that was made before a time.
+pub(super) async fn org_of_pending(
+    conn: &impl ConnectionTrait,
+    before: DateTime<Utc>,
+) -> Result<Option<OrgId>, StorageError> {
+    let org: Option<Uuid> = Entity::find()
+        .select_only()
+        .column(Column::OrgId)
+        .filter(Column::State.eq(RequestState::Pending.number()))
+        .filter(Column::CreateTime.lt(before))
+        .into_tuple()
+        .one(conn)
+        .await?;
+    Ok(org.map(OrgId::from_uuid))
+}
+
+/// Locks pending requests that were made before a time.
 pub(super) async fn lock_pending(
     conn: &impl ConnectionTrait,
+    scope: &OrgScope,
     before: DateTime<Utc>,
     limit: u64,
 ) -> Result<Vec<JoinRequest>, StorageError> {
     let rows = Entity::find()
+        .filter(Column::OrgId.eq(scope.org_id().uuid()))
         .filter(Column::State.eq(RequestState::Pending.number()))
         .filter(Column::CreateTime.lt(before))
         .order_by_asc(Column::JoinRequestId)

@@ -7,7 +7,9 @@ use parta_proto_membership::{
     internal::v1::{AdmitMemberRequest, AdmitMemberResponse},
     v1::{self as pb, AssignmentKind, JoinRequestState, Role},
 };
-use parta_proto_org_registry::v1::{UnitArchived, org_registry_event::Payload as OrgRegistry};
+use parta_proto_org_registry::v1::{
+    UnitArchived, UnitCreated, UnitKind, org_registry_event::Payload as OrgRegistry,
+};
 use parta_service_testkit::fields;
 use parta_testkit::{TestDatabase, on_both};
 use tonic::Status;
@@ -409,8 +411,20 @@ on_both!(request_is_withdrawn_or_expires, |database| async move {
         ..link
     };
     assert_ne!(school.admit(again).await.unwrap().join_request_id, asked);
+    let elsewhere = AdmitMemberRequest {
+        org_id: org(2).to_string(),
+        ..school.open_link(&other, Role::Pupil).await
+    };
+    school.admit(elsewhere).await.unwrap();
     school.env.time.advance(TimeDelta::days(31));
+    // In both organizations.
     school.env.purge().await;
+    let left = school
+        .env
+        .test_env
+        .count_rows("join_request WHERE state = 1")
+        .await;
+    assert_eq!(left, 0);
     // The session of then has ended.
     let phone = "+79161111111";
     let flow = school.env.request_code(phone).await.unwrap().flow_id;

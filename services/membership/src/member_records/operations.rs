@@ -27,8 +27,10 @@ pub(crate) async fn join_again(
     if member.state == State::Left {
         member.begin_anew(invitation_id);
     }
+    // An adult student may be a parent already, and becomes one of another child.
+    let is_new = !member.has(role);
     member.grant(role);
-    if !may_combine(&member.roles, false) {
+    if is_new && !may_combine(&member.roles, false) {
         return Err(Error::role_combination());
     }
     storage::update(tx, scope, member).await?;

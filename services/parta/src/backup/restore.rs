@@ -268,7 +268,7 @@ fn unstage(verified: &[Verified<'_>]) {
     }
 }
 
-/// Replaces a database by what was verified.
+/// Replaces a database by its verified copy.
 async fn place(one: &mut Verified<'_>, identities: &[Identity]) -> anyhow::Result<()> {
     match one.copy.kind {
         Kind::Sqlite => {

@@ -90,8 +90,9 @@ impl Mutation for AdoptInvitations {
 
     async fn act(&self, _: &Context, tx: &Tx, caller: &Caller, grant: &MayKeep) -> Result<Kept, Error> {
         for invitation in grant.invitations.values() {
+            // An expired link is adopted before it is extended.
             match invitation.state(tx.now()) {
-                State::Active => {}
+                State::Active | State::Expired => {}
                 closed => return Err(Error::closed(closed)),
             }
             if invitation.issuer_id != Some(grant.caller_id) {

@@ -46,11 +46,34 @@ async fn is_own_matter(
     scope: &OrgScope,
     facts: &MemberContext,
     request: &JoinRequest,
+    verdict: Option<&Verdict>,
 ) -> Result<bool, Error> {
     let own = member_records::find_by_account(tx, scope, request.account_id).await?;
     let is_own = own.is_some_and(|member| member.id == facts.member_id);
-    let child = request.terms.child_id;
-    Ok(is_own || child.is_some_and(|child| facts.is_guardian_of(child)))
+    let matched = match verdict {
+        Some(Verdict::Accept(matched)) => *matched,
+        _ => None,
+    };
+    // Also the record that the person would get may be that of the own child.
+    let children = [request.terms.child_id, request.terms.claim_member_id, matched];
+    let is_own_child = |child: MemberId| facts.is_guardian_of(child);
+    Ok(is_own || children.into_iter().flatten().any(is_own_child))
+}
+
+/// Refuses a unit that is archived. Staff join units of every kind, others classes and groups.
+async fn require_unit(context: &Context, tx: &Tx, terms: &Terms) -> Result<(), Error> {
+    let Some(unit) = terms.unit_id else {
+        return Ok(());
+    };
+    if !terms.role.is_staff() {
+        return context.require_unit(tx, terms.org_id, unit).await;
+    }
+    let known = context.roster.unit(tx, terms.org_id, unit).await?;
+    if known.is_some_and(|unit| !unit.archived) {
+        Ok(())
+    } else {
+        Err(Error::unit_unknown(unit))
+    }
 }
 
 /// Refuses a record that the person cannot be: only an expected member of the same role and unit fits.
@@ -85,7 +108,9 @@ impl Mutation for DecideJoinRequests {
         for row in rows {
             let decision = policy::decide(&reader.facts, row.terms.role, row.terms.unit_id, &reader.home);
             if decision.is_allowed() {
-                if is_own_matter(tx, &scope, &reader.facts, &row).await? {
+                let verdict = self.verdicts.iter().find(|(id, _)| *id == row.id);
+                let verdict = verdict.map(|(_, verdict)| verdict);
+                if is_own_matter(tx, &scope, &reader.facts, &row, verdict).await? {
                     return Err(Error::second_person_required());
                 }
                 requests.insert(row.id, row);
@@ -120,9 +145,7 @@ impl Mutation for DecideJoinRequests {
                     if let Some(member) = matched {
                         require_match(context, tx, &row.terms, *member).await?;
                     }
-                    if let Some(unit) = row.terms.unit_id {
-                        context.require_unit(tx, self.org_id, unit).await?;
-                    }
+                    require_unit(context, tx, &row.terms).await?;
                     let terms = Terms {
                         claim_member_id: matched.or(row.terms.claim_member_id),
                         ..row.terms.clone()

@@ -132,3 +132,71 @@ on_both!(link_for_a_phone_admits_that_phone, |database| async move {
     assert_ne!(admitted.member_id, "");
     school.env.close().await;
 });
+
+// Staff join units of every kind, so that a request for a department can be accepted.
+// Covers: R18 allowed
+on_both!(staff_join_a_department_by_a_request, |database| async move {
+    let school = School::open(database).await;
+    let department = unit(9).to_string();
+    let created = UnitCreated {
+        unit_id: department.clone(),
+        kind: UnitKind::Department.into(),
+        label: "Кафедра математики".to_owned(),
+        ..Default::default()
+    };
+    school
+        .env
+        .test_env
+        .apply_org_registry(org(1), OrgRegistry::UnitCreated(created))
+        .await;
+    let person = school.env.newcomer("+79164444444", "Вера Орлова").await;
+    let open = AdmitMemberRequest {
+        unit_id: department,
+        ..school.open_link(&person, Role::Teacher).await
+    };
+    let asked = school.admit(open).await.unwrap().join_request_id;
+    let decided = school.decide(&school.administrator, &[(&asked, true, "")]).await;
+    assert_ne!(decided.unwrap()[0].member_id, "");
+    school.env.close().await;
+});
+
+// An adult student who is a parent becomes the parent of another child by a link.
+// Covers: F7 allowed
+on_both!(
+    adult_student_is_the_parent_of_two_children,
+    |database| async move {
+        let school = School::open(database).await;
+        let class = |r: &mut AdmitMemberRequest| r.unit_id = unit(1).to_string();
+        let student = school
+            .env
+            .join("+79161111111", "Ян Котов", Role::Pupil, class)
+            .await;
+        let child = school
+            .env
+            .join("+79162222222", "Ева Котова", Role::Pupil, class)
+            .await;
+        let born = pb::SetBirthDateRequest {
+            request_id: school.env.act(),
+            org_id: org(1).to_string(),
+            child_id: student.member_id.clone(),
+            birth_date: "1990-01-01".to_owned(),
+        };
+        let mut api = school.env.guardianships();
+        api.set_birth_date(by(&school.administrator.token, born))
+            .await
+            .unwrap();
+        let roles = [Role::Pupil, Role::Parent];
+        school.change_roles(&student.member_id, &roles).await.unwrap();
+        let as_parent = AdmitMemberRequest {
+            open: false,
+            unit_id: String::new(),
+            child_id: child.member_id,
+            ..school.open_link(&student.person, Role::Parent).await
+        };
+        assert_eq!(
+            school.admit(as_parent).await.unwrap().member_id,
+            student.member_id
+        );
+        school.env.close().await;
+    }
+);
