@@ -72,8 +72,19 @@ fn explain(status: Status) -> Status {
         Code::DeadlineExceeded => exceeded(),
         // The caller disconnected in the middle of its request and does not read this response.
         Code::Cancelled => status,
+        // Its process was killed, so that the connection ended without a word about the stream.
+        _ if said.starts_with("h2 protocol error") => cancelled(),
         _ => RpcError::internal(format!("undocumented refusal: {:?}: {said}", status.code())).into(),
     }
+}
+
+/// Returns CANCELLED: metrics and logs count the end of the connection as an act of the caller.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "nobody reads this status, so that it needs no reason"
+)]
+fn cancelled() -> Status {
+    Status::cancelled("the connection ended within the request")
 }
 
 fn malformed(why: &str) -> Status {

@@ -149,6 +149,26 @@ fn cancelled_upload_is_not_taken_for_a_complete_one() {
     });
 }
 
+/// A client that is killed in the middle of its request is no fault of the server: nothing is logged as one.
+#[test]
+fn disconnection_within_a_request_is_not_a_fault() {
+    run_paused(async {
+        let test_env = TestEnv::new();
+        let server = serve(&test_env, ConnectionLimits::default());
+        let person = test_env.person().0;
+        for path in [GET_CHAT, SUBSCRIBE] {
+            let client = server.connect(ONE).await;
+            let mut call = client.begin(path, Some(&person)).await;
+            call.send_partly();
+            tokio::task::yield_now().await;
+            client.disconnect();
+            client.closed().await;
+        }
+        // The stop waits for the calls.
+        server.stop().await;
+    });
+}
+
 #[test]
 fn connection_has_a_limited_number_of_streams() {
     run_paused(async {

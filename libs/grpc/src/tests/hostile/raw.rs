@@ -81,11 +81,17 @@ impl RawServer {
         let connection = self.open(address).unwrap();
         let (requests, connection) = builder.handshake::<_, Bytes>(connection).await.unwrap();
         let (ended, closed) = watch::channel(());
+        let disconnect = CancellationToken::new();
+        let disconnected = disconnect.clone();
         self.clients.spawn(async move {
-            let _result = connection.await;
+            let _result = disconnected.run_until_cancelled(connection).await;
             drop(ended);
         });
-        RawClient { requests, closed }
+        RawClient {
+            requests,
+            closed,
+            disconnect,
+        }
     }
 
     pub async fn stop(self) {
@@ -98,6 +104,7 @@ impl RawServer {
 pub struct RawClient {
     requests: SendRequest<Bytes>,
     closed: watch::Receiver<()>,
+    disconnect: CancellationToken,
 }
 
 impl RawClient {
@@ -128,6 +135,11 @@ impl RawClient {
     /// Returns the limit of concurrent streams that the server has set.
     pub fn max_streams(&self) -> usize {
         self.requests.current_max_send_streams()
+    }
+
+    /// Closes the connection as a killed process does: without a word about the streams.
+    pub fn disconnect(&self) {
+        self.disconnect.cancel();
     }
 
     /// Waits until the connection is closed.
