@@ -35,6 +35,15 @@ pub(super) struct Reading {
 }
 
 impl Reading {
+    /// Begins a reading that the first caller drives.
+    pub(super) fn begin(read: impl Future<Output = Result<RevocationList, Error>> + Send + 'static) -> Self {
+        let list = read.map(|list| list.map(Arc::new).map_err(RpcError::from));
+        Self {
+            begun: Instant::now(),
+            list: list.boxed().shared(),
+        }
+    }
+
     /// Whether a caller may have this list: it is being read, or its reading began a moment ago.
     fn is_current(&self) -> bool {
         match self.list.peek() {
@@ -59,12 +68,7 @@ impl RevocationReader {
                 Some(reading) if reading.is_current() => reading.clone(),
                 _ => {
                     let list = read(self.db.clone(), self.secrets.clone());
-                    let list = list.map(|list| list.map(Arc::new).map_err(RpcError::from));
-                    let reading = Reading {
-                        begun: Instant::now(),
-                        list: list.boxed().shared(),
-                    };
-                    last.insert(reading).clone()
+                    last.insert(Reading::begin(list)).clone()
                 }
             }
         };

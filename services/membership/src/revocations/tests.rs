@@ -9,9 +9,9 @@ use parta_proto_membership::{
 };
 use parta_testkit::on_both;
 use sea_orm::ConnectionTrait as _;
-use tokio::time::Instant;
+use tokio::{sync::oneshot, time::Instant};
 
-use super::{RevocationReader, purge};
+use super::{RevocationReader, model::RevocationList, operations::Reading, purge};
 use crate::tests::test_env::{MemberSession, TestEnv, by, org, reason, unit};
 
 /// The list that the responses make up.
@@ -197,13 +197,17 @@ on_both!(
 on_both!(list_is_read_on_after_its_caller_has_gone, |database| async move {
     let test_env = TestEnv::open(database).await;
     let reader = RevocationReader::new(test_env.db.clone(), test_env.secrets());
-    let begun = || reader.last.lock().unwrap().as_ref().map(|reading| reading.begun);
+    let (answer, answered) = oneshot::channel();
+    let reading = Reading::begin(async { Ok(answered.await.unwrap()) });
+    let begun = reading.begun;
+    *reader.last.lock().unwrap() = Some(reading);
     let mut first = Box::pin(reader.current());
     assert!(futures::poll!(&mut first).is_pending());
     drop(first);
-    let of_first = begun();
-    assert!(of_first.is_some());
-    reader.current().await.unwrap();
-    assert_eq!(begun(), of_first);
+    answer.send(RevocationList::new(Revoked::default())).unwrap();
+    let list = reader.current().await.unwrap();
+    assert!(list.revoked.is_empty());
+    let last = reader.last.lock().unwrap().as_ref().map(|reading| reading.begun);
+    assert_eq!(last, Some(begun));
     test_env.close().await;
 });
