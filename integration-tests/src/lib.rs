@@ -10,6 +10,7 @@
 )]
 
 mod client;
+mod grounds;
 pub mod permissions;
 mod postgres;
 mod process;
@@ -19,6 +20,7 @@ mod suite;
 mod two_schools;
 
 pub use client::{Client, Refused, reason};
+pub use grounds::Ground;
 pub use postgres::Postgres;
 pub use process::{Process, open_descriptors, resident_kib};
 pub use school::{Account, Person, School, new_phone, ogrn};

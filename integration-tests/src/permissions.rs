@@ -52,8 +52,11 @@ the RPC does. In the columns:
 - *service account* is an external system that has every permission;
 - *service* is a service that the access rule of the RPC names.
 
-Deputies have no column: they may do what the head may do, except that only the head can remove an
-administrator with a stated cause. Other staff have no column either: without a duty they meet no pupils.
+Other members have no column. Deputies may do what the head may do, except that only the head can remove an
+administrator with a stated cause. Other staff without a duty meet no pupils. The test `permissions::grounds`
+compares each of these with a column and calls every RPC: other staff, the holder of a duty, a deputy, a
+substitute, a suspended and a former member, a parent without confirmation, with each limit and with the role
+of staff, a trusted person, and a pupil of full age. The head of the table has no badge.
 "
     )
 }

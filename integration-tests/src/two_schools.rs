@@ -21,6 +21,7 @@ pub struct SampleSchool {
 }
 
 /// Two schools, with a principal of every kind in the first school.
+#[derive(Clone)]
 pub struct TwoSchools {
     pub suite: Suite,
     /// The first school, to which all principals belong.

@@ -3,8 +3,10 @@
 #![expect(clippy::expect_used, reason = "a test may panic")]
 
 use std::{
+    collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
+    sync::LazyLock,
 };
 
 mod cycles;
@@ -18,7 +20,7 @@ mod sql;
 use paths::NamedPaths;
 pub(crate) use paths::is_test;
 use rules::{
-    ASSEMBLY_FILES, EXCEPTIONS, FEATURES, FORBIDDEN_IN_PURE_LAYERS, LAYERS_BELOW_GRPC, PROTO_CRATES,
+    ALLOWED_IN_PURE_LAYERS, ASSEMBLY_FILES, EXCEPTIONS, FEATURES, LAYERS_BELOW_GRPC, PROTO_CRATES,
     PROTOCOL_CRATES, PURE_LAYERS, RULES,
 };
 
@@ -35,6 +37,35 @@ const MAX_LINES: usize = 500;
 /// Returns the crate name of a service in Rust.
 fn crate_name(service: &str) -> String {
     format!("parta_{}", service.replace('-', "_"))
+}
+
+/// The crates that a file of a service can name: the standard library and the dependencies in the manifests.
+static CRATES: LazyLock<BTreeSet<String>> = LazyLock::new(|| {
+    let standard = ["std", "core", "alloc"].map(str::to_owned);
+    let of_service = |service: &str| {
+        let manifest = manifest(&root().join("services").join(service));
+        let dependencies = manifest.get("dependencies").and_then(toml::Value::as_table);
+        let dependencies = dependencies.expect("dependencies").keys();
+        dependencies
+            .map(|name| name.replace('-', "_"))
+            .collect::<Vec<_>>()
+    };
+    let dependencies = SERVICES.into_iter().flat_map(of_service);
+    standard.into_iter().chain(dependencies).collect()
+});
+
+/// Reads the manifest in a folder.
+fn manifest(folder: &Path) -> toml::Table {
+    let text = fs::read_to_string(folder.join("Cargo.toml")).expect("a manifest");
+    text.parse().expect("TOML")
+}
+
+/// Returns whether a file, given by its path within a feature, belongs to one of these layers.
+fn is_in_layer(file: &str, layers: &[&str]) -> bool {
+    layers.iter().any(|layer| {
+        file.strip_prefix(layer)
+            .is_some_and(|rest| rest.is_empty() || rest == ".rs" || rest.starts_with('/'))
+    })
 }
 
 /// Returns the violations of one file, given by its path from the root.
@@ -93,12 +124,7 @@ fn violations(path: &str, source: &str) -> Vec<String> {
         .filter(|(folder, _)| features.contains(folder));
     // `live` of chat is a layer too, because it encodes each entry once for all subscribers.
     let file = feature.map_or(file, |(name, layer)| if name == "live" { file } else { layer });
-    let is_in = |layers: &[&str]| {
-        layers.iter().any(|layer| {
-            file.strip_prefix(layer)
-                .is_some_and(|rest| rest.is_empty() || rest == ".rs" || rest.starts_with('/'))
-        })
-    };
+    let is_in = |layers: &[&str]| is_in_layer(file, layers);
     if let Some((own, _)) = feature {
         if is_in(LAYERS_BELOW_GRPC) {
             let reason = "only grpc.rs and events.rs of a feature may use protobuf; ids are typed";
@@ -119,10 +145,12 @@ fn violations(path: &str, source: &str) -> Vec<String> {
         }
     }
     if is_in(PURE_LAYERS) {
-        let reason = "the model and the policy are pure functions: no I/O, no protobuf, no database";
-        FORBIDDEN_IN_PURE_LAYERS
-            .iter()
-            .for_each(|prefix| forbid(prefix, reason));
+        let outside = named.outside(&CRATES, ALLOWED_IN_PURE_LAYERS);
+        violations.extend(outside.map(|name| {
+            format!(
+                "{path} names {name}: the model and the policy may use only what ALLOWED_IN_PURE_LAYERS lists"
+            )
+        }));
     }
     violations
 }
@@ -187,6 +215,32 @@ fn dependency_exceptions_are_all_needed() {
     assert!(stale.is_empty(), "exceptions are no longer needed: {stale:?}");
 }
 
+#[test]
+fn allowed_paths_of_pure_layers_are_all_used() {
+    let mut named = BTreeSet::new();
+    for (path, source) in sources(false) {
+        let layer = path
+            .strip_prefix("services/")
+            .and_then(|path| path.split_once("/src/"));
+        let Some((_, file)) = layer else { continue };
+        if file
+            .split_once('/')
+            .is_some_and(|(_, file)| is_in_layer(file, PURE_LAYERS))
+        {
+            named.extend(NamedPaths::of(&source).paths);
+        }
+    }
+    let is_used = |prefix: &str| {
+        let inner = format!("{prefix}::");
+        named
+            .iter()
+            .any(|path| path == prefix || path.starts_with(&inner))
+    };
+    let mut unused = ALLOWED_IN_PURE_LAYERS.to_vec();
+    unused.retain(|prefix| !is_used(prefix));
+    assert!(unused.is_empty(), "no model and no policy uses {unused:?}");
+}
+
 /// Manifests are checked too, so that a forbidden dependency is found before a source uses it.
 #[test]
 fn manifests_have_no_forbidden_dependencies() {
@@ -197,8 +251,7 @@ fn manifests_have_no_forbidden_dependencies() {
             if owner == "parta" {
                 continue;
             }
-            let manifest = fs::read_to_string(entry.path().join("Cargo.toml")).expect("a manifest");
-            let manifest: toml::Table = manifest.parse().expect("TOML");
+            let manifest = manifest(&entry.path());
             let dependencies = manifest.get("dependencies").and_then(toml::Value::as_table);
             for service in SERVICES.into_iter().filter(|service| *service != owner) {
                 let dependency = format!("parta-{service}");
@@ -280,6 +333,16 @@ fn violations_are_found_in_all_kinds_of_paths() {
             "services/chat/src/chats/policy.rs",
             "fn a() { std::fs::read(\"a\"); }",
             "std::fs",
+        ),
+        (
+            "services/chat/src/chats/policy.rs",
+            "fn a() { tracing::info!(\"a\"); }",
+            "tracing::info",
+        ),
+        (
+            "services/chat/src/chats/policy.rs",
+            "use parta_roster::{MemberContext, Roster};",
+            "parta_roster::Roster",
         ),
         (
             "services/chat/src/chats/operations/mod.rs",

@@ -6,6 +6,7 @@
     reason = "the output of the test shows the duration of its parts"
 )]
 mod departed;
+mod grounds;
 mod refused;
 mod requests;
 mod samples;

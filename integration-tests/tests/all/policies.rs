@@ -87,3 +87,56 @@ on_both_topologies!(
         );
     }
 );
+
+/// Returns whether the person may join the call.
+async fn joins(person: &Person, call: &Value) -> bool {
+    let wanted = json!({"call_id": call["id"], "start_time": call["start_time"]});
+    let rpc = "CallService/IssueJoinToken";
+    person.client.call(rpc, wanted).await.is_ok()
+}
+
+// Case 53: OPTIONAL, REQUIRED, OPTIONAL. The teacher without the badge is in the lessons of the class while
+// the policy clears her. Her participation in a named chat with a pupil ends with the narrower policy, and is
+// not revived.
+on_both_topologies!(
+    /// Covers: R84 allowed, R84 refused, F19 allowed, F19 refused
+    narrowing_ends_named_chats_and_calls, |suite: Suite| async move {
+        let school = suite.school("Школа № 1").await;
+        let class = school.class("5А").await;
+        let leader = school.class_teacher("Мария Кузнецова", &class).await;
+        let pupil = school.pupil(&leader, "Пётр Сидоров", &class).await;
+        let teacher = school.newcomer_teacher("Павел Новиков").await;
+        school.assign(&teacher, &class, "ASSIGNMENT_KIND_SUBJECT_TEACHER").await;
+        let head = school.newcomer_teacher("Вера Орлова").await;
+        let administrator = &school.administrator.client;
+        let roles = json!({"member_id": head.member_id, "roles": ["ROLE_HEAD"]});
+        administrator.must("MemberService/ChangeMemberRoles", roles).await;
+        let lesson = json!({
+            "unit_id": class, "title": "Алгебра", "kind": "CALL_KIND_LESSON", "format": "CALL_FORMAT_ONLINE",
+            "duration": "2700s",
+        });
+        let lesson = leader.client.must("CallService/PlanCall", lesson).await["call"].clone();
+        let widen = async || {
+            let updated = verification(administrator, "OPTIONAL").await;
+            let confirm = confirming(&school, &updated);
+            head.client.must("PolicyService/ConfirmPolicyChange", confirm).await;
+        };
+        assert!(!joins(&teacher, &lesson).await);
+        widen().await;
+        assert!(joins(&teacher, &lesson).await);
+        let members = json!([pupil.member_id, leader.member_id]);
+        let named = json!({"title": "Кружок", "member_ids": members});
+        let named = teacher.client.must("ChatService/CreateChat", named).await;
+        let message = json!({"chat_id": named["chat"]["id"], "text": "Здравствуйте"});
+        teacher.client.must("MessageService/SendMessage", message.clone()).await;
+
+        verification(administrator, "REQUIRED").await;
+        assert!(!joins(&teacher, &lesson).await);
+        teacher.client.refused("MessageService/SendMessage", message.clone()).await;
+        widen().await;
+        assert!(joins(&teacher, &lesson).await && is_with_pupils(&teacher).await);
+        let refused = teacher.client.refused("MessageService/SendMessage", message.clone()).await;
+        assert_eq!(refused.reason, "NOT_FOUND");
+        leader.client.must("MessageService/SendMessage", message).await;
+    }
+);

@@ -1,5 +1,10 @@
 //! Reach when a right begins, ends or is taken away, through the public API of all services.
 #![expect(clippy::unwrap_used, reason = "a test may fail loudly")]
+mod calls;
+mod families;
+mod links;
+mod roles;
+
 use chrono::TimeDelta;
 use futures::StreamExt as _;
 use parta_integration_tests::{Client, Person, School, Suite, on_both_topologies};

@@ -81,13 +81,19 @@ on_both_topologies!(
         let personal = holder.client.must("ChatService/CreateDirectChat", direct.clone()).await;
         let message = json!({"chat_id": personal["chat"]["id"], "text": "Здравствуйте"});
         pupil.client.must("MessageService/SendMessage", message.clone()).await;
+        let named = json!({"title": "Адаптация", "member_ids": [pupil.member_id, holder.member_id]});
+        let named = leader.client.must("ChatService/CreateChat", named).await;
+        let in_named = json!({"chat_id": named["chat"]["id"], "text": "Здравствуйте"});
+        holder.client.must("MessageService/SendMessage", in_named.clone()).await;
         let end = json!({"duty_id": made["duty"]["id"], "cause": "перевод"});
         administrator.must("DutyService/EndDuty", end).await;
+        let refused = holder.client.refused("MessageService/SendMessage", in_named).await;
+        assert_eq!(refused.reason, "NOT_FOUND");
         let refused = pupil.client.refused("MessageService/SendMessage", message).await;
         assert_eq!(refused.code, Code::PermissionDenied);
         let refused = holder.client.refused("ChatService/CreateDirectChat", direct).await;
         assert_eq!(refused.reason, "MEMBER_NOT_REACHABLE");
-        // The personal chat stays readable; the room of the class is gone.
+        // The personal chat stays readable; the room of the class and the named chat are gone.
         assert_eq!(chats(&holder.client).await.len(), before.len() + 1);
     }
 );

@@ -5,7 +5,7 @@ use parta_ids::OrgId;
 use parta_mutations::{ConsistencyToken, ServicePosition};
 use parta_proto::status::v1::ErrorReason;
 use parta_status::{RpcError, quarantined, stale};
-use tokio::time::Instant;
+use tokio::{sync::watch, time::Instant};
 
 use crate::consumer::{Age, Progress};
 
@@ -51,6 +51,12 @@ impl Freshness {
         self.progress
             .as_ref()
             .is_none_or(|progress| progress.is_complete())
+    }
+
+    /// Returns a receiver that is notified after each step of the consumer, for example when it has applied
+    /// events or has failed to. `None` for a projection that is never stale.
+    pub fn steps(&self) -> Option<watch::Receiver<u64>> {
+        self.progress.as_ref().map(|progress| progress.subscribe())
     }
 
     /// Waits until the backlog of the start was applied. Organizations whose events fail do not delay it.

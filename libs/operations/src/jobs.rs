@@ -2,7 +2,7 @@
 
 use std::{marker::PhantomData, sync::Arc};
 
-use parta_access::{Caller, PermissionRule, PrincipalKind, require_operator};
+use parta_access::{Caller, require_operator};
 use parta_database::{Db, Tx};
 use parta_edge::{Edge, Mutation, Page, PageRequest, Query, Read};
 use parta_feed::AtLeast;
@@ -38,12 +38,6 @@ impl<A: JobApi> JobServer<A> {
             api: PhantomData,
         }
     }
-}
-
-/// The rows of the permission matrix: only the operator may call.
-pub fn job_rules<A: JobApi>() -> Vec<PermissionRule> {
-    let rule = |rpc| PermissionRule::everywhere(rpc, |kind| kind == PrincipalKind::Operator);
-    A::RPCS.map(rule).to_vec()
 }
 
 struct ListJobs {

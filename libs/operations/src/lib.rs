@@ -7,6 +7,8 @@
 
 mod jobs;
 mod quarantines;
+mod rules;
 
-pub use jobs::{JobServer, job_rules};
-pub use quarantines::{QuarantineServer, quarantine_rules};
+pub use jobs::JobServer;
+pub use quarantines::QuarantineServer;
+pub use rules::common_rules;

@@ -3,7 +3,7 @@
 
 use std::{marker::PhantomData, sync::Arc, time::Duration};
 
-use parta_access::{Caller, PermissionRule, PrincipalKind, require_operator};
+use parta_access::{Caller, require_operator};
 use parta_database::{Db, Tx};
 use parta_edge::{Edge, Mutation, Page, PageRequest, Query, Read};
 use parta_feed::{AtLeast, ConsumerHandle, QuarantinedOrganization};
@@ -46,12 +46,6 @@ impl<A: QuarantineApi> QuarantineServer<A> {
             api: PhantomData,
         }
     }
-}
-
-/// The rows of the permission matrix: only the operator may call.
-pub fn quarantine_rules<A: QuarantineApi>() -> Vec<PermissionRule> {
-    let rule = |rpc| PermissionRule::everywhere(rpc, |kind| kind == PrincipalKind::Operator);
-    A::RPCS.map(rule).to_vec()
 }
 
 /// The projection of one organization.

@@ -66,6 +66,22 @@ impl MemberContext {
                 .any(|duty| duty.kind.includes(function) && duty.scope.concerns(other))
     }
 
+    /// Returns whether a duty of the member has this function toward anybody.
+    pub fn has_function(&self, function: DutyFunction) -> bool {
+        self.duties_in_force().any(|duty| duty.kind.includes(function))
+    }
+
+    /// Returns whether a duty of the member allows this function toward all pupils of the unit.
+    pub fn may_in_unit(&self, function: DutyFunction, unit: UnitId) -> bool {
+        let covers = |duty: &Duty| match &duty.scope {
+            DutyScope::Organization => true,
+            DutyScope::Unit(of_duty) => *of_duty == unit,
+            DutyScope::Pupils(_) => false,
+        };
+        self.duties_in_force()
+            .any(|duty| duty.kind.includes(function) && covers(duty))
+    }
+
     /// Returns the units in whose rooms a duty for the unit places the member.
     pub fn duty_rooms(&self) -> BTreeSet<UnitId> {
         let in_rooms = self

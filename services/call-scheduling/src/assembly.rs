@@ -97,9 +97,7 @@ pub(crate) fn roster(context: &ServiceContext) -> anyhow::Result<(Roster, Vec<Ta
     Ok((projection.roster, tasks))
 }
 
-/// The rows of the permission matrix of the services for the operator.
-pub(crate) fn operator_rules() -> Vec<PermissionRule> {
-    let mut rules = parta_operations::job_rules::<CallSchedulingJobs>();
-    rules.extend(parta_operations::quarantine_rules::<CallSchedulingQuarantines>());
-    rules
+/// The rows of the permission matrix of the gRPC services that every service serves alike.
+pub(crate) fn common_rules() -> Vec<PermissionRule> {
+    parta_operations::common_rules::<CallSchedulingFeed, CallSchedulingJobs, CallSchedulingQuarantines>()
 }

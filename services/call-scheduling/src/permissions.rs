@@ -1,15 +1,14 @@
 //! The permission matrix of the service, computed by the policies of its features (`docs/permissions.md`).
 use parta_access::{CreatorPermission, Permission, PermissionRule, creator_rows, permission_rows};
 
-use crate::{announcements, assembly, calls, feed, join};
+use crate::{announcements, assembly, calls, join};
 
 fn rules() -> impl Iterator<Item = PermissionRule> {
     let features = [
         calls::rules(),
         join::rules(),
         announcements::rules(),
-        feed::rules(),
-        assembly::operator_rules(),
+        assembly::common_rules(),
     ];
     features.into_iter().flatten()
 }

@@ -151,9 +151,7 @@ fn archive_task(db: &Db, after_days: u32) -> Option<Task> {
     (after_days > 0).then_some(task)
 }
 
-/// The rows of the permission matrix of the services for the operator.
-pub(crate) fn operator_rules() -> Vec<PermissionRule> {
-    let mut rules = parta_operations::job_rules::<ChatJobs>();
-    rules.extend(parta_operations::quarantine_rules::<ChatQuarantines>());
-    rules
+/// The rows of the permission matrix of the gRPC services that every service serves alike.
+pub(crate) fn common_rules() -> Vec<PermissionRule> {
+    parta_operations::common_rules::<ChatFeed, ChatJobs, ChatQuarantines>()
 }

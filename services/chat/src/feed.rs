@@ -1,5 +1,5 @@
 //! The feed of the service: its snapshot over all features.
-use parta_access::{OrgScope, PermissionRule, PrincipalKind};
+use parta_access::OrgScope;
 use parta_database::Tx;
 use parta_ids::{ChatId, OrgId, TypedId, UnitId};
 use parta_proto_chat::v1::chat_event::Payload;
@@ -26,16 +26,4 @@ pub(crate) async fn snapshot(tx: Tx, org: OrgId) -> Result<Vec<Payload>, RpcErro
         }
     }
     Ok(payloads)
-}
-
-/// The rows of the permission matrix.
-pub(crate) fn rules() -> Vec<PermissionRule> {
-    let follows = |kind| matches!(kind, PrincipalKind::Service | PrincipalKind::ServiceAccount);
-    let serves = |kind| matches!(kind, PrincipalKind::Service);
-    vec![
-        PermissionRule::own("parta.chat.v1.ChatFeedService/Read", follows),
-        PermissionRule::own("parta.chat.v1.ChatFeedService/Watch", follows),
-        PermissionRule::own("parta.chat.v1.ChatFeedService/Snapshot", follows),
-        PermissionRule::own("parta.chat.v1.ChatFeedService/WatchHeads", serves),
-    ]
 }

@@ -1,7 +1,7 @@
 //! The permission matrix of the service, computed by the policies of its features (`docs/permissions.md`).
 use parta_access::{Permission, permission_rows};
 
-use crate::{assembly, chats, feed, live, messages};
+use crate::{assembly, chats, live, messages};
 
 /// One row for each RPC and kind of principal.
 pub fn permissions() -> Vec<Permission> {
@@ -9,8 +9,7 @@ pub fn permissions() -> Vec<Permission> {
         chats::rules(),
         messages::rules(),
         live::rules(),
-        feed::rules(),
-        assembly::operator_rules(),
+        assembly::common_rules(),
     ];
     permission_rows(rules.into_iter().flatten())
 }

@@ -141,9 +141,7 @@ pub(crate) fn tasks(context: &ServiceContext, ports: Ports) -> Vec<Task> {
     tasks
 }
 
-/// The rows of the permission matrix of the services for the operator.
-pub(crate) fn operator_rules() -> Vec<PermissionRule> {
-    let mut rules = parta_operations::job_rules::<InvitationJobs>();
-    rules.extend(parta_operations::quarantine_rules::<InvitationQuarantines>());
-    rules
+/// The rows of the permission matrix of the gRPC services that every service serves alike.
+pub(crate) fn common_rules() -> Vec<PermissionRule> {
+    parta_operations::common_rules::<InvitationFeed, InvitationJobs, InvitationQuarantines>()
 }

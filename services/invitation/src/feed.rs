@@ -1,5 +1,4 @@
 //! The feed of the service: its snapshot over all features.
-use parta_access::{PermissionRule, PrincipalKind};
 use parta_database::Tx;
 use parta_ids::OrgId;
 use parta_proto_invitation::v1::invitation_event::Payload;
@@ -12,16 +11,4 @@ pub(crate) async fn snapshot(tx: Tx, org: OrgId) -> Result<Vec<Payload>, RpcErro
     let mut events = invitations::snapshot(&tx, org).await?;
     events.extend(acceptance::snapshot(&tx, org).await?);
     Ok(events)
-}
-
-/// The feed's rows of the permission matrix.
-pub(crate) fn rules() -> Vec<PermissionRule> {
-    let follows = |kind| matches!(kind, PrincipalKind::Service | PrincipalKind::ServiceAccount);
-    let serves = |kind| matches!(kind, PrincipalKind::Service);
-    vec![
-        PermissionRule::own("parta.invitation.v1.InvitationFeedService/Read", follows),
-        PermissionRule::own("parta.invitation.v1.InvitationFeedService/Watch", follows),
-        PermissionRule::own("parta.invitation.v1.InvitationFeedService/Snapshot", follows),
-        PermissionRule::own("parta.invitation.v1.InvitationFeedService/WatchHeads", serves),
-    ]
 }

@@ -1,7 +1,7 @@
 //! The permission matrix of the service, computed by the policies of its features (`docs/permissions.md`).
 use parta_access::{Permission, permission_rows};
 
-use crate::{acceptance, assembly, feed, invitations, lineage};
+use crate::{acceptance, assembly, invitations, lineage};
 
 /// One row for each RPC and kind of principal.
 pub fn permissions() -> Vec<Permission> {
@@ -9,8 +9,7 @@ pub fn permissions() -> Vec<Permission> {
         invitations::rules(),
         acceptance::rules(),
         lineage::rules(),
-        feed::rules(),
-        assembly::operator_rules(),
+        assembly::common_rules(),
     ];
     permission_rows(rules.into_iter().flatten())
 }

@@ -213,9 +213,7 @@ impl Ports {
     }
 }
 
-/// The rows of the permission matrix of the services for the operator.
-pub(crate) fn operator_rules() -> Vec<PermissionRule> {
-    let mut rules = parta_operations::job_rules::<MembershipJobs>();
-    rules.extend(parta_operations::quarantine_rules::<MembershipQuarantines>());
-    rules
+/// The rows of the permission matrix of the gRPC services that every service serves alike.
+pub(crate) fn common_rules() -> Vec<PermissionRule> {
+    parta_operations::common_rules::<MembershipFeed, MembershipJobs, MembershipQuarantines>()
 }

@@ -8,4 +8,5 @@ mod pairs;
 mod permissions;
 mod races;
 mod retention;
+pub(crate) mod school;
 pub(crate) mod test_env;

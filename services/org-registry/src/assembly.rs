@@ -117,9 +117,7 @@ pub(crate) fn tasks(context: &ServiceContext, ports: Ports) -> Vec<Task> {
     tasks
 }
 
-/// The rows of the permission matrix of the services for the operator.
-pub(crate) fn operator_rules() -> Vec<PermissionRule> {
-    let mut rules = parta_operations::job_rules::<OrgRegistryJobs>();
-    rules.extend(parta_operations::quarantine_rules::<OrgRegistryQuarantines>());
-    rules
+/// The rows of the permission matrix of the gRPC services that every service serves alike.
+pub(crate) fn common_rules() -> Vec<PermissionRule> {
+    parta_operations::common_rules::<OrgRegistryFeed, OrgRegistryJobs, OrgRegistryQuarantines>()
 }

@@ -1,7 +1,7 @@
 //! The permission matrix of the service, computed by the policies of its features (`docs/permissions.md`).
 use parta_access::{Permission, permission_rows};
 
-use crate::{applications, assembly, feed, organizations, policies, units};
+use crate::{applications, assembly, organizations, policies, units};
 
 /// Returns one row for each RPC and kind of principal.
 pub fn permissions() -> Vec<Permission> {
@@ -10,8 +10,7 @@ pub fn permissions() -> Vec<Permission> {
         policies::rules(),
         units::rules(),
         applications::rules(),
-        feed::rules(),
-        assembly::operator_rules(),
+        assembly::common_rules(),
     ];
     permission_rows(rules.into_iter().flatten())
 }

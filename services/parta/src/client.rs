@@ -26,6 +26,7 @@ use parta_proto_membership::v1::{
     guardianship_service_client::GuardianshipServiceClient,
     join_request_service_client::JoinRequestServiceClient, member_service_client::MemberServiceClient,
     operator_service_client::OperatorServiceClient, roster_import_service_client::RosterImportServiceClient,
+    suspension_service_client::SuspensionServiceClient,
 };
 use parta_proto_org_registry::v1::{
     application_service_client::ApplicationServiceClient,
@@ -149,6 +150,14 @@ impl Session {
         self.env.ids.uuid().to_string()
     }
 
+    /// Returns a moment this many seconds from now.
+    pub fn seconds_from_now(&self, seconds: i64) -> prost_types::Timestamp {
+        prost_types::Timestamp {
+            seconds: self.env.now().timestamp() + seconds,
+            nanos: 0,
+        }
+    }
+
     /// Stores a consistency token. Later calls of all clones present it.
     pub fn record_token(&self, service: &'static str, token: &str) {
         if let Ok(token) = HeaderValue::from_str(token)
@@ -198,6 +207,8 @@ impl Session {
         /// Requests of people to join.
         join_requests: JoinRequestServiceClient of "membership";
         roster_imports: RosterImportServiceClient of "membership";
+        /// Suspensions of members.
+        suspensions: SuspensionServiceClient of "membership";
         /// Methods of membership for the operator.
         operators: OperatorServiceClient of "membership";
         invitations: InvitationServiceClient of "invitation";

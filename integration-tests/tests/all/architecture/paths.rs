@@ -49,6 +49,25 @@ impl NamedPaths {
             .find(|path| *path == prefix || path.starts_with(&inner))
     }
 
+    /// Returns the paths into one of these crates that lie within none of the allowed paths.
+    pub(super) fn outside<'a>(
+        &'a self,
+        crates: &'a BTreeSet<String>,
+        allowed: &'a [&str],
+    ) -> impl Iterator<Item = &'a String> {
+        let lies_within = |path: &str, prefix: &str| {
+            let rest = path.strip_prefix(prefix);
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
+        };
+        self.paths
+            .iter()
+            .filter(|path| {
+                let (first, _) = path.split_once("::").unwrap_or((path, ""));
+                crates.contains(first)
+            })
+            .filter(move |path| !allowed.iter().any(|prefix| lies_within(path, prefix)))
+    }
+
     /// Removes the reasons of refusals, and the status to which an error is converted.
     pub(super) fn without_reasons(mut self) -> Self {
         self.paths

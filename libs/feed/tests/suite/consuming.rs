@@ -16,8 +16,8 @@ use tonic::Status;
 
 use crate::{
     school::{
-        Roster, WithCaller, add, another_replica, applied, caught_up, consumer, migrations, org, position,
-        rename, restore, rows, run, service, start,
+        Roster, WithCaller, add, after_steps, another_replica, applied, caught_up, consumer, equal_to_source,
+        migrations, org, position, rename, restore, rows, run, service, start,
     },
     support::{self, Store},
 };
@@ -124,14 +124,7 @@ on_both!(restored_source_leads_to_a_snapshot, |database| async move {
     forget.unwrap();
     restore(db, org(1), backup).await;
     add(db, org(1), "new", "x").await;
-    let replaced = async {
-        while rows(db, "roster").await != rows(db, "unit").await {
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(20), replaced)
-        .await
-        .unwrap();
+    equal_to_source(db, &consumer).await;
     add(db, org(1), "newer", "x").await;
     rename(db, org(2), "a", "y").await;
     caught_up(db, &consumer, &[1, 2]).await;
@@ -160,14 +153,7 @@ on_both!(source_behind_the_cursor_is_noticed, |database| async move {
     // A consumer that starts after the restore.
     let second = consumer(db, db, &roster);
     let running = start(&second);
-    let replaced = async {
-        while rows(db, "roster").await != rows(db, "unit").await {
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(20), replaced)
-        .await
-        .unwrap();
+    equal_to_source(db, &second).await;
     running.stop().await;
 });
 
@@ -256,14 +242,7 @@ on_both!(token_waits_for_the_projection, |database| async move {
     let running = start(&second);
     second.freshness().completed().await;
     let at_least = AtLeast::new(db.clone(), [second.freshness()]);
-    let voided = async {
-        while at_least.wait(&lost).await.is_err() {
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(20), voided)
-        .await
-        .unwrap();
+    after_steps(&second, async || at_least.wait(&lost).await.ok()).await;
     running.stop().await;
     db.expire_cursors().await.unwrap();
     let third = crate::school::consumer(db, db, &roster);
@@ -349,12 +328,10 @@ on_postgres!(
             add(db, org(n), "a", "held").await;
         }
         let held = consumer(db, db, &roster);
-        let (gate, holding) = (roster.gate.clone(), roster.held.clone());
+        let (gate, mut holding) = (roster.gate.clone(), roster.held.subscribe());
         *gate.lock().unwrap() = Some("held".into());
         let first = start(&held);
-        while holding.load(Ordering::SeqCst) < 4 {
-            tokio::task::yield_now().await;
-        }
+        holding.wait_for(|held| *held == 4).await.unwrap();
         // All workers of the first replica hold a first batch.
         let second = consumer(db, &other, &Roster::default());
         let running = start(&second);

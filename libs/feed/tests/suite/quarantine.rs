@@ -10,7 +10,10 @@ use parta_testkit::on_both;
 use sea_orm::{ConnectionTrait as _, Statement};
 
 use crate::{
-    school::{Roster, add, applied, caught_up, consumer, migrations, org, rows, run, start},
+    school::{
+        Roster, RosterConsumer, add, after_steps, applied, caught_up, consumer, equal_to_source, migrations,
+        org, rows, run, start,
+    },
     support::Store,
 };
 
@@ -64,14 +67,11 @@ on_both!(
 
         // The events still fail: an early release leads to another quarantine.
         assert!(release(db, org(1)).await.unwrap());
-        let again = async {
-            while list_quarantined(db.conn(), None, 10).await.unwrap().len() < 2 {
-                tokio::task::yield_now().await;
-            }
-        };
-        tokio::time::timeout(Duration::from_secs(20), again)
-            .await
-            .unwrap();
+        after_steps(&consumer, async || {
+            let all = list_quarantined(db.conn(), None, 10).await.unwrap();
+            (all.len() == 2).then_some(())
+        })
+        .await;
 
         roster.poison.lock().unwrap().clear();
         roster.panic.lock().unwrap().clear();
@@ -117,19 +117,12 @@ on_both!(undecodable_event_leads_to_a_snapshot, |database| async move {
 });
 
 /// Waits until the consumer has quarantined an organization, and returns why.
-async fn quarantined(db: &Db, org_id: OrgId) -> QuarantinedOrganization {
-    let found = async {
-        loop {
-            let all = list_quarantined(db.conn(), None, 10).await.unwrap();
-            if let Some(found) = all.into_iter().find(|one| one.org_id == org_id) {
-                return found;
-            }
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(20), found)
-        .await
-        .unwrap()
+async fn quarantined(db: &Db, consumer: &RosterConsumer, org_id: OrgId) -> QuarantinedOrganization {
+    after_steps(consumer, async || {
+        let all = list_quarantined(db.conn(), None, 10).await.unwrap();
+        all.into_iter().find(|one| one.org_id == org_id)
+    })
+    .await
 }
 
 async fn skip(db: &Db, org_id: OrgId, event_id: EventId) {
@@ -183,7 +176,7 @@ on_both!(quarantine_names_the_event_and_skips_it, |database| async move {
     }
     let consumer = consumer(db, db, &roster);
     let running = start(&consumer);
-    let found = quarantined(db, org(1)).await;
+    let found = quarantined(db, &consumer, org(1)).await;
     assert_eq!((found.position, found.event_kind.as_str()), (13, "UnitCreated"));
     assert_eq!(
         (found.event_failure.as_str(), found.snapshot_failure.as_str()),
@@ -208,14 +201,7 @@ on_both!(quarantine_names_the_event_and_skips_it, |database| async move {
     roster.poison.lock().unwrap().clear();
     assert!(rebuild(db, org(1)).await);
     assert!(!rebuild(db, org(3)).await, "the consumer does not know it");
-    let rebuilt = async {
-        while rows(db, "roster").await != rows(db, "unit").await {
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(20), rebuilt)
-        .await
-        .unwrap();
+    equal_to_source(db, &consumer).await;
     running.stop().await;
 });
 
@@ -229,7 +215,7 @@ on_both!(new_build_retries_a_quarantine_once, |database| async move {
     add(db, org(1), "a", "poison").await;
     let first = consumer(db, db, &roster);
     let running = start(&first);
-    quarantined(db, org(1)).await;
+    quarantined(db, &first, org(1)).await;
     running.stop().await;
     let own = text_of(db, "builds", "feed_quarantine").await;
     change(db, "UPDATE feed_quarantine SET builds = 'older'").await;
@@ -237,20 +223,22 @@ on_both!(new_build_retries_a_quarantine_once, |database| async move {
     let attempts = roster.snapshots.load(Ordering::SeqCst);
     let second = consumer(db, db, &roster);
     let running = start(&second);
-    let retried = async {
-        while text_of(db, "builds", "feed_quarantine").await == "older" {
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(20), retried)
-        .await
-        .unwrap();
+    let changed = async || text_of(db, "builds", "feed_quarantine").await != "older";
+    after_steps(&second, async || changed().await.then_some(())).await;
+    running.stop().await;
     assert_eq!(
         text_of(db, "builds", "feed_quarantine").await,
         format!("older {own}")
     );
-    // The consumer has looked at the quarantine again, and has not tried again.
-    tokio::time::sleep(Duration::from_secs(3)).await;
+    // After a restart the consumer looks at the quarantine again, and does not try again.
+    let third = consumer(db, db, &roster);
+    let running = start(&third);
+    let freshness = third.freshness();
+    after_steps(&third, async || {
+        let refused = freshness.require(org(1)).err()?;
+        (refused.reason() == "ORGANIZATION_QUARANTINED").then_some(())
+    })
+    .await;
     assert_eq!(roster.snapshots.load(Ordering::SeqCst), attempts + 1);
     running.stop().await;
 });
@@ -318,14 +306,8 @@ on_both!(request_of_a_newer_build_is_kept, |database| async move {
 
     // The newer build would carry it out: here it is a request that this build knows.
     change(db, "UPDATE feed_cursor SET request = 1 WHERE request = 9").await;
-    let carried_out = async {
-        while roster.snapshots.load(Ordering::SeqCst) == 0 {
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(20), carried_out)
-        .await
-        .unwrap();
+    let carried_out = || roster.snapshots.load(Ordering::SeqCst) > 0;
+    after_steps(&second, async || carried_out().then_some(())).await;
     running.stop().await;
     assert_eq!(rows(db, "roster").await, rows(db, "unit").await);
 });

@@ -13,6 +13,7 @@ use std::{
         atomic::{AtomicU32, Ordering},
     },
     task::{Context, Poll},
+    time::Duration,
 };
 
 use async_trait::async_trait;
@@ -33,7 +34,10 @@ use parta_proto_org_registry::{
 use parta_testkit::TestDatabase;
 use sea_orm::{ConnectionTrait, Statement, Value};
 use sea_orm_migration::{prelude::*, schema::*};
-use tokio::{sync::Notify, task::JoinHandle};
+use tokio::{
+    sync::{Notify, watch},
+    task::JoinHandle,
+};
 use tokio_util::sync::CancellationToken;
 use tonic::{Streaming, body::Body};
 use uuid::Uuid;
@@ -231,7 +235,7 @@ pub struct Roster {
     pub snapshots: Arc<AtomicU32>,
     /// Events of this label are held in their transaction until `opened` notifies.
     pub gate: Arc<Mutex<Option<String>>>,
-    pub held: Arc<AtomicU32>,
+    pub held: watch::Sender<u32>,
     pub opened: Arc<Notify>,
 }
 
@@ -273,7 +277,7 @@ impl Roster {
         };
         let opened = self.opened.notified();
         if self.gate.lock().unwrap().as_ref() == Some(label) {
-            self.held.fetch_add(1, Ordering::SeqCst);
+            self.held.send_modify(|held| *held += 1);
             opened.await;
         }
         assert!(!self.panic.lock().unwrap().contains(label), "configured to panic");
@@ -341,6 +345,31 @@ pub async fn caught_up(producer: &Db, consumer: &RosterConsumer, organizations: 
         }
         consumer.freshness().reach(org(*n), &position).await.unwrap();
     }
+}
+
+/// Waits until `look` returns a value. Looks after each step of the consumer.
+pub async fn after_steps<T>(consumer: &RosterConsumer, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+    let mut steps = consumer.freshness().steps().unwrap();
+    let found = async {
+        loop {
+            steps.mark_unchanged();
+            if let Some(found) = look().await {
+                return found;
+            }
+            steps.changed().await.unwrap();
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), found)
+        .await
+        .unwrap()
+}
+
+/// Waits until the copies of all organizations equal their source.
+pub async fn equal_to_source(db: &Db, consumer: &RosterConsumer) {
+    after_steps(consumer, async || {
+        (rows(db, "roster").await == rows(db, "unit").await).then_some(())
+    })
+    .await;
 }
 
 /// Follows the log of an organization as a client does.

@@ -1,9 +1,6 @@
 //! Authorization of feed readers.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
-};
+use std::sync::Arc;
 
 use chrono::TimeDelta;
 use futures::StreamExt;
@@ -26,7 +23,9 @@ use tonic::Code;
 use uuid::Uuid;
 
 use crate::{
-    school::{WithCaller, add, migrations, next_positions, org, server, service, watch, with_caller},
+    school::{
+        WithCaller, add, migrations, next_positions, org, position, server, service, watch, with_caller,
+    },
     support::Store,
 };
 
@@ -275,14 +274,22 @@ on_both!(stream_ends_with_its_credential, |database| async move {
 // A fifth snapshot waits until one of four is read.
 on_both!(source_reads_four_snapshots_at_once, |database| async move {
     let store = Store::open(&database, migrations()).await;
-    let (gate, reading) = (Arc::new(Semaphore::new(0)), Arc::new(AtomicUsize::new(0)));
+    let (gate, reading) = (
+        Arc::new(Semaphore::new(0)),
+        tokio::sync::watch::Sender::new((0, 0)),
+    );
     let server = FeedServer::<OrgRegistryFeed>::new(store.db.clone(), CancellationToken::new(), {
         let (gate, reading) = (gate.clone(), reading.clone());
         move |_, _| {
             let (gate, reading) = (gate.clone(), reading.clone());
             async move {
-                reading.fetch_add(1, Ordering::SeqCst);
+                // The number of snapshots that are being read, and the largest.
+                reading.send_modify(|(now, most)| {
+                    *now += 1;
+                    *most = *now.max(most);
+                });
                 gate.acquire().await.unwrap().forget();
+                reading.send_modify(|(now, _)| *now -= 1);
                 Ok(Vec::new())
             }
         }
@@ -297,16 +304,14 @@ on_both!(source_reads_four_snapshots_at_once, |database| async move {
     };
     let all = futures::future::join_all((0..5).map(|_| snapshot()));
     let observe = async {
-        while reading.load(Ordering::SeqCst) < 4 {
-            tokio::task::yield_now().await;
-        }
-        for _ in 0..50 {
-            tokio::task::yield_now().await;
-        }
-        assert_eq!(reading.load(Ordering::SeqCst), 4);
+        let mut reading = reading.subscribe();
+        reading.wait_for(|(now, _)| *now == 4).await.unwrap();
+        // Time for the fifth to begin, if nothing stopped it: it would do the same reading before.
+        position(&store.db, org(1)).await;
+        assert_eq!(*reading.borrow(), (4, 4));
         gate.add_permits(5);
     };
     let (all, ()) = tokio::join!(all, observe);
     assert!(all.iter().all(Result::is_ok));
-    assert_eq!(reading.load(Ordering::SeqCst), 5);
+    assert_eq!(*reading.borrow(), (0, 4));
 });

@@ -4,7 +4,7 @@ include!(concat!(env!("OUT_DIR"), "/package.rs"));
 
 parta_proto::feed_kind!(
     /// The feed of call-scheduling.
-    CallSchedulingFeed, "call-scheduling", CallSchedulingEvent, call_scheduling_event,
+    CallSchedulingFeed, "call-scheduling", "parta.call_scheduling.v1.CallSchedulingFeedService", CallSchedulingEvent, call_scheduling_event,
     call_scheduling_feed_service_server::CallSchedulingFeedService, call_scheduling_feed_service_client::CallSchedulingFeedServiceClient
 );
 

@@ -4,7 +4,7 @@ include!(concat!(env!("OUT_DIR"), "/package.rs"));
 
 parta_proto::feed_kind!(
     /// The feed of chat.
-    ChatFeed, "chat", ChatEvent, chat_event,
+    ChatFeed, "chat", "parta.chat.v1.ChatFeedService", ChatEvent, chat_event,
     chat_feed_service_server::ChatFeedService, chat_feed_service_client::ChatFeedServiceClient
 );
 

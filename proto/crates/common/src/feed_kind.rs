@@ -113,6 +113,8 @@ where
 pub trait FeedKind: Send + Sync + 'static {
     /// The name of the service.
     const SERVICE: &'static str;
+    /// The full names of `Read`, `Watch`, `Snapshot` and `WatchHeads`.
+    const RPCS: [&'static str; 4];
     /// The generated event message.
     type Event: FeedEvent<Payload = Self::Payload>;
     /// The generated oneof of its payloads.
@@ -160,7 +162,7 @@ pub trait ServeFeed: Send + Sync + 'static {
 #[macro_export]
 macro_rules! feed_kind {
     (
-        $(#[$doc:meta])* $kind:ident, $service:literal, $event:ident, $oneof:ident,
+        $(#[$doc:meta])* $kind:ident, $service:literal, $full_name:literal, $event:ident, $oneof:ident,
         $server:ident :: $trait:ident, $client_module:ident :: $client:ident
     ) => {
         $(#[$doc])*
@@ -178,6 +180,12 @@ macro_rules! feed_kind {
 
             impl FeedKind for $kind {
                 const SERVICE: &'static str = $service;
+                const RPCS: [&'static str; 4] = [
+                    concat!($full_name, "/Read"),
+                    concat!($full_name, "/Watch"),
+                    concat!($full_name, "/Snapshot"),
+                    concat!($full_name, "/WatchHeads"),
+                ];
                 type Event = v1::$event;
                 type Payload = v1::$oneof::Payload;
 

@@ -4,7 +4,7 @@ include!(concat!(env!("OUT_DIR"), "/package.rs"));
 
 parta_proto::feed_kind!(
     /// The feed of invitation.
-    InvitationFeed, "invitation", InvitationEvent, invitation_event,
+    InvitationFeed, "invitation", "parta.invitation.v1.InvitationFeedService", InvitationEvent, invitation_event,
     invitation_feed_service_server::InvitationFeedService, invitation_feed_service_client::InvitationFeedServiceClient
 );
 

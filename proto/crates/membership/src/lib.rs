@@ -4,7 +4,7 @@ include!(concat!(env!("OUT_DIR"), "/package.rs"));
 
 parta_proto::feed_kind!(
     /// The feed of membership.
-    MembershipFeed, "membership", MembershipEvent, membership_event,
+    MembershipFeed, "membership", "parta.membership.v1.MembershipFeedService", MembershipEvent, membership_event,
     membership_feed_service_server::MembershipFeedService, membership_feed_service_client::MembershipFeedServiceClient
 );
 

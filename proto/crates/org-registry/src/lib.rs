@@ -4,7 +4,7 @@ include!(concat!(env!("OUT_DIR"), "/package.rs"));
 
 parta_proto::feed_kind!(
     /// The feed of org-registry.
-    OrgRegistryFeed, "org-registry", OrgRegistryEvent, org_registry_event,
+    OrgRegistryFeed, "org-registry", "parta.org_registry.v1.OrgRegistryFeedService", OrgRegistryEvent, org_registry_event,
     org_registry_feed_service_server::OrgRegistryFeedService, org_registry_feed_service_client::OrgRegistryFeedServiceClient
 );
 

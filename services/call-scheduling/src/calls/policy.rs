@@ -2,32 +2,36 @@
 //! roster.
 use chrono::{DateTime, TimeDelta};
 use parta_access::{Decision, PermissionRule, PrincipalKind};
-use parta_ids::{CallId, MemberId, TypedId as _, UnitId, Uuid};
-use parta_roster::{Child, LimitedChild, MemberContext, RelationLimit, Role};
+use parta_ids::{CallId, MemberId, TypedId as _, Uuid};
+use parta_roster::{Child, DutyFunction, LimitedChild, MemberContext, RelationLimit, Role, State};
 
 use super::model::{Call, Draft, Format, Kind, Organizers};
 use crate::recurrence::Schedule;
 
-/// Whether the caller may plan a call of this kind for this unit.
-pub(crate) fn organize(facts: &MemberContext, kind: Kind, unit: UnitId) -> Decision {
+/// Whether the caller may plan this call. `named` has the facts about the named participants.
+pub(crate) fn organize(facts: &MemberContext, draft: &Draft, named: &[MemberContext]) -> Decision {
     Decision::allow_if(
-        may_organize(facts, kind, unit),
+        may_organize(facts, draft, named),
         "You cannot organize calls of this kind for this unit.",
     )
 }
 
-fn may_organize(facts: &MemberContext, kind: Kind, unit: UnitId) -> bool {
-    let administration = facts.is_administration();
-    // A teacher who is not cleared organizes calls for staff only. The administration plans calls for
-    // families that others hold.
+fn may_organize(facts: &MemberContext, draft: &Draft, named: &[MemberContext]) -> bool {
+    let (kind, unit) = (draft.kind, draft.unit_id);
+    let (administration, organizers) = (facts.is_administration(), kind.rule().organizers);
     if !facts.is_active() || !facts.is_staff() {
         return false;
     }
+    if organizers == Organizers::UnitTeachersAndDuties && meets_by_duty(facts, draft, named) {
+        return true;
+    }
+    // A teacher who is not cleared organizes calls for staff only. The administration plans calls for
+    // families that others hold.
     if kind.is_for_families() && !facts.is_cleared() && !administration {
         return false;
     }
-    match kind.rule().organizers {
-        Organizers::UnitTeachers => facts.teaches_in(unit),
+    match organizers {
+        Organizers::UnitTeachers | Organizers::UnitTeachersAndDuties => facts.teaches_in(unit),
         Organizers::UnitTeachersAndAdministration => facts.teaches_in(unit) || administration,
         Organizers::ClassTeacher => facts.acts_as_class_teacher_of(unit),
         Organizers::ClassTeacherAndAdministration => facts.acts_as_class_teacher_of(unit) || administration,
@@ -37,28 +41,60 @@ fn may_organize(facts: &MemberContext, kind: Kind, unit: UnitId) -> bool {
     }
 }
 
-/// Whether a member belongs to the audience of such a call in that unit, before named participants are
-/// considered.
+/// Whether a duty of the member concerns the pupils and parents of a call with pupils (F3): all of the unit,
+/// or each of those who are named, and at least one. Without the facts about the named participants it
+/// concerns nobody.
+fn meets_by_duty(facts: &MemberContext, draft: &Draft, named: &[MemberContext]) -> bool {
+    if !draft.kind.rule().audience.pupils {
+        return false;
+    }
+    if draft.participants.is_empty() {
+        return facts.may_in_unit(DutyFunction::Rooms, draft.unit_id);
+    }
+    let is_family = |other: &&MemberContext| {
+        let is_only_parent = other.holds(Role::Parent) && !other.holds_staff_role();
+        other.state != State::Left && (other.holds(Role::Pupil) || is_only_parent)
+    };
+    let mut families = named.iter().filter(is_family).peekable();
+    families.peek().is_some() && families.all(|other| facts.may(DutyFunction::Rooms, other))
+}
+
+/// Whether a member belongs to the audience of such a call. `named` has the facts about the named
+/// participants.
 ///
-/// Nobody of the staff who is not cleared is in a call with pupils (F3).
-pub(crate) fn is_in_audience(facts: &MemberContext, kind: Kind, unit: UnitId, unit_is_class: bool) -> bool {
+/// Nobody of the staff is in a call with pupils who is not cleared and has no duty toward all of them (F3).
+/// A duty for the organization places nobody in the calls of a whole unit, as it does in no chat of a unit:
+/// its holder organizes a call, or is named.
+pub(crate) fn is_in_audience(
+    facts: &MemberContext,
+    draft: &Draft,
+    unit_is_class: bool,
+    named: &[MemberContext],
+) -> bool {
     if !facts.is_active() {
         return false;
     }
-    let audience = kind.rule().audience;
+    let unit = draft.unit_id;
+    let audience = draft.kind.rule().audience;
     let belongs_as_family = unit_is_class
         && ((audience.pupils && facts.is_pupil_in(unit)) || (audience.parents && facts.is_parent_in(unit)));
+    let is_placed_by_duty = meets_by_duty(facts, draft, named)
+        && (!draft.participants.is_empty() || facts.duty_rooms().contains(&unit));
     // Calls of a unit of the staff are for all staff.
-    let may_enter_unit = !unit_is_class || facts.teaches_in(unit) || facts.is_administration();
-    belongs_as_family || (may_enter_unit && may_attend_as_staff(facts, kind))
+    let may_enter_unit =
+        !unit_is_class || facts.teaches_in(unit) || facts.is_administration() || is_placed_by_duty;
+    belongs_as_family || (may_enter_unit && may_attend_as_staff(facts, draft, named))
 }
 
-/// Whether a member may be in a call of this kind as staff. A call for families asks for clearance; without
-/// it, the administration attends those in which there are no pupils.
-pub(crate) fn may_attend_as_staff(facts: &MemberContext, kind: Kind) -> bool {
-    let has_pupils = kind.rule().audience.pupils;
-    let meets_families = facts.is_cleared() || (facts.is_administration() && !has_pupils);
-    facts.is_staff() && (!kind.is_for_families() || meets_families)
+/// Whether a member may be in such a call as staff. A call for families asks for clearance, or for a duty
+/// toward those who are in it; without them, the administration attends the calls in which there are no
+/// pupils.
+pub(crate) fn may_attend_as_staff(facts: &MemberContext, draft: &Draft, named: &[MemberContext]) -> bool {
+    let has_pupils = draft.kind.rule().audience.pupils;
+    let meets_families = facts.is_cleared()
+        || (facts.is_administration() && !has_pupils)
+        || meets_by_duty(facts, draft, named);
+    facts.is_staff() && (!draft.kind.is_for_families() || meets_families)
 }
 
 /// Whether a limit toward a child who is in the call applies to the member (F13). It wins over every
@@ -77,7 +113,7 @@ fn is_limited(facts: &MemberContext, call: &Call, limits: &[RelationLimit]) -> b
             .any(|child| is_in_call(child) && forbids(child))
 }
 
-pub(crate) fn may_join(facts: &MemberContext, call: &Call) -> bool {
+pub(crate) fn may_join(facts: &MemberContext, call: &Call, named: &[MemberContext]) -> bool {
     if is_limited(
         facts,
         call,
@@ -85,25 +121,25 @@ pub(crate) fn may_join(facts: &MemberContext, call: &Call) -> bool {
     ) {
         return false;
     }
-    let (kind, unit) = (call.draft.kind, call.draft.unit_id);
-    let organizes = call.organizer_id == facts.member_id && may_organize(facts, kind, unit);
-    if organizes && may_attend_as_staff(facts, kind) {
+    let draft = &call.draft;
+    let organizes = call.organizer_id == facts.member_id && may_organize(facts, draft, named);
+    if organizes && may_attend_as_staff(facts, draft, named) {
         return true;
     }
-    let participants = &call.draft.participants;
+    let participants = &draft.participants;
     let is_invited = participants.is_empty() || participants.contains(&facts.member_id);
-    is_invited && is_in_audience(facts, kind, unit, call.unit_is_class)
+    is_invited && is_in_audience(facts, draft, call.unit_is_class, named)
 }
 
 /// Whether the caller may see the call: everyone who may join, the organizer, the administration, and parents
 /// of its pupils.
-pub(crate) fn may_see(facts: &MemberContext, call: &Call) -> bool {
+pub(crate) fn may_see(facts: &MemberContext, call: &Call, named: &[MemberContext]) -> bool {
     if !facts.is_active() || is_limited(facts, call, &[RelationLimit::NoWhereabouts]) {
         return false;
     }
     let organizes_or_administers =
         facts.is_staff() && (call.organizer_id == facts.member_id || facts.is_administration());
-    organizes_or_administers || may_join(facts, call) || is_for_own_child(facts, call)
+    organizes_or_administers || may_join(facts, call, named) || is_for_own_child(facts, call)
 }
 
 fn is_for_own_child(facts: &MemberContext, call: &Call) -> bool {
@@ -115,8 +151,8 @@ fn is_for_own_child(facts: &MemberContext, call: &Call) -> bool {
     call.draft.kind.rule().audience.pupils && facts.children.iter().any(is_invited)
 }
 
-pub(crate) fn see(facts: &MemberContext, call: &Call) -> Decision {
-    Decision::allow_if(may_see(facts, call), "The call does not concern you.")
+pub(crate) fn see(facts: &MemberContext, call: &Call, named: &[MemberContext]) -> Decision {
+    Decision::allow_if(may_see(facts, call, named), "The call does not concern you.")
 }
 
 /// Whether the caller may list calls. [`may_see`] decides about each call.
@@ -126,9 +162,8 @@ pub(crate) fn list(facts: &MemberContext) -> Decision {
 
 /// Whether the caller may cancel and announce the call: the administration, and the organizer while the
 /// organizer may organize such a call.
-pub(crate) fn manage(facts: &MemberContext, call: &Call) -> Decision {
-    let organizes =
-        call.organizer_id == facts.member_id && may_organize(facts, call.draft.kind, call.draft.unit_id);
+pub(crate) fn manage(facts: &MemberContext, call: &Call, named: &[MemberContext]) -> Decision {
+    let organizes = call.organizer_id == facts.member_id && may_organize(facts, &call.draft, named);
     Decision::allow_if(
         facts.is_active() && (organizes || facts.is_administration()),
         "Only the organizer and the administration can manage the call.",
@@ -139,12 +174,12 @@ pub(crate) fn manage(facts: &MemberContext, call: &Call) -> Decision {
 pub(crate) fn rules() -> Vec<PermissionRule> {
     vec![
         PermissionRule::own("parta.call_scheduling.v1.CallService/PlanCall", |kind| {
-            MemberContext::sample(kind).is_some_and(|facts| {
-                organize(&facts, Kind::Lesson, MemberContext::sample_unit()).is_allowed()
-            })
+            MemberContext::sample(kind)
+                .is_some_and(|facts| organize(&facts, &sample_call(&facts).draft, &[]).is_allowed())
         }),
         PermissionRule::own("parta.call_scheduling.v1.CallService/GetCall", |kind| {
-            MemberContext::sample(kind).is_some_and(|facts| see(&facts, &sample_call(&facts)).is_allowed())
+            MemberContext::sample(kind)
+                .is_some_and(|facts| see(&facts, &sample_call(&facts), &[]).is_allowed())
         }),
         PermissionRule::own("parta.call_scheduling.v1.CallService/ListOccurrences", |kind| {
             MemberContext::sample(kind).is_some_and(|facts| list(&facts).is_allowed())
@@ -161,7 +196,7 @@ pub(crate) fn rules() -> Vec<PermissionRule> {
 
 /// Whether a principal may manage a call that another member organizes.
 pub(crate) fn manages_sample(kind: PrincipalKind) -> bool {
-    MemberContext::sample(kind).is_some_and(|facts| manage(&facts, &sample_call(&facts)).is_allowed())
+    MemberContext::sample(kind).is_some_and(|facts| manage(&facts, &sample_call(&facts), &[]).is_allowed())
 }
 
 /// Whether a principal may manage a call that the principal organizes.
@@ -169,8 +204,7 @@ pub(crate) fn manages_own_sample(kind: PrincipalKind) -> bool {
     MemberContext::sample(kind).is_some_and(|facts| {
         let mut call = sample_call(&facts);
         call.organizer_id = facts.member_id;
-        organize(&facts, call.draft.kind, call.draft.unit_id).is_allowed()
-            && manage(&facts, &call).is_allowed()
+        organize(&facts, &call.draft, &[]).is_allowed() && manage(&facts, &call, &[]).is_allowed()
     })
 }
 

@@ -48,8 +48,8 @@ impl UnclaimedMutation for IssueJoinToken {
 
     async fn run(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<Act<JoinToken>, Error> {
         let visible = calls::load_visible(context, tx, caller, self.org_id, self.call_id).await?;
-        let scope = &authorize(caller, self.org_id, policy::join(&visible.facts, &visible.call))?;
-        let (facts, call) = (&visible.facts, &visible.call);
+        let (facts, call, named) = (&visible.facts, &visible.call, visible.named.as_slice());
+        let scope = &authorize(caller, self.org_id, policy::join(facts, call, named))?;
         let (start, now) = (self.start_time, tx.now());
         let media = LiveKit::of(&context.config, &context.secrets, context.loopback_only)
             .ok_or_else(|| unavailable("the media server"))?;
@@ -69,7 +69,7 @@ impl UnclaimedMutation for IssueJoinToken {
             return Err(Error::outside_join_window(open, close));
         }
         // Staff who are in the call by another ground, for example as parents, open it for nobody.
-        let staff = calls::may_attend_as_staff(facts, call.draft.kind);
+        let staff = calls::may_attend_as_staff(facts, &call.draft, named);
         if staff && !state.staff_arrived {
             calls::update_staff_arrived(tx, scope, call.id, start, now).await?;
         }

@@ -4,9 +4,9 @@ use parta_roster::MemberContext;
 
 use crate::calls::{Call, may_join, sample_call};
 
-pub(super) fn join(facts: &MemberContext, call: &Call) -> Decision {
+pub(super) fn join(facts: &MemberContext, call: &Call, named: &[MemberContext]) -> Decision {
     Decision::allow_if(
-        may_join(facts, call),
+        may_join(facts, call, named),
         "This call is for other members. Ask its organizer to add you.",
     )
 }
@@ -16,7 +16,8 @@ pub(crate) fn rules() -> Vec<PermissionRule> {
     vec![PermissionRule::own(
         "parta.call_scheduling.v1.CallService/IssueJoinToken",
         |kind| {
-            MemberContext::sample(kind).is_some_and(|facts| join(&facts, &sample_call(&facts)).is_allowed())
+            MemberContext::sample(kind)
+                .is_some_and(|facts| join(&facts, &sample_call(&facts), &[]).is_allowed())
         },
     )]
 }

@@ -9,6 +9,7 @@ mod error;
 mod grpc;
 mod model;
 mod operations;
+mod policy;
 mod purge;
 mod secret;
 mod storage;
@@ -18,4 +19,5 @@ mod tests;
 
 pub(crate) use grpc::Admission;
 pub(crate) use operations::CreateJoinTicket;
+pub(crate) use policy::rules;
 pub(crate) use purge::purge;

@@ -28,19 +28,9 @@ on_both!(invitation_admits_a_person_once, |database| async move {
     let person = test_env.newcomer("+79161111111", "Ева Орлова").await;
     let flow = test_env.flow(&person, "link").await;
     assert_eq!(test_env.flow(&person, "link").await, flow);
-    let created = pb::CreateMemberRequest {
-        request_id: test_env.act(),
-        org_id: org(1).to_string(),
-        full_name: "Орлова Ева".to_owned(),
-        role: Role::Pupil.into(),
-        unit_id: unit(1).to_string(),
-    };
-    let expected = test_env
-        .members()
-        .create_member(by(&administrator.token, created))
-        .await
-        .unwrap();
-    let expected = expected.into_inner().member.unwrap().id;
+    let class = Some(unit(1));
+    let created = test_env.create_member(&administrator, "Орлова Ева", Role::Pupil, class);
+    let expected = created.await.unwrap().id;
     let claim = AdmitMemberRequest {
         claim_member_id: expected.clone(),
         ..request(&test_env, &flow, Role::Pupil)

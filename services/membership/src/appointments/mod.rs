@@ -6,8 +6,10 @@
 mod grpc;
 mod model;
 mod operations;
+mod policy;
 mod storage;
 
 pub(crate) use grpc::Appointments;
 pub(crate) use model::NewAppointment;
 pub(crate) use operations::AppointFoundingAdministrator;
+pub(crate) use policy::rules;

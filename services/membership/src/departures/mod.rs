@@ -11,4 +11,4 @@ mod policy;
 mod tests;
 
 pub(crate) use operations::{RemoveMember, end_membership};
-pub(crate) use policy::remove;
+pub(crate) use policy::rules;

@@ -1,5 +1,5 @@
 //! Rules for removing members.
-use parta_access::Decision;
+use parta_access::{Decision, PermissionRule, PrincipalKind};
 use parta_roster::{MemberContext, Role};
 
 /// Whether the caller may remove this member, with or without a stated reason.
@@ -22,4 +22,16 @@ pub(super) fn stops_administrator(caller: &MemberContext, member: &MemberContext
         && caller.roles.contains(&Role::Head)
         && member.holds(Role::Administrator)
         && caller.member_id != member.member_id
+}
+
+/// The feature's rows of the permission matrix.
+pub(crate) fn rules() -> Vec<PermissionRule> {
+    vec![PermissionRule::own(
+        "parta.membership.v1.MemberService/RemoveMember",
+        |kind| {
+            let pupil = MemberContext::sample(PrincipalKind::Pupil);
+            let samples = MemberContext::sample(kind).zip(pupil);
+            samples.is_some_and(|(facts, pupil)| remove(&facts, &pupil, false).is_allowed())
+        },
+    )]
 }

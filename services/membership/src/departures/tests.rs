@@ -12,30 +12,12 @@ use tonic::Status;
 use crate::tests::test_env::{MemberSession, Person, TestEnv, by, org, reason, unit};
 
 async fn change_roles(test_env: &TestEnv, by_whom: &MemberSession, member_id: &str, roles: &[Role]) {
-    let request = pb::ChangeMemberRolesRequest {
-        request_id: test_env.act(),
-        org_id: org(1).to_string(),
-        member_id: member_id.to_owned(),
-        roles: roles.iter().map(|role| i32::from(*role)).collect(),
-        etag: String::new(),
-    };
-    let request = by(&by_whom.token, request);
-    test_env.members().change_member_roles(request).await.unwrap();
+    let changed = test_env.change_roles(by_whom, member_id, roles);
+    changed.await.unwrap();
 }
 
 async fn remove(test_env: &TestEnv, by_whom: &MemberSession, member_id: &str) {
-    let request = pb::RemoveMemberRequest {
-        request_id: test_env.act(),
-        org_id: org(1).to_string(),
-        member_id: member_id.to_owned(),
-        etag: String::new(),
-        ..Default::default()
-    };
-    test_env
-        .members()
-        .remove_member(by(&by_whom.token, request))
-        .await
-        .unwrap();
+    test_env.remove(by_whom, member_id, "").await.unwrap();
 }
 
 /// Admits a person with a new invitation and returns its id.

@@ -19,4 +19,4 @@ mod tests;
 pub(crate) use events::snapshot;
 pub(crate) use grpc::Duties;
 pub(crate) use operations::{end_again, end_all_of, end_due};
-pub(crate) use policy::{list, manage};
+pub(crate) use policy::rules;

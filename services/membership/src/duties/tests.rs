@@ -107,28 +107,11 @@ impl School {
         names
     }
 
-    /// Signs a member in again, because the tokens have expired.
-    async fn again(&self, phone: &str, member: &MemberSession) -> MemberSession {
-        let flow = self.test_env.request_code(phone).await.unwrap().flow_id;
-        let code = self.test_env.code(phone).await;
-        self.test_env.verify(&flow, &code).await.unwrap();
-        let account = &member.person.account_id;
-        let person = self.test_env.start(&flow, account, "").await.unwrap();
-        self.test_env.member_session(org(1), person).await.unwrap()
-    }
-
     async fn roles(&self, member: &MemberSession, roles: &[Role]) {
-        let request = pb::ChangeMemberRolesRequest {
-            request_id: self.test_env.act(),
-            org_id: org(1).to_string(),
-            member_id: member.member_id.clone(),
-            roles: roles.iter().map(|role| i32::from(*role)).collect(),
-            etag: String::new(),
-        };
-        let mut api = self.test_env.members();
-        api.change_member_roles(by(&self.administrator.token, request))
-            .await
-            .unwrap();
+        let changed = self
+            .test_env
+            .change_roles(&self.administrator, &member.member_id, roles);
+        changed.await.unwrap();
     }
 
     fn named(&self) -> Scope {
@@ -246,7 +229,10 @@ on_both!(duty_ends_after_its_last_day, |database| async move {
     let left = end - school.test_env.env.now();
     school.test_env.time.advance(left - TimeDelta::seconds(1));
     school.test_env.run_due_jobs().await;
-    let holder = school.again("+79161111111", &school.holder).await;
+    let holder = school
+        .test_env
+        .sign_in_again("+79161111111", &school.holder)
+        .await;
     assert_eq!(school.names_of(&holder).await, WITH_PUPIL);
     school.test_env.time.advance(TimeDelta::seconds(1));
     school.test_env.run_due_jobs().await;
@@ -269,17 +255,10 @@ on_both!(
         school.roles(&school.holder, &[Role::Teacher]).await;
         assert_eq!(school.names().await, STAFF, "nothing comes back with the role");
         assign().await;
-        let request = pb::RemoveMemberRequest {
-            request_id: school.test_env.act(),
-            org_id: org(1).to_string(),
-            member_id: school.holder.member_id.clone(),
-            ..Default::default()
-        };
-        let mut members = school.test_env.members();
-        members
-            .remove_member(by(&school.administrator.token, request))
-            .await
-            .unwrap();
+        let removed = school
+            .test_env
+            .remove(&school.administrator, &school.holder.member_id, "");
+        removed.await.unwrap();
         assert_eq!(school.list(&school.administrator).await.unwrap(), []);
         let request = school.duty(&school.holder, DutyKind::Office, Scope::Organization(true));
         let left = school.assign(&school.administrator, request).await;

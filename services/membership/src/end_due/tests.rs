@@ -82,18 +82,8 @@ on_both!(ending_by_hand_forgets_the_time, |database| async move {
     let test_env = TestEnv::open(database).await;
     let administrator = test_env.administrator(1).await;
     let teacher = substitute(&test_env, &administrator, TimeDelta::minutes(1)).await;
-    let request = pb::RemoveMemberRequest {
-        request_id: test_env.act(),
-        org_id: org(1).to_string(),
-        member_id: teacher.member_id.clone(),
-        etag: String::new(),
-        cause: String::new(),
-    };
-    test_env
-        .members()
-        .remove_member(by(&administrator.token, request))
-        .await
-        .unwrap();
+    let removed = test_env.remove(&administrator, &teacher.member_id, "");
+    removed.await.unwrap();
     test_env.time.advance(TimeDelta::minutes(5));
     assert_eq!(list_overdue(test_env.db.clone()).await.unwrap(), []);
     assert_eq!(test_env.list(&administrator).await.unwrap().len(), 2);

@@ -14,5 +14,5 @@ mod storage;
 pub(crate) use events::snapshot;
 pub(crate) use grpc::Enrollments;
 pub(crate) use operations::{begin, end, end_all_of, is_ended_by_decision};
-pub(crate) use policy::manage;
+pub(crate) use policy::rules;
 pub(crate) use storage::units_of;

@@ -26,5 +26,5 @@ pub(crate) use model::Guardianship;
 pub(crate) use operations::{
     Family, Obstacle, end_again, end_all_of, end_due, establish, family, is_of_age, obstacle,
 };
-pub(crate) use policy::{administer, choose, decides_sample, read};
+pub(crate) use policy::rules;
 pub(crate) use storage::{Side, list_current};

@@ -1,9 +1,9 @@
 //! Rules for seeing guardianships and deciding about them: pure functions over facts of the roster.
 use std::collections::BTreeSet;
 
-use parta_access::Decision;
-use parta_ids::{MemberId, UnitId};
-use parta_roster::MemberContext;
+use parta_access::{Decision, PermissionRule, PrincipalKind};
+use parta_ids::{MemberId, TypedId as _, UnitId, Uuid};
+use parta_roster::{MemberContext, Role};
 
 /// Whether the caller may list guardianships at all; the list holds only those that [`see`] allows.
 pub(crate) fn read(caller: &MemberContext) -> Decision {
@@ -46,8 +46,66 @@ pub(crate) fn see(caller: &MemberContext, guardian: MemberId, child: MemberId, d
     caller.is_active() && ([guardian, child].contains(&caller.member_id) || decides)
 }
 
-/// The decision of the permission matrix, about the sample child of the sample unit.
-pub(crate) fn decides_sample(caller: &MemberContext, child: MemberId) -> bool {
+/// Whether a sample of this kind may decide about a child of the sample unit, who is no sample itself.
+fn decides_sample(kind: PrincipalKind) -> bool {
+    let child = MemberId::from_uuid(Uuid::from_u128(4));
     let home = BTreeSet::from([MemberContext::sample_unit()]);
-    decide(caller, child, &home).is_allowed()
+    MemberContext::sample(kind).is_some_and(|facts| decide(&facts, child, &home).is_allowed())
+}
+
+/// Whether a sample of this kind may choose for itself. The student of the sample relation is the sample
+/// pupil.
+fn chooses_sample(kind: PrincipalKind) -> bool {
+    MemberContext::sample(kind).is_some_and(|facts| {
+        facts.roles.contains(&Role::Pupil) && choose(&facts, facts.member_id).is_allowed()
+    })
+}
+
+/// The feature's rows of the permission matrix.
+pub(crate) fn rules() -> Vec<PermissionRule> {
+    let reads = |kind| MemberContext::sample(kind).is_some_and(|facts| read(&facts).is_allowed());
+    let administers = |kind| MemberContext::sample(kind).is_some_and(|facts| administer(&facts).is_allowed());
+    vec![
+        PermissionRule::own("parta.membership.v1.GuardianshipService/ListGuardianships", reads),
+        PermissionRule::own(
+            "parta.membership.v1.GuardianshipService/ProposeGuardianship",
+            decides_sample,
+        ),
+        PermissionRule::own(
+            "parta.membership.v1.GuardianshipService/ConfirmGuardianship",
+            decides_sample,
+        ),
+        PermissionRule::own(
+            "parta.membership.v1.GuardianshipService/ConfirmGuardianships",
+            decides_sample,
+        ),
+        PermissionRule::own(
+            "parta.membership.v1.GuardianshipService/EndGuardianship",
+            decides_sample,
+        ),
+        PermissionRule::own(
+            "parta.membership.v1.GuardianshipService/LimitGuardianship",
+            decides_sample,
+        ),
+        PermissionRule::own(
+            "parta.membership.v1.GuardianshipService/ProtectFamily",
+            administers,
+        ),
+        PermissionRule::own(
+            "parta.membership.v1.GuardianshipService/UnprotectFamily",
+            administers,
+        ),
+        PermissionRule::own(
+            "parta.membership.v1.GuardianshipService/SetBirthDate",
+            administers,
+        ),
+        PermissionRule::own(
+            "parta.membership.v1.GuardianshipService/GetChildRecord",
+            administers,
+        ),
+        PermissionRule::own(
+            "parta.membership.v1.GuardianshipService/ChooseAdultAccess",
+            chooses_sample,
+        ),
+    ]
 }

@@ -21,5 +21,5 @@ pub(crate) use events::snapshot;
 pub(crate) use grpc::JoinRequests;
 pub(crate) use model::Terms;
 pub(crate) use operations::{ask, enter, had_role, present_by};
-pub(crate) use policy::{decide_sample, list};
+pub(crate) use policy::rules;
 pub(crate) use purge::purge;

@@ -1,7 +1,7 @@
 //! Rules for deciding who joins: pure functions over facts of the roster.
 use std::collections::BTreeSet;
 
-use parta_access::Decision;
+use parta_access::{Decision, PermissionRule, PrincipalKind};
 use parta_ids::UnitId;
 use parta_roster::{MemberContext, Role};
 
@@ -33,8 +33,32 @@ pub(crate) fn decide(
     )
 }
 
-/// The decision of the permission matrix, about a pupil of the sample unit.
-pub(crate) fn decide_sample(caller: &MemberContext) -> Decision {
+/// Whether a sample of this kind may decide about a pupil of the sample unit.
+fn decides_sample(kind: PrincipalKind) -> bool {
     let unit = MemberContext::sample_unit();
-    decide(caller, Role::Pupil, Some(unit), &BTreeSet::from([unit]))
+    let home = BTreeSet::from([unit]);
+    MemberContext::sample(kind)
+        .is_some_and(|facts| decide(&facts, Role::Pupil, Some(unit), &home).is_allowed())
+}
+
+/// The feature's rows of the permission matrix. An account reads its requests of all organizations, and
+/// withdraws one of a given organization.
+pub(crate) fn rules() -> Vec<PermissionRule> {
+    let lists = |kind| MemberContext::sample(kind).is_some_and(|facts| list(&facts).is_allowed());
+    let is_account = |kind| kind == PrincipalKind::Account;
+    vec![
+        PermissionRule::own("parta.membership.v1.JoinRequestService/ListJoinRequests", lists),
+        PermissionRule::own(
+            "parta.membership.v1.JoinRequestService/DecideJoinRequests",
+            decides_sample,
+        ),
+        PermissionRule::everywhere(
+            "parta.membership.v1.JoinRequestService/ListOwnJoinRequests",
+            is_account,
+        ),
+        PermissionRule::own(
+            "parta.membership.v1.JoinRequestService/WithdrawJoinRequest",
+            is_account,
+        ),
+    ]
 }

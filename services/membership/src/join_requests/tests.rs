@@ -27,16 +27,7 @@ impl School {
     async fn open(database: TestDatabase) -> Self {
         let env = TestEnv::open(database).await;
         let administrator = env.administrator(1).await;
-        let teacher = env
-            .join("+79163333333", "Олег Волков", Role::Teacher, |_| ())
-            .await;
-        env.verify_teacher(&administrator, &teacher.member_id)
-            .await
-            .unwrap();
-        let kind = AssignmentKind::ClassTeacher;
-        env.assign(&administrator, &teacher.member_id, unit(1), kind)
-            .await
-            .unwrap();
+        let teacher = env.class_teacher(&administrator, "+79163333333", unit(1)).await;
         Self {
             env,
             administrator,
@@ -120,31 +111,22 @@ impl School {
     }
 
     async fn remove(&self, member_id: &str) {
-        let request = pb::RemoveMemberRequest {
-            request_id: self.env.act(),
-            org_id: org(1).to_string(),
-            member_id: member_id.to_owned(),
-            cause: "Отчислен".to_owned(),
-            ..Default::default()
-        };
-        let mut api = self.env.members();
-        api.remove_member(by(&self.administrator.token, request))
-            .await
-            .unwrap();
+        let removed = self.env.remove(&self.administrator, member_id, "Отчислен");
+        removed.await.unwrap();
     }
 
     async fn change_roles(&self, member_id: &str, roles: &[Role]) -> Result<(), Status> {
-        let request = pb::ChangeMemberRolesRequest {
-            request_id: self.env.act(),
-            org_id: org(1).to_string(),
-            member_id: member_id.to_owned(),
-            roles: roles.iter().map(|role| i32::from(*role)).collect(),
-            etag: String::new(),
-        };
-        let mut api = self.env.members();
-        api.change_member_roles(by(&self.administrator.token, request))
-            .await?;
-        Ok(())
+        let changed = self.env.change_roles(&self.administrator, member_id, roles);
+        changed.await.map(drop)
+    }
+
+    /// Creates the record of a pupil of a class.
+    async fn expected_pupil(&self, full_name: &str, class: u128) -> String {
+        let class = Some(unit(class));
+        let created = self
+            .env
+            .create_member(&self.administrator, full_name, Role::Pupil, class);
+        created.await.unwrap().id
     }
 }
 
@@ -269,16 +251,7 @@ on_both!(request_is_matched_with_an_expected_pupil, |database| async move {
     let school = School::open(database).await;
     let mut expected = Vec::new();
     for class in [1, 2] {
-        let request = pb::CreateMemberRequest {
-            request_id: school.env.act(),
-            org_id: org(1).to_string(),
-            full_name: "Артём Белов".to_owned(),
-            role: Role::Pupil.into(),
-            unit_id: unit(class).to_string(),
-        };
-        let mut api = school.env.members();
-        let created = api.create_member(by(&school.administrator.token, request)).await;
-        expected.push(created.unwrap().into_inner().member.unwrap().id);
+        expected.push(school.expected_pupil("Артём Белов", class).await);
     }
     let person = school.env.newcomer("+79161111111", "артем  белов").await;
     let id = school.ask(&person, Role::Pupil).await;
@@ -297,16 +270,7 @@ on_both!(request_is_matched_with_an_expected_pupil, |database| async move {
     let pupil = school.env.member_session(org(1), person.clone()).await.unwrap();
     assert_eq!(pupil.member_id, expected[0]);
     // The person has a record and does not get a second one.
-    let request = pb::CreateMemberRequest {
-        request_id: school.env.act(),
-        org_id: org(1).to_string(),
-        full_name: "Артём Белов".to_owned(),
-        role: Role::Pupil.into(),
-        unit_id: unit(1).to_string(),
-    };
-    let mut api = school.env.members();
-    let second = api.create_member(by(&school.administrator.token, request)).await;
-    let second = second.unwrap().into_inner().member.unwrap().id;
+    let second = school.expected_pupil("Артём Белов", 1).await;
     let id = school.ask(&person, Role::Pupil).await;
     assert_eq!(
         reason(&school.decide(&school.teacher, &[(&id, true, &second)]).await),
@@ -454,16 +418,7 @@ on_both!(who_left_and_is_expected_again_joins, |database| async move {
         .join("+79161111111", "Ян Котов", Role::Pupil, class)
         .await;
     school.remove(&pupil.member_id).await;
-    let request = pb::CreateMemberRequest {
-        request_id: school.env.act(),
-        org_id: org(1).to_string(),
-        full_name: "Ян Котов".to_owned(),
-        role: Role::Pupil.into(),
-        unit_id: unit(1).to_string(),
-    };
-    let mut api = school.env.members();
-    let expected = api.create_member(by(&school.administrator.token, request)).await;
-    let expected = expected.unwrap().into_inner().member.unwrap().id;
+    let expected = school.expected_pupil("Ян Котов", 1).await;
     let claim = AdmitMemberRequest {
         open: false,
         claim_member_id: expected.clone(),

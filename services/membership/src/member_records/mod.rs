@@ -16,5 +16,5 @@ pub(crate) mod storage;
 pub(crate) use combination::may_combine;
 pub(crate) use model::{LeaveReason, Member, MemberView};
 pub(crate) use operations::{join_again, visible_members};
-pub(crate) use policy::{administer, manage, visibility};
+pub(crate) use policy::{administer, manage, reads_sample};
 pub(crate) use storage::{find_by_account, list_of_account, orgs_of_account, orgs_of_accounts};

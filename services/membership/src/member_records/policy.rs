@@ -1,5 +1,5 @@
 //! Rules for reading members, and the rules that several features share.
-use parta_access::Decision;
+use parta_access::{Decision, PrincipalKind};
 use parta_roster::MemberContext;
 
 /// The members whom a caller may see.
@@ -36,4 +36,10 @@ pub(crate) fn administer(caller: &MemberContext) -> Decision {
 /// Whether the caller may do what the administration does.
 pub(crate) fn manage(caller: &MemberContext) -> Decision {
     Decision::allow_if(caller.is_administration(), "Only the administration can do this.")
+}
+
+/// Whether a sample of this kind may read members in the permission matrix.
+pub(crate) fn reads_sample(kind: PrincipalKind) -> bool {
+    kind == PrincipalKind::ServiceAccount
+        || MemberContext::sample(kind).is_some_and(|facts| visibility(&facts).is_some())
 }

@@ -13,4 +13,4 @@ mod unlock;
 mod tests;
 
 pub(crate) use grpc::{Members, to_proto};
-pub(crate) use policy::create_member;
+pub(crate) use policy::rules;

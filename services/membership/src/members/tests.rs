@@ -28,23 +28,6 @@ async fn change_roles(
         .unwrap())
 }
 
-async fn remove(test_env: &TestEnv, caller: &MemberSession, member_id: &str) -> Result<pb::Member, Status> {
-    let request = pb::RemoveMemberRequest {
-        request_id: test_env.act(),
-        org_id: org(1).to_string(),
-        member_id: member_id.to_owned(),
-        etag: String::new(),
-        ..Default::default()
-    };
-    Ok(test_env
-        .members()
-        .remove_member(by(&caller.token, request))
-        .await?
-        .into_inner()
-        .member
-        .unwrap())
-}
-
 async fn create(
     test_env: &TestEnv,
     caller: &MemberSession,
@@ -79,7 +62,7 @@ on_both!(last_administrator_cannot_be_removed, |database| async move {
         "SECOND_PERSON_REQUIRED"
     );
     assert_eq!(
-        reason(&remove(&test_env, &administrator, &own).await),
+        reason(&test_env.remove(&administrator, &own, "").await),
         "LAST_ADMINISTRATOR"
     );
     let expected = create(&test_env, &administrator, "Пётр Ильин", Role::Teacher, "")
@@ -112,8 +95,8 @@ on_both!(last_administrator_cannot_be_removed, |database| async move {
     assert_eq!(reason(&stale), "ETAG_MISMATCH");
     // If two administrators remove each other concurrently, one remains.
     let (a, b) = futures::future::join(
-        remove(&test_env, &administrator, &teacher.member_id),
-        remove(&test_env, &teacher, &administrator.member_id),
+        test_env.remove(&administrator, &teacher.member_id, ""),
+        test_env.remove(&teacher, &administrator.member_id, ""),
     )
     .await;
     assert!(a.is_ok() != b.is_ok(), "{} {}", reason(&a), reason(&b));
@@ -348,10 +331,13 @@ on_both!(pupil_sees_only_the_own_class, |database| async move {
         "NOT_FOUND"
     );
     assert_eq!(
-        reason(&remove(&test_env, &pupil, &administrator.member_id).await),
+        reason(&test_env.remove(&pupil, &administrator.member_id, "").await),
         "PERMISSION_DENIED"
     );
-    let left = remove(&test_env, &administrator, &pupil.member_id).await.unwrap();
+    let left = test_env
+        .remove(&administrator, &pupil.member_id, "")
+        .await
+        .unwrap();
     assert_eq!((left.state(), left.unit_ids.len()), (MemberState::Left, 0));
     assert_eq!(reason(&test_env.list(&pupil).await), "NOT_FOUND");
     test_env.close().await;

@@ -8,9 +8,11 @@
 mod grpc;
 mod model;
 mod operations;
+mod policy;
 
 #[cfg(test)]
 mod tests;
 
 pub(crate) use grpc::Revocations;
 pub(crate) use operations::{RevocationReader, purge};
+pub(crate) use policy::rules;

@@ -10,4 +10,4 @@ mod policy;
 mod tests;
 
 pub(crate) use operations::{ChangeRoles, SetVerification, keep_an_administrator, load, present};
-pub(crate) use policy::{administer, verify};
+pub(crate) use policy::rules;

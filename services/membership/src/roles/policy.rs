@@ -1,7 +1,7 @@
 //! Rules for changing roles and verifying teachers.
 use std::collections::BTreeSet;
 
-use parta_access::Decision;
+use parta_access::{Decision, PermissionRule, PrincipalKind};
 use parta_ids::MemberId;
 use parta_roster::{MemberContext, Role};
 
@@ -41,4 +41,21 @@ pub(super) fn change(
 /// Whether the caller may verify teachers and withdraw their verification.
 pub(crate) fn verify(caller: &MemberContext) -> Decision {
     crate::member_records::manage(caller)
+}
+
+/// The feature's rows of the permission matrix.
+pub(crate) fn rules() -> Vec<PermissionRule> {
+    let verifies = |kind| MemberContext::sample(kind).is_some_and(|facts| verify(&facts).is_allowed());
+    vec![
+        PermissionRule::own("parta.membership.v1.MemberService/ChangeMemberRoles", |kind| {
+            let pupil = MemberContext::sample(PrincipalKind::Pupil);
+            let samples = MemberContext::sample(kind).zip(pupil);
+            samples.is_some_and(|(facts, pupil)| administer(&facts, &pupil).is_allowed())
+        }),
+        PermissionRule::own("parta.membership.v1.MemberService/VerifyTeacher", verifies),
+        PermissionRule::own(
+            "parta.membership.v1.MemberService/WithdrawTeacherVerification",
+            verifies,
+        ),
+    ]
 }

@@ -1,27 +1,8 @@
 //! Roles that are taken away, and decisions in the own matter (F2, F6).
 use parta_proto_membership::v1::{self as pb, AssignmentKind, Role};
 use parta_testkit::on_both;
-use tonic::Status;
 
 use crate::tests::test_env::{MemberSession, TestEnv, by, org, reason, unit};
-
-async fn change(
-    test_env: &TestEnv,
-    by_whom: &MemberSession,
-    member_id: &str,
-    roles: &[Role],
-) -> Result<pb::Member, Status> {
-    let request = pb::ChangeMemberRolesRequest {
-        request_id: test_env.act(),
-        org_id: org(1).to_string(),
-        member_id: member_id.to_owned(),
-        roles: roles.iter().map(|role| i32::from(*role)).collect(),
-        etag: String::new(),
-    };
-    let request = by(&by_whom.token, request);
-    let changed = test_env.members().change_member_roles(request).await?;
-    Ok(changed.into_inner().member.unwrap())
-}
 
 async fn assignments(test_env: &TestEnv, by_whom: &MemberSession) -> Vec<String> {
     let request = pb::ListAssignmentsRequest {
@@ -60,19 +41,21 @@ on_both!(what_hangs_on_a_role_ends_with_it, |database| async move {
     test_env.assign(&administrator, id, unit(1), kind).await.unwrap();
     assert_eq!(test_env.list(&teacher).await.unwrap().len(), 3);
 
-    let changed = change(&test_env, &administrator, id, &[Role::Parent]).await;
+    let changed = test_env.change_roles(&administrator, id, &[Role::Parent]).await;
     assert!(!changed.unwrap().teacher_verified);
     assert_eq!(test_env.list(&teacher).await.unwrap(), ["Олег Волков"]);
     assert!(assignments(&test_env, &administrator).await.is_empty());
 
-    let changed = change(&test_env, &administrator, id, &[Role::Teacher]).await;
+    let changed = test_env.change_roles(&administrator, id, &[Role::Teacher]).await;
     assert!(!changed.unwrap().teacher_verified);
     test_env.verify_teacher(&administrator, id).await.unwrap();
     assert!(assignments(&test_env, &administrator).await.is_empty());
     let staff = ["Анна Петрова", "Олег Волков"];
     assert_eq!(test_env.list(&teacher).await.unwrap(), staff);
 
-    let changed = change(&test_env, &administrator, &pupil.member_id, &[Role::Teacher]).await;
+    let changed = test_env
+        .change_roles(&administrator, &pupil.member_id, &[Role::Teacher])
+        .await;
     assert!(changed.unwrap().unit_ids.is_empty());
     test_env.close().await;
 });
@@ -94,7 +77,8 @@ on_both!(staff_without_clearance_list_staff_only, |database| async move {
     let staff = ["Анна Петрова", "Олег Волков"];
     assert_eq!(test_env.list(&secretary).await.unwrap(), staff);
     for roles in [&[Role::Teacher][..], &[Role::Staff], &[Role::Staff, Role::Parent]] {
-        change(&test_env, &administrator, &secretary.member_id, roles)
+        test_env
+            .change_roles(&administrator, &secretary.member_id, roles)
             .await
             .unwrap();
         assert_eq!(test_env.list(&secretary).await.unwrap(), staff, "{roles:?}");
@@ -115,18 +99,19 @@ on_both!(nobody_decides_in_the_own_matter, |database| async move {
     let as_teacher = [Role::Administrator, Role::Teacher];
     let required = "SECOND_PERSON_REQUIRED";
     assert_eq!(
-        reason(&change(&test_env, &administrator, own, &as_teacher).await),
+        reason(&test_env.change_roles(&administrator, own, &as_teacher).await),
         required
     );
     // A teacher is not the second person.
     assert_eq!(
-        reason(&change(&test_env, &head, own, &as_teacher).await),
+        reason(&test_env.change_roles(&head, own, &as_teacher).await),
         "PERMISSION_DENIED"
     );
-    change(&test_env, &administrator, &head.member_id, &[Role::Head])
+    test_env
+        .change_roles(&administrator, &head.member_id, &[Role::Head])
         .await
         .unwrap();
-    change(&test_env, &head, own, &as_teacher).await.unwrap();
+    test_env.change_roles(&head, own, &as_teacher).await.unwrap();
     assert_eq!(
         reason(&test_env.verify_teacher(&administrator, own).await),
         required
@@ -140,14 +125,14 @@ on_both!(nobody_decides_in_the_own_matter, |database| async move {
     test_env.assign(&head, own, unit(1), kind).await.unwrap();
     // To give a role up is no decision in the own favor, but the organization keeps an administrator.
     assert_eq!(
-        reason(&change(&test_env, &administrator, own, &[Role::Teacher]).await),
+        reason(&test_env.change_roles(&administrator, own, &[Role::Teacher]).await),
         "LAST_ADMINISTRATOR"
     );
     for roles in [&[Role::Teacher][..], &[Role::Administrator, Role::Head]] {
-        let refused = change(&test_env, &head, own, roles).await;
+        let refused = test_env.change_roles(&head, own, roles).await;
         assert_eq!(reason(&refused), "PERMISSION_DENIED", "{roles:?}");
     }
-    let refused = change(&test_env, &head, &head.member_id, &as_teacher).await;
+    let refused = test_env.change_roles(&head, &head.member_id, &as_teacher).await;
     assert_eq!(reason(&refused), "PERMISSION_DENIED");
     test_env.close().await;
 });

@@ -32,7 +32,7 @@ mod upload;
 pub(crate) use events::snapshot;
 pub(crate) use grpc::RosterImports;
 pub(crate) use observe::ClassCreatedObserver;
-pub(crate) use policy::import;
+pub(crate) use policy::rules;
 pub(crate) use purge::purge;
 pub(crate) use run::{JOB, JOB_LIMITS, Runner};
 

@@ -19,5 +19,5 @@ mod storage;
 mod tests;
 
 pub(crate) use grpc::ServiceAccounts;
-pub(crate) use policy::administer;
+pub(crate) use policy::rules;
 pub(crate) use storage::{list_revoked, purge_revoked};

@@ -10,24 +10,12 @@ use parta_service_testkit::fields;
 use parta_testkit::on_both;
 use tonic::Status;
 
-use crate::tests::test_env::{MemberSession, TestEnv, by, org, reason};
-
-/// A school and its administrator.
-struct School {
-    test_env: TestEnv,
-    administrator: MemberSession,
-}
+use crate::tests::{
+    school::School,
+    test_env::{by, org, reason},
+};
 
 impl School {
-    async fn open(database: parta_testkit::TestDatabase) -> Self {
-        let test_env = TestEnv::open(database).await;
-        let administrator = test_env.administrator(1).await;
-        Self {
-            test_env,
-            administrator,
-        }
-    }
-
     fn creation(&self, permissions: &[&str]) -> pb::CreateServiceAccountRequest {
         pb::CreateServiceAccountRequest {
             request_id: self.test_env.act(),
@@ -114,13 +102,8 @@ impl School {
 
     /// Signs the administrator in again, because the tokens have expired.
     async fn sign_in_again(&mut self) {
-        let (test_env, phone) = (&self.test_env, "+79160000001");
-        let flow = test_env.request_code(phone).await.unwrap().flow_id;
-        let code = test_env.code(phone).await;
-        test_env.verify(&flow, &code).await.unwrap();
-        let account = &self.administrator.person.account_id;
-        let person = test_env.start(&flow, account, "").await.unwrap();
-        self.administrator = self.test_env.member_session(org(1), person).await.unwrap();
+        let (phone, administrator) = ("+79160000001", &self.administrator);
+        self.administrator = self.test_env.sign_in_again(phone, administrator).await;
     }
 
     /// Reads the roster with a token.

@@ -10,6 +10,7 @@ mod error;
 mod grpc;
 mod model;
 mod operations;
+mod policy;
 mod purge;
 mod restored;
 mod revoked;
@@ -21,6 +22,7 @@ mod tests;
 
 pub(crate) use grpc::Authentication;
 pub(crate) use operations::signed_in;
+pub(crate) use policy::rules;
 pub(crate) use purge::purge;
 pub use restored::end_all_sessions;
 pub(crate) use revoked::{list_revoked, purge_ended};

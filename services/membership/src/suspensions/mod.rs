@@ -19,4 +19,4 @@ mod tests;
 pub(crate) use events::snapshot;
 pub(crate) use grpc::Suspensions;
 pub(crate) use operations::{absent, in_force};
-pub(crate) use policy::{decide, suspend};
+pub(crate) use policy::rules;

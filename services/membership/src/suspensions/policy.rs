@@ -1,5 +1,5 @@
 //! Rules for suspending members: pure functions over facts of the roster.
-use parta_access::Decision;
+use parta_access::{Decision, PermissionRule, PrincipalKind};
 use parta_ids::MemberId;
 use parta_roster::{DutyKind, MemberContext};
 
@@ -24,4 +24,31 @@ pub(super) fn decide_as_operator() -> Decision {
 /// Whether the member is neither the suspended one nor the one who suspended.
 pub(super) fn is_second_person(caller: MemberId, suspended: MemberId, suspender: MemberId) -> bool {
     caller != suspended && caller != suspender
+}
+
+/// Whether a sample of this kind may confirm and lift the suspension of another member.
+fn decides_sample(kind: PrincipalKind) -> bool {
+    kind == PrincipalKind::Operator
+        || MemberContext::sample(kind).is_some_and(|facts| decide(&facts).is_allowed())
+}
+
+/// The feature's rows of the permission matrix.
+pub(crate) fn rules() -> Vec<PermissionRule> {
+    let suspends = |kind| MemberContext::sample(kind).is_some_and(|facts| suspend(&facts).is_allowed());
+    vec![
+        PermissionRule::own("parta.membership.v1.SuspensionService/SuspendMember", suspends),
+        PermissionRule::own(
+            "parta.membership.v1.SuspensionService/ConfirmSuspension",
+            decides_sample,
+        ),
+        PermissionRule::own(
+            "parta.membership.v1.SuspensionService/ReinstateMember",
+            decides_sample,
+        ),
+        PermissionRule::own("parta.membership.v1.SuspensionService/ListSuspensions", suspends),
+        PermissionRule::own(
+            "parta.membership.v1.SuspensionService/ListOverdueSuspensions",
+            |kind| kind == PrincipalKind::Operator,
+        ),
+    ]
 }

@@ -45,15 +45,8 @@ impl School {
     }
 
     async fn roles_by(&self, caller: &MemberSession, member: &MemberSession, roles: &[Role]) {
-        let request = pb::ChangeMemberRolesRequest {
-            request_id: self.test_env.act(),
-            org_id: org(1).to_string(),
-            member_id: member.member_id.clone(),
-            roles: roles.iter().map(|role| i32::from(*role)).collect(),
-            etag: String::new(),
-        };
-        let mut api = self.test_env.members();
-        api.change_member_roles(by(&caller.token, request)).await.unwrap();
+        let changed = self.test_env.change_roles(caller, &member.member_id, roles);
+        changed.await.unwrap();
     }
 
     fn suspension(&self, member: &MemberSession, roles: &[Role]) -> pb::SuspendMemberRequest {
@@ -148,18 +141,8 @@ impl School {
         member: &MemberSession,
         cause: &str,
     ) -> Result<(), Status> {
-        let request = pb::RemoveMemberRequest {
-            request_id: self.test_env.act(),
-            org_id: org(1).to_string(),
-            member_id: member.member_id.clone(),
-            cause: cause.to_owned(),
-            ..Default::default()
-        };
-        self.test_env
-            .members()
-            .remove_member(by(&caller.token, request))
-            .await?;
-        Ok(())
+        let removed = self.test_env.remove(caller, &member.member_id, cause);
+        removed.await.map(drop)
     }
 }
 

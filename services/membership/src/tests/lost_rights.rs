@@ -69,17 +69,10 @@ impl School {
     }
 
     async fn change_second(&self, roles: &[Role]) {
-        let request = pb::ChangeMemberRolesRequest {
-            request_id: self.test_env.act(),
-            org_id: org(1).to_string(),
-            member_id: self.second.member_id.clone(),
-            roles: roles.iter().map(|role| (*role).into()).collect(),
-            etag: String::new(),
-        };
-        let mut api = self.test_env.members();
-        api.change_member_roles(by(&self.administrator.token, request))
-            .await
-            .unwrap();
+        let changed = self
+            .test_env
+            .change_roles(&self.administrator, &self.second.member_id, roles);
+        changed.await.unwrap();
     }
 
     fn by_second<T>(&self, message: T) -> tonic::Request<T> {
@@ -87,14 +80,7 @@ impl School {
     }
 
     async fn enroll(&self) -> Result<(), Status> {
-        let request = pb::EnrollPupilRequest {
-            request_id: self.test_env.act(),
-            org_id: org(1).to_string(),
-            member_id: self.pupil.clone(),
-            unit_id: unit(2).to_string(),
-        };
-        let mut api = self.test_env.enrollments();
-        api.enroll_pupil(self.by_second(request)).await.map(drop)
+        self.test_env.enroll(&self.second, &self.pupil, unit(2)).await
     }
 
     async fn transfer(&self) -> Result<(), Status> {

@@ -1,4 +1,5 @@
 //! The service with the production middleware on its own database, and callers who join through its API.
+mod acts;
 mod operator;
 mod sign_in;
 

@@ -3,18 +3,21 @@
 //! Every step asserts the result that it prints. Each run creates new people, so that the demo can run again
 //! on the same data.
 mod actors;
+mod families;
 mod joining;
 mod outsiders;
 mod participants;
 mod roster;
 mod scenario;
 pub mod school;
+mod staff;
 mod talk;
 
 use std::fmt;
 
-use anyhow::ensure;
+use anyhow::{Context as _, ensure};
 use futures::future::BoxFuture;
+use parta_status::RpcError;
 use serde::Serialize;
 use tonic::{Code, Status};
 
@@ -111,6 +114,19 @@ fn refused<T>(what: &str, outcome: &Result<T, Status>) -> anyhow::Result<()> {
         code.is_some_and(|code| kept_out.contains(&code)),
         "{what} should have been refused, but the code was {}",
         code.map_or_else(|| "OK".to_owned(), |code| format!("{code:?}"))
+    );
+    Ok(())
+}
+
+/// Fails unless the call was refused for this reason.
+fn refused_because<T>(reason: &str, what: &str, outcome: Result<T, Status>) -> anyhow::Result<()> {
+    let status = outcome
+        .err()
+        .with_context(|| format!("{what} should have been refused"))?;
+    let found = RpcError::from_status(&status).map(|refusal| refusal.reason().to_owned());
+    ensure!(
+        found.as_deref() == Some(reason),
+        "{what} should have been refused with {reason}, but was with {found:?}"
     );
     Ok(())
 }

@@ -77,54 +77,79 @@ async fn class(administrator: &Person, label: &str) -> anyhow::Result<String> {
     Ok(made.unit.context("no class was answered")?.id)
 }
 
-/// Joins a teacher by the administrator's link and verifies the teacher.
-async fn teacher(actors: &Actors<'_>, by: &Person, phone: u8, full_name: &str) -> anyhow::Result<Person> {
+/// Joins a member of the staff by a link of the administrator for the phone of the person.
+pub(super) async fn colleague(
+    actors: &Actors<'_>,
+    by: &Person,
+    phone: u8,
+    full_name: &str,
+    role: Role,
+) -> anyhow::Result<Person> {
     let invitation = inv::CreateInvitationRequest {
-        role: Role::Teacher.into(),
+        role: role.into(),
         recipient_label: full_name.to_owned(),
         recipient_address: actors.phone(phone),
         ..Default::default()
     };
     let link = by.link(invitation).await?;
-    let teacher = actors
-        .newcomer(&actors.phone(phone), full_name)
-        .await?
-        .join(&link)
-        .await?;
+    let account = actors.newcomer(&actors.phone(phone), full_name).await?;
+    account.join(&link).await
+}
+
+/// Joins a teacher by the administrator's link and verifies the teacher.
+pub(super) async fn teacher(
+    actors: &Actors<'_>,
+    by: &Person,
+    phone: u8,
+    full_name: &str,
+) -> anyhow::Result<Person> {
+    let teacher = colleague(actors, by, phone, full_name, Role::Teacher).await?;
     let request = mbr::VerifyTeacherRequest {
         request_id: by.session.act(),
         org_id: by.org_id.clone(),
         member_id: teacher.member_id.clone(),
         evidence: "приказ № 7".into(),
     };
-    let verified = by
-        .session
-        .members()
-        .verify_teacher(request)
-        .await
-        .map_err(said)?
-        .into_inner();
+    let mut api = by.session.members();
+    let verified = api.verify_teacher(request).await.map_err(said)?.into_inner();
     by.session.record_token("membership", &verified.consistency_token);
     Ok(teacher)
 }
 
-async fn lead(by: &Person, teacher: &Person, unit_id: &str) -> anyhow::Result<()> {
+/// Assigns a teacher to a unit and returns the id of the assignment.
+pub(super) async fn assign(
+    by: &Person,
+    teacher: &Person,
+    unit_id: &str,
+    kind: mbr::AssignmentKind,
+    expire_time: Option<prost_types::Timestamp>,
+) -> anyhow::Result<String> {
     let request = mbr::CreateAssignmentRequest {
         request_id: by.session.act(),
         org_id: by.org_id.clone(),
         member_id: teacher.member_id.clone(),
         unit_id: unit_id.to_owned(),
-        kind: mbr::AssignmentKind::ClassTeacher.into(),
-        ..Default::default()
+        kind: kind.into(),
+        expire_time,
     };
-    let assigned = by
-        .session
-        .assignments()
-        .create_assignment(request)
-        .await
-        .map_err(said)?
-        .into_inner();
+    let mut api = by.session.assignments();
+    let assigned = api.create_assignment(request).await.map_err(said)?.into_inner();
     by.session.record_token("membership", &assigned.consistency_token);
+    Ok(assigned.assignment.context("no assignment was answered")?.id)
+}
+
+/// Sets the roles of a member.
+pub(super) async fn change_roles(by: &Person, of: &Person, roles: &[Role]) -> anyhow::Result<()> {
+    let request = mbr::ChangeMemberRolesRequest {
+        request_id: by.session.act(),
+        org_id: by.org_id.clone(),
+        member_id: of.member_id.clone(),
+        roles: roles.iter().map(|role| (*role).into()).collect(),
+        etag: String::new(),
+    };
+    let mut api = by.session.members();
+    let changed = api.change_member_roles(request).await.map_err(said)?.into_inner();
+    by.session.record_token("membership", &changed.consistency_token);
     Ok(())
 }
 
@@ -226,8 +251,9 @@ pub(super) async fn people<F: FnMut(&Step)>(
     let leader = teacher(actors, &administrator, 3, "Мария Кузнецова").await?;
     let other = teacher(actors, &administrator, 4, "Олег Попов").await?;
     narrator.step("R13 R22", "Two teachers join by links and are verified");
-    lead(&administrator, &leader, &five).await?;
-    lead(&administrator, &other, &six).await?;
+    let class_teacher = mbr::AssignmentKind::ClassTeacher;
+    assign(&administrator, &leader, &five, class_teacher, None).await?;
+    assign(&administrator, &other, &six, class_teacher, None).await?;
     narrator.step("R25", "Each teacher becomes the class teacher of one class");
     let foreign = inv::CreateInvitationRequest {
         role: Role::Pupil.into(),

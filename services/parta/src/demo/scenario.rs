@@ -9,10 +9,10 @@ use parta_status::RpcError;
 use super::{
     Narrator, Step,
     actors::{Actors, Person},
-    joining,
+    families, joining,
     outsiders::{self, Known},
     participants::{self, School},
-    refused, roster, said,
+    refused, refused_because, roster, said, staff,
     talk::{self, entries, list, says, subscribe, wait_for_entry, write},
 };
 
@@ -25,6 +25,8 @@ pub(super) async fn play<F: FnMut(&Step)>(
     roster::play(actors, narrator, &school.administrator).await?;
     let pupils = talk::chats(narrator, &school).await?;
     let planned = lesson(narrator, &school, &pupils).await?;
+    staff::play(actors, narrator, &school, &pupils).await?;
+    families::play(actors, narrator, &school, &pupils).await?;
     movement(narrator, &school, &pupils).await?;
     bulk_revocation(actors, narrator, &school).await?;
     joining::play(actors, narrator, &school).await?;
@@ -219,14 +221,7 @@ async fn bulk_revocation<F: FnMut(&Step)>(
         .map_err(said)?;
     let late = actors.newcomer(&actors.phone(8), "Опоздавший").await?;
     let outcome = late.accept(&link.link_token).await?;
-    let reason = outcome
-        .err()
-        .and_then(|s| RpcError::from_status(&s))
-        .map(|r| r.reason().to_owned());
-    ensure!(
-        reason.as_deref() == Some("INVITATION_NOT_USABLE"),
-        "a revoked link returned {reason:?}"
-    );
+    refused_because("INVITATION_NOT_USABLE", "a revoked link", outcome)?;
     narrator.step("R15", "An unused link is revoked and admits nobody");
     Ok(())
 }

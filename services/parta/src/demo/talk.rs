@@ -26,7 +26,7 @@ pub(super) async fn list(of: &Person) -> anyhow::Result<Vec<chat::Chat>> {
         .chats)
 }
 
-fn find(chats: &[chat::Chat], kind: ChatKind) -> anyhow::Result<String> {
+pub(super) fn find(chats: &[chat::Chat], kind: ChatKind) -> anyhow::Result<String> {
     let found = chats.iter().find(|c| c.kind() == kind);
     Ok(found
         .with_context(|| format!("no chat of kind {}", kind.as_str_name()))?
@@ -50,6 +50,18 @@ pub(super) async fn write(
         text: text.to_owned(),
     };
     Ok(by.session.messages().send_message(request).await?.into_inner())
+}
+
+/// Opens the personal chat with a member, and returns its id.
+pub(super) async fn open_personal_chat(by: &Person, with: &Person) -> Result<String, tonic::Status> {
+    let request = chat::CreateDirectChatRequest {
+        request_id: by.session.act(),
+        org_id: by.org_id.clone(),
+        member_id: with.member_id.clone(),
+    };
+    let opened = by.session.chats().create_direct_chat(request).await?.into_inner();
+    by.session.record_token("chat", &opened.consistency_token);
+    Ok(opened.chat.map(|chat| chat.id).unwrap_or_default())
 }
 
 type Live = Streaming<chat::SubscribeChatsResponse>;

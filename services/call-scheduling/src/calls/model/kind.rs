@@ -26,6 +26,8 @@ pub(crate) enum Kind {
 pub(crate) enum Organizers {
     /// Class and subject teachers of the unit.
     UnitTeachers,
+    /// Class and subject teachers of the unit, and members of the staff whose duty concerns the participants.
+    UnitTeachersAndDuties,
     /// Class and subject teachers of the unit, and the administration.
     UnitTeachersAndAdministration,
     /// The class teacher of the unit.
@@ -82,7 +84,7 @@ impl Kind {
     pub(crate) fn rule(self) -> Rule {
         use Organizers::{
             Administration, ClassTeacher, ClassTeacherAndAdministration, Staff, Teachers, UnitTeachers,
-            UnitTeachersAndAdministration,
+            UnitTeachersAndAdministration, UnitTeachersAndDuties,
         };
         let row = |organizers, (pupils, parents), (in_classes, in_staff_units), name| Rule {
             organizers,
@@ -100,7 +102,7 @@ impl Kind {
         const BOTH: (bool, bool) = (true, true);
         match self {
             Self::Lesson => row(UnitTeachers, PUPILS, CLASSES, "Урок"),
-            Self::Consultation => row(UnitTeachers, FAMILIES, CLASSES, "Консультация"),
+            Self::Consultation => row(UnitTeachersAndDuties, FAMILIES, CLASSES, "Консультация"),
             Self::ClassHour => row(ClassTeacher, PUPILS, CLASSES, "Классный час"),
             Self::ParentMeeting => row(
                 ClassTeacherAndAdministration,
@@ -110,8 +112,8 @@ impl Kind {
             ),
             Self::WorkingMeeting => row(Staff, STAFF, BOTH, "Рабочее совещание"),
             Self::PedagogicalCouncil => row(Administration, STAFF, STAFF_UNITS, "Педагогический совет"),
-            Self::StudyGroupMeeting => row(UnitTeachers, PUPILS, CLASSES, "Встреча учебной группы"),
-            Self::ExtracurricularSession => row(UnitTeachers, PUPILS, CLASSES, "Внеурочное занятие"),
+            Self::StudyGroupMeeting => row(UnitTeachersAndDuties, PUPILS, CLASSES, "Встреча учебной группы"),
+            Self::ExtracurricularSession => row(UnitTeachersAndDuties, PUPILS, CLASSES, "Внеурочное занятие"),
             Self::Excursion => row(UnitTeachers, FAMILIES, CLASSES, "Экскурсия"),
             Self::Olympiad => row(UnitTeachersAndAdministration, PUPILS, CLASSES, "Олимпиада"),
             Self::Contest => row(UnitTeachersAndAdministration, FAMILIES, CLASSES, "Конкурс"),

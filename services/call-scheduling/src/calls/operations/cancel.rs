@@ -88,7 +88,12 @@ impl Mutation for CancelOccurrence {
     }
 
     async fn view(&self, _: &Context, tx: &Tx, grant: &CallGrant, (): &()) -> Result<OccurrenceView, Error> {
-        let CallGrant { scope, facts, call } = grant;
+        let CallGrant {
+            scope,
+            facts,
+            call,
+            named,
+        } = grant;
         let start = self.start_time;
         let slot = call.slot_at(start).ok_or(Error::UnknownOccurrence(call.id))?;
         let state = occurrences::find_state(tx, scope, call.id, start).await?;
@@ -96,7 +101,7 @@ impl Mutation for CancelOccurrence {
             call: call.clone(),
             slot,
             canceled: call.cancel_time.is_some() || state.canceled,
-            may_join: policy::may_join(facts, call),
+            may_join: policy::may_join(facts, call, named),
         })
     }
 }

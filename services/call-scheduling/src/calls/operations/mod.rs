@@ -5,8 +5,8 @@ mod read;
 
 use parta_access::{Caller, OrgScope, authorize};
 use parta_database::Tx;
-use parta_ids::{CallId, OrgId};
-use parta_roster::MemberContext;
+use parta_ids::{CallId, MemberId, OrgId};
+use parta_roster::{DutyFunction, MemberContext};
 
 pub(super) use cancel::{CancelCall, CancelOccurrence};
 pub(super) use plan::PlanCall;
@@ -20,6 +20,22 @@ pub(crate) struct CallGrant {
     pub(crate) scope: OrgScope,
     pub(crate) facts: MemberContext,
     pub(crate) call: Call,
+    /// The facts about the named participants, as [`load_named`] returns them.
+    pub(crate) named: Vec<MemberContext>,
+}
+
+/// Loads the facts about the named participants of a call, with which a duty of the member is compared. A
+/// member without such a duty needs none.
+async fn load_named(
+    context: &Context,
+    tx: &Tx,
+    facts: &MemberContext,
+    participants: &[MemberId],
+) -> Result<Vec<MemberContext>, Error> {
+    if participants.is_empty() || !facts.has_function(DutyFunction::Rooms) {
+        return Ok(Vec::new());
+    }
+    Ok(context.roster.contexts_of(tx, facts.org_id, participants).await?)
 }
 
 /// Loads a call that the caller may see.
@@ -33,8 +49,14 @@ pub(crate) async fn load_visible(
     let facts = context.roster.caller_context(tx, caller, org).await?;
     let scope = authorize(caller, org, policy::list(&facts))?;
     let call = calls::find(tx, &scope, id).await?.ok_or(Error::Unknown(id))?;
-    let scope = authorize(caller, org, policy::see(&facts, &call))?;
-    Ok(CallGrant { scope, facts, call })
+    let named = load_named(context, tx, &facts, &call.draft.participants).await?;
+    let scope = authorize(caller, org, policy::see(&facts, &call, &named))?;
+    Ok(CallGrant {
+        scope,
+        facts,
+        call,
+        named,
+    })
 }
 
 /// Loads a call that the caller may cancel and announce, and locks its row. Canceled calls are found too.
@@ -48,7 +70,13 @@ pub(crate) async fn load_managed(
     let facts = context.roster.caller_context(tx, caller, org).await?;
     let scope = authorize(caller, org, policy::list(&facts))?;
     let call = calls::lock(tx, &scope, id).await?.ok_or(Error::Unknown(id))?;
-    authorize(caller, org, policy::see(&facts, &call))?;
-    let scope = authorize(caller, org, policy::manage(&facts, &call))?;
-    Ok(CallGrant { scope, facts, call })
+    let named = load_named(context, tx, &facts, &call.draft.participants).await?;
+    authorize(caller, org, policy::see(&facts, &call, &named))?;
+    let scope = authorize(caller, org, policy::manage(&facts, &call, &named))?;
+    Ok(CallGrant {
+        scope,
+        facts,
+        call,
+        named,
+    })
 }

@@ -9,11 +9,14 @@ use parta_roster::MemberContext;
 use parta_status::{RpcError, invalid, not_found};
 use serde::{Deserialize, Serialize};
 
-use super::super::{
-    events,
-    model::{Call, CallView, Draft, is_class},
-    policy,
-    storage::calls,
+use super::{
+    super::{
+        events,
+        model::{Call, CallView, Draft, is_class},
+        policy,
+        storage::calls,
+    },
+    load_named,
 };
 use crate::{
     context::Context,
@@ -59,7 +62,8 @@ impl Mutation for PlanCall {
     async fn authorize(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<OrganizeGrant, Error> {
         let draft = &self.draft;
         let facts = context.roster.caller_context(tx, caller, draft.org_id).await?;
-        let decision = policy::organize(&facts, draft.kind, draft.unit_id);
+        let named = load_named(context, tx, &facts, &draft.participants).await?;
+        let decision = policy::organize(&facts, draft, &named);
         let scope = authorize(caller, draft.org_id, decision)?;
         Ok(OrganizeGrant { scope, facts })
     }
@@ -117,9 +121,10 @@ impl PlanCall {
             return Err(Error::unit_not_suitable(unit_id));
         }
         let unit_is_class = is_class(unit.kind);
+        let named = roster.contexts_of(tx, org, &draft.participants).await?;
         for member in &draft.participants {
-            let facts = roster.facts(tx, org, *member).await?;
-            if !facts.is_some_and(|f| policy::is_in_audience(&f, draft.kind, unit_id, unit_is_class)) {
+            let mut found = named.iter().filter(|facts| facts.member_id == *member);
+            if !found.any(|facts| policy::is_in_audience(facts, draft, unit_is_class, &named)) {
                 return Err(Error::participant_not_concerned(*member));
             }
         }

@@ -1,21 +1,23 @@
 //! Reading calls and the occurrences that the caller may see.
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use parta_access::{Caller, authorize};
 use parta_database::Tx;
 use parta_edge::{Page, PageRequest, Query, Read};
 use parta_ids::{CallId, OrgId, UnitId};
-use parta_roster::MemberContext;
+use parta_roster::{DutyFunction, MemberContext};
 
 use super::{
     super::{
-        model::{CallView, OccurrenceView},
+        model::{Call, CallView, OccurrenceView},
         policy,
         storage::{
             calls::{self, VisibleCalls},
             occurrences,
         },
     },
-    load_visible,
+    load_named, load_visible,
 };
 use crate::{context::Context, error::Error};
 
@@ -70,8 +72,18 @@ impl Query for ListOccurrences {
         // this time.
         let earliest = start - TimeDelta::days(1);
         let canceled = occurrences::list_canceled(tx, &scope, (earliest, end)).await?;
+        let participants: BTreeSet<_> = found.iter().flat_map(|call| &call.draft.participants).collect();
+        let participants: Vec<_> = participants.into_iter().copied().collect();
+        let people = load_named(context, tx, &facts, &participants).await?;
+        let named_in = |call: &Call| {
+            let is_named = |facts: &&MemberContext| call.draft.participants.contains(&facts.member_id);
+            people.iter().filter(is_named).cloned().collect::<Vec<_>>()
+        };
         let mut shown = Vec::new();
-        for call in found.iter().filter(|call| policy::may_see(&facts, call)) {
+        for call in &found {
+            if !policy::may_see(&facts, call, &named_in(call)) {
+                continue;
+            }
             for slot in call.schedule.slots()? {
                 let is_canceled = call.cancel_time.is_some() || canceled.contains(&(call.id, slot.start));
                 let is_in_window = slot.end > start && slot.start < end;
@@ -87,7 +99,7 @@ impl Query for ListOccurrences {
             call: call.clone(),
             slot,
             canceled,
-            may_join: policy::may_join(&facts, call),
+            may_join: policy::may_join(&facts, call, &named_in(call)),
         });
         let page = self.page.page(tx, caller, shown.collect(), |shown| {
             (shown.slot.start, shown.call.id)
@@ -98,7 +110,8 @@ impl Query for ListOccurrences {
 
 /// Returns the calls that a member may be able to see. The policy decides about each of them.
 fn visible_calls(facts: &MemberContext) -> VisibleCalls {
-    if facts.is_administration() {
+    // The units of the pupils whom a duty names are not among the facts.
+    if facts.is_administration() || facts.has_function(DutyFunction::Rooms) {
         return VisibleCalls::All;
     }
     VisibleCalls::Units {

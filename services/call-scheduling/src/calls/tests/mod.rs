@@ -1,2 +1,3 @@
+mod duties;
 mod planning;
 mod seeing;

@@ -27,16 +27,7 @@ impl School {
     pub(super) async fn open(database: TestDatabase) -> Self {
         let env = TestEnv::open(database).await;
         let administrator = env.administrator(1).await;
-        let teacher = env
-            .join("+79163333333", "Олег Волков", Role::Teacher, |_| ())
-            .await;
-        env.verify_teacher(&administrator, &teacher.member_id)
-            .await
-            .unwrap();
-        let kind = AssignmentKind::ClassTeacher;
-        env.assign(&administrator, &teacher.member_id, unit(1), kind)
-            .await
-            .unwrap();
+        let teacher = env.class_teacher(&administrator, "+79163333333", unit(1)).await;
         let class = |r: &mut AdmitMemberRequest| r.unit_id = unit(1).to_string();
         let child = env.join("+79161111111", "Ян Котов", Role::Pupil, class).await;
         let of_child = |r: &mut AdmitMemberRequest| r.child_id = child.member_id.clone();
@@ -68,17 +59,8 @@ impl School {
     }
 
     pub(super) async fn set_roles(&self, member_id: &str, roles: &[Role]) {
-        let request = pb::ChangeMemberRolesRequest {
-            request_id: self.env.act(),
-            org_id: org(1).to_string(),
-            member_id: member_id.to_owned(),
-            roles: roles.iter().map(|role| (*role).into()).collect(),
-            etag: String::new(),
-        };
-        let mut api = self.env.members();
-        api.change_member_roles(by(&self.administrator.token, request))
-            .await
-            .unwrap();
+        let changed = self.env.change_roles(&self.administrator, member_id, roles);
+        changed.await.unwrap();
     }
 
     /// Accepts another link for a child, as a parent.
@@ -99,16 +81,10 @@ impl School {
 
     /// Creates the record of a parent who has not joined.
     pub(super) async fn expected_parent(&self) -> String {
-        let request = pb::CreateMemberRequest {
-            request_id: self.env.act(),
-            org_id: org(1).to_string(),
-            full_name: "Вера Котова".to_owned(),
-            role: Role::Parent.into(),
-            unit_id: String::new(),
-        };
-        let mut api = self.env.members();
-        let created = api.create_member(by(&self.administrator.token, request)).await;
-        created.unwrap().into_inner().member.unwrap().id
+        let created = self
+            .env
+            .create_member(&self.administrator, "Вера Котова", Role::Parent, None);
+        created.await.unwrap().id
     }
 
     /// Makes the second unit a group that crosses classes.
@@ -129,16 +105,8 @@ impl School {
     }
 
     pub(super) async fn enroll(&self, member_id: &str, unit: UnitId) {
-        let request = pb::EnrollPupilRequest {
-            request_id: self.env.act(),
-            org_id: org(1).to_string(),
-            member_id: member_id.to_owned(),
-            unit_id: unit.to_string(),
-        };
-        let mut api = self.env.enrollments();
-        api.enroll_pupil(by(&self.administrator.token, request))
-            .await
-            .unwrap();
+        let enrolled = self.env.enroll(&self.administrator, member_id, unit);
+        enrolled.await.unwrap();
     }
 
     /// A verified teacher who is the class teacher of a unit, for these days or without an end.
@@ -282,14 +250,7 @@ impl School {
         ];
         let mut sessions = Vec::new();
         for (phone, member) in all {
-            let flow = self.env.request_code(phone).await.unwrap().flow_id;
-            self.env.verify(&flow, &self.env.code(phone).await).await.unwrap();
-            let person = self
-                .env
-                .start(&flow, &member.person.account_id, "")
-                .await
-                .unwrap();
-            sessions.push(self.env.member_session(org(1), person).await.unwrap());
+            sessions.push(self.env.sign_in_again(phone, member).await);
         }
         let [administrator, teacher, child, mother, father] =
             sessions.try_into().unwrap_or_else(|_| panic!("five sessions"));

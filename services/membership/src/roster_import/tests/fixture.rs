@@ -5,10 +5,10 @@ use parta_proto_membership::v1::{
     check_roster_import_request::Part,
 };
 use parta_proto_org_registry::v1::{UnitArchived, UnitCreated, UnitKind, org_registry_event::Payload};
-use parta_testkit::TestDatabase;
 use tonic::Status;
 
-use crate::tests::test_env::{MemberSession, TestEnv, by, org};
+pub(super) use crate::tests::school::School;
+use crate::tests::test_env::{MemberSession, by, org};
 
 /// A OneRoster 1.1 set without a manifest, so that its files are complete.
 #[derive(Clone, Default)]
@@ -101,22 +101,7 @@ impl Source {
     }
 }
 
-/// The first organization with the classes 1А and 2А and its administrator, Анна Петрова.
-pub(super) struct School {
-    pub(super) test_env: TestEnv,
-    pub(super) administrator: MemberSession,
-}
-
 impl School {
-    pub(super) async fn open(database: TestDatabase) -> Self {
-        let test_env = TestEnv::open(database).await;
-        let administrator = test_env.administrator(1).await;
-        Self {
-            test_env,
-            administrator,
-        }
-    }
-
     /// Checks a set, a minute after what was before.
     pub(super) async fn check(&self, caller: &MemberSession, source: &Source) -> pb::RosterImport {
         self.test_env.minute();
@@ -242,30 +227,13 @@ impl School {
     }
 
     pub(super) async fn change_roles(&self, member_id: &str, roles: &[Role]) {
-        let request = pb::ChangeMemberRolesRequest {
-            request_id: self.test_env.act(),
-            org_id: org(1).to_string(),
-            member_id: member_id.to_owned(),
-            roles: roles.iter().map(|role| i32::from(*role)).collect(),
-            etag: String::new(),
-        };
-        let mut api = self.test_env.members();
-        api.change_member_roles(by(&self.administrator.token, request))
-            .await
-            .unwrap();
+        let changed = self.test_env.change_roles(&self.administrator, member_id, roles);
+        changed.await.unwrap();
     }
 
     pub(super) async fn remove(&self, member_id: &str) {
-        let request = pb::RemoveMemberRequest {
-            request_id: self.test_env.act(),
-            org_id: org(1).to_string(),
-            member_id: member_id.to_owned(),
-            ..Default::default()
-        };
-        let mut api = self.test_env.members();
-        api.remove_member(by(&self.administrator.token, request))
-            .await
-            .unwrap();
+        let removed = self.test_env.remove(&self.administrator, member_id, "");
+        removed.await.unwrap();
     }
 
     pub(super) async fn assignments(&self) -> Vec<pb::Assignment> {

@@ -1,0 +1,123 @@
+//! Calls of a substitute, and of the holder of a duty.
+use super::*;
+
+/// Plans a call of this kind that begins now.
+async fn plan(
+    by: &Person,
+    kind: &str,
+    class: &str,
+    participants: &[&Person],
+) -> Result<Value, tonic::Status> {
+    let participants: Vec<_> = participants.iter().map(|person| &person.member_id).collect();
+    let wanted = json!({
+        "unit_id": class, "title": "Занятие", "kind": format!("CALL_KIND_{kind}"),
+        "format": "CALL_FORMAT_ONLINE", "duration": "2700s", "participant_ids": participants,
+    });
+    let planned = by.client.call("CallService/PlanCall", wanted).await?;
+    Ok(planned["call"].clone())
+}
+
+/// Returns whether the person waits in the lobby, or the reason of the refusal.
+async fn join(person: &Person, call: &Value) -> Result<bool, String> {
+    let wanted = json!({"call_id": call["id"], "start_time": call["start_time"]});
+    let token = person.client.call("CallService/IssueJoinToken", wanted).await;
+    match token {
+        Ok(token) => Ok(token["lobby"] == json!(true)),
+        Err(status) => Err(parta_integration_tests::reason(&status)),
+    }
+}
+
+fn denied<T>() -> Result<T, String> {
+    Err("PERMISSION_DENIED".to_owned())
+}
+
+// Case 2: a substitute hosts a lesson. When the assignment ends by its time, she neither joins nor manages
+// it, and plans none.
+// Covers: R25 allowed, R25 refused, R55 allowed, R55 refused, F1 refused, F3 allowed
+on_both_topologies!(calls_of_a_substitute_end_with_it, |suite: Suite| async move {
+    let school = suite.school("Школа № 1").await;
+    let class = school.class("5А").await;
+    let leader = school.class_teacher("Анна Белова", &class).await;
+    let pupil = school.pupil(&leader, "Иван Иванов", &class).await;
+    let teacher = school.teacher("Олег Быков").await;
+    substitute(&school, &teacher, &class, TimeDelta::seconds(10)).await;
+    let lesson = plan(&teacher, "LESSON", &class, &[]).await.unwrap();
+    assert_eq!(join(&pupil, &lesson).await, Ok(true));
+    assert_eq!(join(&teacher, &lesson).await, Ok(false));
+    assert_eq!(join(&pupil, &lesson).await, Ok(false));
+    eventually("the substitute joins no longer", async || {
+        (join(&teacher, &lesson).await == denied()).then_some(())
+    })
+    .await;
+    let cancel = json!({"call_id": lesson["id"]});
+    let refused = teacher.client.refused("CallService/CancelCall", cancel).await;
+    assert_eq!(refused.reason, "PERMISSION_DENIED");
+    assert!(plan(&teacher, "LESSON", &class, &[]).await.is_err());
+    assert_eq!(join(&leader, &lesson).await, Ok(false));
+});
+
+// A psychologist and a tutor hold calls with those whom their duties concern, until the duties end. The
+// other pupils, and the lessons of the class, are not theirs.
+// Covers: R49 allowed, R49 refused, R55 allowed, R55 refused, F3 allowed, F3 refused, F15 allowed
+on_both_topologies!(duty_gives_calls_in_its_scope, |suite: Suite| async move {
+    let school = suite.school("Школа № 1").await;
+    let class = school.class("5А").await;
+    let leader = school.class_teacher("Анна Белова", &class).await;
+    let pupil = school.pupil(&leader, "Иван Иванов", &class).await;
+    let classmate = school.pupil(&leader, "Пётр Сидоров", &class).await;
+    let by = &school.administrator.client;
+    let named = json!({"pupils": {"member_ids": [pupil.member_id]}});
+    let everybody = json!({"organization": true});
+    let (mut holders, mut duties) = (Vec::new(), Vec::new());
+    for (kind, scope) in [
+        ("PSYCHOLOGIST", &everybody),
+        ("TUTOR", &named),
+        ("NURSE", &everybody),
+    ] {
+        let invitation = json!({"role": "ROLE_STAFF", "recipient_label": kind});
+        let holder = school
+            .comes(&school.administrator, "Алла Седова", invitation)
+            .await;
+        assert!(plan(&holder, "CONSULTATION", &class, &[&pupil]).await.is_err());
+        let duty = json!({
+            "member_id": holder.member_id, "kind": format!("DUTY_KIND_{kind}"), "scope": scope,
+            "order": {"number": "12-к", "date": "2026-01-12", "text": "О назначении"},
+            "until_date": "2999-05-31",
+        });
+        let assigned = by.must("DutyService/AssignDuty", duty).await;
+        duties.push(assigned["duty"]["id"].clone());
+        holders.push(holder);
+    }
+    let (psychologist, tutor, nurse) = (&holders[0], &holders[1], &holders[2]);
+    let lesson = plan(&leader, "LESSON", &class, &[]).await.unwrap();
+    let mut calls = Vec::new();
+    for holder in [psychologist, tutor] {
+        let call = plan(holder, "CONSULTATION", &class, &[&pupil]).await.unwrap();
+        assert_eq!(join(&pupil, &call).await, Ok(true));
+        assert_eq!(join(holder, &call).await, Ok(false));
+        assert_eq!(join(&pupil, &call).await, Ok(false));
+        assert_eq!(join(&classmate, &call).await, denied());
+        assert_eq!(join(holder, &lesson).await, denied());
+        calls.push((holder, call));
+    }
+    let both = [&pupil, &classmate];
+    plan(psychologist, "CONSULTATION", &class, &both).await.unwrap();
+    assert!(plan(tutor, "CONSULTATION", &class, &both).await.is_err());
+    for (holder, kind, participants) in [
+        (nurse, "CONSULTATION", &[&pupil][..]),
+        (tutor, "CONSULTATION", &[]),
+        (psychologist, "LESSON", &[]),
+        (tutor, "LESSON", &[&pupil]),
+    ] {
+        let refused = plan(holder, kind, &class, participants).await.unwrap_err();
+        assert_eq!(parta_integration_tests::reason(&refused), "PERMISSION_DENIED");
+    }
+    for duty in duties {
+        let end = json!({"duty_id": duty, "cause": "перевод"});
+        by.must("DutyService/EndDuty", end).await;
+    }
+    for (holder, call) in calls {
+        assert_eq!(join(holder, &call).await, denied());
+        assert!(plan(holder, "CONSULTATION", &class, &[&pupil]).await.is_err());
+    }
+});

@@ -1,0 +1,54 @@
+//! Links of a member who is suspended.
+use super::*;
+
+// The open link and the link for a child stop while the class teacher who made them is suspended. They work
+// again when the suspension is lifted.
+// Covers: R82 refused, F8 allowed, F8 refused
+on_both_topologies!(links_of_a_suspended_issuer_stop, |suite: Suite| async move {
+    let school = suite.school("Школа № 1").await;
+    let class = school.class("5А").await;
+    let leader = school.class_teacher("Анна Белова", &class).await;
+    let child = school.pupil(&leader, "Иван Иванов", &class).await;
+    let of_class = json!({"role": "ROLE_PUPIL", "unit_id": class, "max_uses": 2});
+    let of_child = json!({
+        "role": "ROLE_PARENT", "unit_id": class, "child_id": child.member_id, "max_uses": 2,
+    });
+    let links = [
+        school.link(&leader, of_class).await,
+        school.link(&leader, of_child).await,
+    ];
+    let nobody = suite.anonymous();
+    let resolve = |link: &String| json!({"link_token": link});
+    for link in &links {
+        nobody
+            .must("InvitationService/ResolveInvitation", resolve(link))
+            .await;
+    }
+    let by = &school.administrator.client;
+    let suspend = json!({"member_id": leader.member_id, "cause": "проверка"});
+    let made = by.must("SuspensionService/SuspendMember", suspend).await;
+    let account = suite.newcomer("Ольга Иванова").await;
+    for link in &links {
+        let refused = nobody
+            .refused("InvitationService/ResolveInvitation", resolve(link))
+            .await;
+        assert_eq!(refused.reason, "INVITATION_NOT_USABLE");
+        let joiner = account.joiner(link).await;
+        let accept = json!({"link_token": link});
+        let refused = joiner.refused("InvitationService/AcceptInvitation", accept).await;
+        assert_eq!(refused.reason, "INVITATION_NOT_USABLE");
+    }
+    let lift = json!({
+        "org_id": school.org_id, "suspension_id": made["suspension"]["id"], "cause": "не подтвердилось",
+    });
+    suite
+        .operator()
+        .must("SuspensionService/ReinstateMember", lift)
+        .await;
+    for link in &links {
+        nobody
+            .must("InvitationService/ResolveInvitation", resolve(link))
+            .await;
+    }
+    account.join(&links[1], &leader).await;
+});
