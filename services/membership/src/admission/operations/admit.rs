@@ -61,8 +61,12 @@ impl Mutation for AdmitMember {
                 already_member: true,
             });
         }
-        // Whom a decision removed does not come back by a link alone.
-        if *open || join_requests::had_role(tx, scope, account, terms.role).await? {
+        let is_issuer = match terms.issuer_id {
+            Some(issuer) => join_requests::is_same_person(tx, scope, issuer, account).await?,
+            None => false,
+        };
+        // Nobody admits the own person, and whom a decision removed does not come back by a link alone.
+        if *open || is_issuer || join_requests::had_role(tx, scope, account, terms.role).await? {
             let asked = join_requests::ask(tx, scope, caller, terms, account).await?;
             return Ok(Admitted::Asked(asked));
         }

@@ -13,9 +13,9 @@ use super::{
         model::{JoinRequest, RequestState, Terms, Verdict},
         policy, storage,
     },
-    audit, enter, may_read, unknown,
+    audit, enter, is_same_person, may_read, unknown,
 };
-use crate::{context::Context, error::Error, member_records};
+use crate::{context::Context, error::Error, guardianships};
 
 /// Decides requests, all or none.
 #[derive(Debug)]
@@ -40,7 +40,7 @@ pub(crate) struct Decided {
 
 impl Stored for Decided {}
 
-/// Nobody decides the own request, nor one about the own child (F6).
+/// Nobody decides the own request, also not with another profile, nor one about the own child (F6).
 async fn is_own_matter(
     tx: &Tx,
     scope: &OrgScope,
@@ -48,16 +48,21 @@ async fn is_own_matter(
     request: &JoinRequest,
     verdict: Option<&Verdict>,
 ) -> Result<bool, Error> {
-    let own = member_records::find_by_account(tx, scope, request.account_id).await?;
-    let is_own = own.is_some_and(|member| member.id == facts.member_id);
+    if is_same_person(tx, scope, facts.member_id, request.account_id).await? {
+        return Ok(true);
+    }
     let matched = match verdict {
         Some(Verdict::Accept(matched)) => *matched,
         _ => None,
     };
-    // Also the record that the person would get may be that of the own child.
-    let children = [request.terms.child_id, request.terms.claim_member_id, matched];
-    let is_own_child = |child: MemberId| facts.is_guardian_of(child);
-    Ok(is_own || children.into_iter().flatten().any(is_own_child))
+    // Also the record that the person would get may be that of the own child, or of its other parent.
+    let records = [request.terms.claim_member_id, matched];
+    let mut people: Vec<MemberId> = records.into_iter().flatten().collect();
+    for record in people.clone() {
+        people.extend(guardianships::family(tx, scope, record).await?.children);
+    }
+    people.extend(request.terms.child_id);
+    Ok(people.into_iter().any(|child| facts.is_guardian_of(child)))
 }
 
 /// Refuses a unit that is archived. Staff join units of every kind, others classes and groups.
@@ -76,13 +81,26 @@ async fn require_unit(context: &Context, tx: &Tx, terms: &Terms) -> Result<(), E
     }
 }
 
-/// Refuses a record that the person cannot be: only an expected member of the same role and unit fits.
-async fn require_match(context: &Context, tx: &Tx, terms: &Terms, member: MemberId) -> Result<(), Error> {
+/// Refuses a record that the person cannot be: only an expected member of the same role and unit fits, and
+/// as a parent one of the same child.
+async fn require_match(
+    context: &Context,
+    tx: &Tx,
+    scope: &OrgScope,
+    terms: &Terms,
+    member: MemberId,
+) -> Result<(), Error> {
     let facts = context.contexts_of(tx, terms.org_id, member).await?;
+    let family = guardianships::family(tx, scope, member).await?;
     let fits = facts.is_some_and(|facts| {
-        let in_unit =
-            terms.role != Role::Pupil || terms.unit_id.is_none_or(|u| facts.enrolled_in.contains(&u));
-        facts.is_expected() && facts.roles.contains(&terms.role) && in_unit
+        let in_place = match terms.role {
+            Role::Pupil => terms.unit_id.is_none_or(|unit| facts.enrolled_in.contains(&unit)),
+            Role::Parent => terms
+                .child_id
+                .is_none_or(|child| family.children.contains(&child)),
+            _ => true,
+        };
+        facts.is_expected() && facts.roles.contains(&terms.role) && in_place
     });
     if fits {
         Ok(())
@@ -143,7 +161,7 @@ impl Mutation for DecideJoinRequests {
             match verdict {
                 Verdict::Accept(matched) => {
                     if let Some(member) = matched {
-                        require_match(context, tx, &row.terms, *member).await?;
+                        require_match(context, tx, &grant.scope, &row.terms, *member).await?;
                     }
                     require_unit(context, tx, &row.terms).await?;
                     let terms = Terms {

@@ -94,8 +94,22 @@ pub(crate) async fn present_by(
         .map(|member| member.id))
 }
 
-/// Whether a decision ended a membership with this role of the person, or of another person with the same
-/// address. Such a person does not come back by a link alone (R18).
+/// Whether an account and a member are one person, as far as their addresses show: they have one in common.
+pub(crate) async fn is_same_person(
+    tx: &Tx,
+    scope: &OrgScope,
+    member: MemberId,
+    account: AccountId,
+) -> Result<bool, Error> {
+    let member = members::find(tx, scope, member).await?;
+    let Some(held) = member.and_then(|member| member.account_id) else {
+        return Ok(false);
+    };
+    Ok(held == account || accounts::list_sharing_address(tx, account).await?.contains(&held))
+}
+
+/// Whether a decision took this role from the person, or ended a membership with it, or did so to another
+/// person with the same address. Such a person does not come back by a link alone (R18).
 pub(crate) async fn had_role(
     tx: &Tx,
     scope: &OrgScope,
@@ -104,10 +118,9 @@ pub(crate) async fn had_role(
 ) -> Result<bool, Error> {
     for known in accounts::list_sharing_address(tx, account).await? {
         let member = members::find_by_account(tx, scope, known).await?;
-        let was_removed = |member: &Member| {
-            member.state == State::Left
-                && member.leave_reason != Some(LeaveReason::Source)
-                && member.has(role)
+        let was_removed = |member: &Member| match member.state {
+            State::Left => member.leave_reason != Some(LeaveReason::Source) && member.has(role),
+            _ => member.revoked_roles.contains(&role),
         };
         if member.as_ref().is_some_and(was_removed) {
             return Ok(true);

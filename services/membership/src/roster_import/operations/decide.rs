@@ -48,8 +48,6 @@ impl Mutation for DecideChanges {
         let (org, id) = (self.org_id, self.roster_import_id);
         let import = storage::lock(tx, scope, id).await?;
         let mut import = import.ok_or_else(|| unknown_import(id))?;
-        // While this call waited for the lock, the caller may have lost the right.
-        self.authorize(context, tx, caller).await?;
         let (_, decider) = caller.person().ok_or_else(|| not_found("organization", org))?;
         if import.starter_id == Some(decider) {
             return Err(Error::second_person_required());
@@ -65,6 +63,9 @@ impl Mutation for DecideChanges {
             return Err(Error::change_not_waiting());
         }
         let mut applier = Applier::new(context, tx, scope, id, &changes, decider).await?;
+        // While this call waited for the locks of the import and of its people, the caller may have lost the
+        // right.
+        self.authorize(context, tx, caller).await?;
         for (_, change) in &changes {
             if applier.is_own(change)? {
                 return Err(Error::second_person_required());

@@ -1,0 +1,139 @@
+//! A link alone gives nobody what its issuer, or an earlier decision, may not give (F6, F9).
+use super::*;
+
+impl School {
+    /// The acceptance of a link that names the person, made by the administrator.
+    async fn named_link(&self, person: &Person, role: Role) -> AdmitMemberRequest {
+        AdmitMemberRequest {
+            open: false,
+            unit_id: String::new(),
+            issuer_id: self.administrator.member_id.clone(),
+            ..self.open_link(person, role).await
+        }
+    }
+
+    /// Creates an expected parent, who is proposed as the guardian of a child.
+    async fn expect_parent(&self, name: &str, child: &str) -> String {
+        let request = pb::CreateMemberRequest {
+            request_id: self.env.act(),
+            org_id: org(1).to_string(),
+            full_name: name.to_owned(),
+            role: Role::Parent.into(),
+            unit_id: String::new(),
+        };
+        let mut api = self.env.members();
+        let created = api
+            .create_member(by(&self.administrator.token, request))
+            .await
+            .unwrap();
+        let parent = created.into_inner().member.unwrap().id;
+        let propose = pb::ProposeGuardianshipRequest {
+            request_id: self.env.act(),
+            org_id: org(1).to_string(),
+            guardian_id: parent.clone(),
+            child_id: child.to_owned(),
+            kind: pb::GuardianshipKind::Parent.into(),
+        };
+        let mut api = self.env.guardianships();
+        api.propose_guardianship(by(&self.administrator.token, propose))
+            .await
+            .unwrap();
+        parent
+    }
+}
+
+// The issuer of a link does not admit the own person by it, also not with another profile of the same phone;
+// a second person decides, and the issuer does not decide for the other profile.
+// Covers: F6 allowed, F6 refused
+on_both!(own_link_makes_a_request, |database| async move {
+    let school = School::open(database).await;
+    let own = school
+        .named_link(&school.administrator.person, Role::Teacher)
+        .await;
+    let own = school.admit(own).await.unwrap();
+    assert_eq!(own.member_id, "", "nobody gives a role to oneself");
+    school.env.minute();
+    let profile = school.env.newcomer("+79160000001", "Анна Сергеева").await;
+    let asked = school
+        .admit(school.named_link(&profile, Role::Staff).await)
+        .await
+        .unwrap();
+    assert_eq!(asked.member_id, "", "the other profile is the same person");
+    for id in [&own.join_request_id, &asked.join_request_id] {
+        assert_eq!(
+            reason(&school.decide(&school.administrator, &[(id, true, "")]).await),
+            "SECOND_PERSON_REQUIRED"
+        );
+    }
+    let head = school
+        .env
+        .join("+79164444444", "Вера Орлова", Role::Staff, |_| ())
+        .await;
+    school
+        .change_roles(&head.member_id, &[Role::Staff, Role::Head])
+        .await
+        .unwrap();
+    let both = [
+        (own.join_request_id.as_str(), true, ""),
+        (asked.join_request_id.as_str(), true, ""),
+    ];
+    let decided = school.decide(&head, &both).await.unwrap();
+    assert_eq!(decided[0].member_id, school.administrator.member_id);
+    school.env.close().await;
+});
+
+// A role that a decision took away does not come back by a link that was made before.
+// Covers: F9 refused
+on_both!(revoked_role_comes_back_by_no_link_alone, |database| async move {
+    let school = School::open(database).await;
+    let link = school.named_link(&school.teacher.person, Role::Teacher).await;
+    school
+        .change_roles(&school.teacher.member_id, &[Role::Staff])
+        .await
+        .unwrap();
+    let asked = school.admit(link).await.unwrap();
+    assert_eq!(asked.member_id, "");
+    // A role that was never taken away comes by a link.
+    let class = |r: &mut AdmitMemberRequest| r.unit_id = unit(1).to_string();
+    let child = school
+        .env
+        .join("+79162222222", "Ева Котова", Role::Pupil, class)
+        .await;
+    let as_parent = AdmitMemberRequest {
+        child_id: child.member_id,
+        ..school.named_link(&school.teacher.person, Role::Parent).await
+    };
+    let parent = school.admit(as_parent).await.unwrap();
+    assert_eq!(parent.member_id, school.teacher.member_id);
+    school.env.close().await;
+});
+
+// The leader of a class gives nobody the record of a parent of another class.
+// Covers: R18 refused, F10 refused
+on_both!(request_gets_no_record_of_another_child, |database| async move {
+    let school = School::open(database).await;
+    let in_class = |n: u128| move |r: &mut AdmitMemberRequest| r.unit_id = unit(n).to_string();
+    let child = school
+        .env
+        .join("+79162222222", "Ева Котова", Role::Pupil, in_class(1))
+        .await;
+    let other = school
+        .env
+        .join("+79161111111", "Ян Орлов", Role::Pupil, in_class(2))
+        .await;
+    let own = school.expect_parent("Мария Котова", &child.member_id).await;
+    let foreign = school.expect_parent("Мария Орлова", &other.member_id).await;
+    let mother = school.env.newcomer("+79164444444", "Мария Котова").await;
+    let of_child = AdmitMemberRequest {
+        child_id: child.member_id.clone(),
+        ..school.open_link(&mother, Role::Parent).await
+    };
+    let asked = school.admit(of_child).await.unwrap().join_request_id;
+    assert_eq!(
+        reason(&school.decide(&school.teacher, &[(&asked, true, &foreign)]).await),
+        "NOT_FOUND"
+    );
+    let decided = school.decide(&school.teacher, &[(&asked, true, &own)]).await;
+    assert_eq!(decided.unwrap()[0].member_id, own);
+    school.env.close().await;
+});
