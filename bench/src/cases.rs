@@ -1,5 +1,6 @@
 //! The benchmark cases and their goals.
 pub(crate) mod fanout;
+mod feeds;
 mod history;
 mod live;
 mod paced;
@@ -297,6 +298,61 @@ const CASES: &[Case] = &[
             None,
             AtMost(5.0)
         ),]
+    ),
+    case!(
+        "neighbors",
+        BOTH,
+        feeds::neighbors,
+        [
+            (
+                "30 schools import: p99 of a message of another school, milliseconds",
+                ("importing", "p99_ms"),
+                None,
+                AtMost(1_000.0)
+            ),
+            (
+                "30 schools import: refused messages of another school",
+                ("importing", "refused"),
+                None,
+                AtMost(0.0)
+            ),
+            (
+                "30 schools import: seconds until chat shows a change of theirs",
+                ("importing", "lag_seconds"),
+                None,
+                AtMost(10.0)
+            ),
+        ]
+    ),
+    case!(
+        "changes",
+        POSTGRES,
+        feeds::changes,
+        [(
+            "changes in 32 organizations: rate relative to the same transactions without events",
+            ("events", "rate"),
+            Some(("plain", "rate")),
+            AtLeast(0.7)
+        ),]
+    ),
+    case!(
+        "bootstrap",
+        POSTGRES,
+        feeds::bootstrap,
+        [
+            (
+                "chat reads the log of one school again: events per second",
+                ("log", "rate"),
+                None,
+                AtLeast(1_800.0)
+            ),
+            (
+                "chat takes a snapshot of one school: growth of memory on both sides together, MiB",
+                ("snapshot", "growth_mib"),
+                None,
+                AtMost(128.0)
+            ),
+        ]
     ),
 ];
 

@@ -49,6 +49,9 @@ pub(crate) struct Options {
     /// Number of entries in the longest chat of `history`.
     #[arg(long, default_value_t = 1_000_000)]
     entries: i64,
+    /// Number of people in each roster of `neighbors` and `bootstrap`.
+    #[arg(long, default_value_t = 2_000)]
+    people: usize,
     /// Other chat servers to measure in the same rounds, on PostgreSQL only.
     #[arg(long, value_enum, value_delimiter = ',')]
     competitors: Vec<competitors::Competitor>,
@@ -116,7 +119,12 @@ async fn run(options: Options) -> anyhow::Result<()> {
         };
         // The clients of the test harness panic if a call is rejected unexpectedly.
         let run = AssertUnwindSafe((case.run)(options.clone())).catch_unwind().await;
-        match run.unwrap_or_else(|_| Err(anyhow::anyhow!("the case panicked"))) {
+        // The hook of the runtime leaves the message out, because a service has personal data.
+        let panicked = |panic: Box<dyn std::any::Any + Send>| {
+            let said = panic.downcast_ref::<String>().map_or("", String::as_str);
+            Err(anyhow::anyhow!("the case panicked: {said}"))
+        };
+        match run.unwrap_or_else(panicked) {
             Ok(measured) => {
                 let result = report::Result::new(case, database, options.competitors(), &measured);
                 println!("{}", result.json());

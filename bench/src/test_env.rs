@@ -27,6 +27,8 @@ pub(crate) struct TestEnv {
     pub(crate) address: String,
     /// URL of the database of chat; `None` on SQLite.
     pub(crate) chat_database: Option<String>,
+    /// URL of the database of membership; `None` on SQLite.
+    pub(crate) membership_database: Option<String>,
 }
 
 impl TestEnv {
@@ -42,15 +44,14 @@ impl TestEnv {
         .await;
         let mut server: Vec<u32> = suite.process_ids().await.into_values().collect();
         let mut machine = Machine::default();
-        let chat_database = match suite.database_urls().await.into_iter().next() {
-            None => None,
-            Some(url) => {
-                let postmaster = postmaster(&url).await?;
-                server.push(postmaster);
-                machine.postmaster = Some(postmaster);
-                find_chat_database(suite.database_urls().await).await?
-            }
-        };
+        let urls = suite.database_urls().await;
+        if let Some(url) = urls.first() {
+            let postmaster = postmaster(url).await?;
+            server.push(postmaster);
+            machine.postmaster = Some(postmaster);
+        }
+        let chat_database = find_database(&urls, "entry").await?;
+        let membership_database = find_database(&urls, "account").await?;
         let school = suite.school("Школа № 1").await;
         let class = school.class("5А").await;
         let teacher = school.class_teacher("Мария Кузнецова", &class).await;
@@ -64,6 +65,7 @@ impl TestEnv {
             server,
             address,
             chat_database,
+            membership_database,
         })
     }
 
@@ -205,11 +207,12 @@ pub(crate) async fn query_text(url: &str, sql: &str) -> anyhow::Result<String> {
     Ok(text)
 }
 
-/// Returns the URL of the database that has the table `entry`.
-async fn find_chat_database(urls: Vec<String>) -> anyhow::Result<Option<String>> {
+/// Returns the URL of the database that has this table; `None` if there is none.
+async fn find_database(urls: &[String], table: &str) -> anyhow::Result<Option<String>> {
     for url in urls {
-        if query_text(&url, "SELECT coalesce(to_regclass('public.entry')::text, '')").await? == "entry" {
-            return Ok(Some(url));
+        let sql = format!("SELECT coalesce(to_regclass('public.{table}')::text, '')");
+        if query_text(url, &sql).await? == table {
+            return Ok(Some(url.clone()));
         }
     }
     Ok(None)

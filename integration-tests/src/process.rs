@@ -130,8 +130,17 @@ fn report_refusal(event: &Value) {
 
 /// Returns the resident memory of a process in KiB, or 0 after its end.
 pub fn resident_kib(id: u32) -> f64 {
+    status_kib(id, "VmRSS:")
+}
+
+/// Returns the largest resident memory that a process has had, in KiB, or 0 after its end.
+pub fn peak_kib(id: u32) -> f64 {
+    status_kib(id, "VmHWM:")
+}
+
+fn status_kib(id: u32, field: &str) -> f64 {
     let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let line = status.lines().find_map(|line| line.strip_prefix(field));
     line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok())
         .unwrap_or_default()
 }

@@ -336,6 +336,16 @@ impl Suite {
         Client::new(channels(&builder, &self.addresses))
     }
 
+    /// Returns the same suite with clients that share consistency tokens with nobody so far.
+    #[must_use]
+    pub fn on_its_own(&self) -> Self {
+        Self {
+            client: self.client.on_its_own(),
+            operator: self.operator.on_its_own(),
+            ..self.clone()
+        }
+    }
+
     /// Returns process ids by service, and by name for replicas. Empty if the suite runs in this process.
     pub async fn process_ids(&self) -> BTreeMap<&'static str, u32> {
         match self.inner.lock().await.as_ref() {

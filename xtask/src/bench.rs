@@ -23,6 +23,9 @@ pub(crate) struct Options {
     /// Number of entries in the longest chat of `history`.
     #[arg(long, default_value_t = 1_000_000)]
     entries: u64,
+    /// Number of people in each roster of `neighbors` and `bootstrap`.
+    #[arg(long, default_value_t = 2_000)]
+    people: u64,
     /// Other chat servers to measure, separated by commas: ejabberd, prosody, synapse.
     #[arg(long)]
     competitors: Option<String>,
@@ -57,6 +60,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
         ("--rounds", options.rounds as u64),
         ("--seconds", options.seconds),
         ("--entries", options.entries),
+        ("--people", options.people),
     ] {
         bench.args([name, &value.to_string()]);
     }

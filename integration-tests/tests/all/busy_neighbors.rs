@@ -2,11 +2,11 @@
 use std::time::{Duration, Instant};
 
 use futures::future::join_all;
-use parta_integration_tests::{Suite, on_both_topologies};
+use parta_integration_tests::{Suite, on_both_topologies, write_roster};
 use serde_json::json;
 use tokio::sync::watch;
 
-use crate::roster_import::{import, write};
+use crate::roster_import::import;
 
 /// Schools that import at the same time, and people in each roster.
 const SCHOOLS: usize = 5;
@@ -29,7 +29,7 @@ on_both_topologies!(
         for n in 0..SCHOOLS {
             let school = suite.school(&format!("Школа № {n}")).await;
             let folder = tempfile::tempdir().unwrap();
-            write(folder.path(), PEOPLE);
+            write_roster(folder.path(), PEOPLE);
             importing.push((school, folder));
         }
         let (done, mut finished) = watch::channel(false);

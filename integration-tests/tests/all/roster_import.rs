@@ -1,52 +1,14 @@
 //! Imports a roster of 600 people with the command line: check, import, repeated import, refused files.
-#![expect(clippy::unwrap_used, reason = "a test may fail loudly")]
 use std::path::Path;
 
-use parta_integration_tests::{School, Suite, on_both_topologies};
+use parta_integration_tests::{School, Suite, on_both_topologies, write_roster};
 use serde_json::{Value, json};
-use tokio::process::Command;
 
-/// Runs `parta roster import` as the administrator. Returns the exit code and the document.
+/// [`School::import`] with the program of the tests.
 pub(crate) async fn import(school: &School, folder: &Path, more: &[&str]) -> (i32, Value) {
-    let suite = school.suite();
-    let home = tempfile::tempdir().unwrap();
-    let session = home.path().join("session.json");
-    let fresh =
-        json!({"refresh_token": school.administrator.account.refresh_token(), "org_id": school.org_id});
-    std::fs::write(&session, fresh.to_string()).unwrap();
-    let mut parta = Command::new(env!("CARGO_BIN_EXE_suite-process"));
-    parta
-        .args(["roster", "import", "--output", "json"])
-        .arg(folder)
-        .args(more);
-    for (service, address) in suite.addresses() {
-        parta.arg("--service").arg(format!("{service}={address}"));
-    }
-    let output = parta
-        .env_clear()
-        .env("PARTA_SESSION_FILE", &session)
-        .output()
-        .await
-        .unwrap();
-    // The refresh token was used up. The next one is in the session file.
-    let kept: Value = serde_json::from_slice(&std::fs::read(&session).unwrap()).unwrap();
     school
-        .administrator
-        .account
-        .refreshed(kept["refresh_token"].as_str().unwrap());
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    let document = serde_json::from_slice(&output.stdout);
-    (
-        output.status.code().unwrap(),
-        document.unwrap_or_else(|_| json!({"stderr": said})),
-    )
-}
-
-/// Writes the roster of a generated school.
-pub(crate) fn write(folder: &Path, people: usize) {
-    for (name, text) in parta::demo::school::generate(people) {
-        std::fs::write(folder.join(name), text).unwrap();
-    }
+        .import(env!("CARGO_BIN_EXE_suite-process"), folder, more)
+        .await
 }
 
 on_both_topologies!(
@@ -55,7 +17,7 @@ on_both_topologies!(
     |suite: Suite| async move {
         let school = suite.school("Школа № 1").await;
         let folder = tempfile::tempdir().unwrap();
-        write(folder.path(), 600);
+        write_roster(folder.path(), 600);
 
         // Invalid rows change nothing and are reported by file and line.
         let users = folder.path().join("users.csv");

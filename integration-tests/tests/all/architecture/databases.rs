@@ -28,6 +28,7 @@ const WITHOUT_A_MACRO: &[(&str, &str)] = &[
         "services/parta/tests/backup/mod.rs",
         "a database for each service, of the process that is backed up and of the one that is restored",
     ),
+    ("bench/src/cases/feeds.rs", "a benchmark and no test"),
     ("bench/src/competitors/server.rs", "a benchmark and no test"),
 ];
 
