@@ -78,7 +78,7 @@ fn explain(status: Status) -> Status {
     }
 }
 
-/// Returns CANCELLED: metrics and logs count the end of the connection as an act of the caller.
+/// Returns the code with which metrics and logs count an act of the caller.
 #[expect(
     clippy::disallowed_methods,
     reason = "nobody reads this status, so that it needs no reason"
