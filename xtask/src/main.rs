@@ -16,6 +16,7 @@ mod elapsed;
 mod image;
 mod instructions;
 mod k8s;
+mod parallel;
 mod protos;
 mod python;
 mod reasons;
@@ -91,7 +92,8 @@ enum Task {
     /// Builds the image of the dev build, prints its size, and starts the five services from it as the chart
     /// says, in containers.
     Image {
-        /// Builds the static program that is shipped instead.
+        /// Builds the static program that is shipped instead, lists its components, and sends the image and
+        /// the chart through a registry on this machine, with signatures.
         #[arg(long)]
         release: bool,
     },

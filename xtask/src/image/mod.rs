@@ -1,29 +1,38 @@
 //! `cargo xtask image`: builds the image, and starts it as the chart says.
+mod rehearsal;
+mod sbom;
+
 use std::{fs, path::PathBuf};
+
+use anyhow::ensure;
 
 use crate::{
     build::Build,
     cluster,
     containers::{self, Engine},
-    k8s, target,
+    k8s, target, tools,
 };
+
+/// The largest image that is shipped, in megabytes.
+const LARGEST: f64 = 65.0;
 
 /// The platform of the static program.
 const PLATFORM: &str = "x86_64-unknown-linux-gnu";
 
-/// Builds the image of the dev build, or of the static build that is shipped, and starts the five services
-/// from it.
+/// Builds the image of the dev build and starts the five services from it. With `release`, the image is the
+/// static build that is shipped, and it comes from a registry, as in a network without the internet.
 pub(crate) fn run(release: bool) -> anyhow::Result<()> {
     let tools = k8s::Tools::install()?;
     let tests = cluster::build_tests()?;
     let program = if release { shipped()? } else { development(&[])? };
     let engine = Engine::provide()?;
     containers::make_parta(&engine, containers::PARTA, &program)?;
-    println!(
-        "xtask: {} has {:.1} MB",
-        containers::PARTA,
-        engine.megabytes(containers::PARTA)?
-    );
+    let megabytes = engine.megabytes(containers::PARTA)?;
+    println!("xtask: {} has {megabytes:.1} MB", containers::PARTA);
+    if release {
+        ensure!(megabytes < LARGEST, "the image has more than {LARGEST} MB");
+        rehearsal::run(&engine, &tools)?;
+    }
     cluster::run_tests(&engine, &tools, &tests, &["image_starts_as_the_chart_says"])
 }
 
@@ -46,10 +55,12 @@ pub(crate) fn development(features: &[&str]) -> anyhow::Result<PathBuf> {
     Ok(copy)
 }
 
-/// Builds the static program of the profile that is shipped.
+/// Builds the static program of the profile that is shipped. The list of its crates is a part of it.
 fn shipped() -> anyhow::Result<PathBuf> {
     let mut build = crate::cargo();
+    tools::with_auditable(&mut build)?;
     build.args([
+        "auditable",
         "build",
         "--package",
         "parta",

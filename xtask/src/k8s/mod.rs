@@ -16,13 +16,15 @@ use std::{
     path::Path,
 };
 
-use anyhow::{bail, ensure};
+use anyhow::ensure;
 
 use components::COMPONENTS;
 use facts::Facts;
 use manifests::Manifests;
-use render::DEFAULT;
 pub(crate) use render::{CHART, Tools};
+use render::{DEFAULT, Profile};
+
+use crate::parallel;
 
 /// Renders every profile and checks it. With `write`, the renders that are committed are written; otherwise
 /// they must be what is committed.
@@ -34,36 +36,25 @@ pub(crate) fn run(write: bool) -> anyhow::Result<()> {
 pub(crate) fn check(tools: &Tools, write: bool) -> anyhow::Result<()> {
     let facts = Facts::read()?;
     tools.lint()?;
-    render::refuse_bad_values(tools)?;
-    let mut rendered = Vec::new();
     let profiles = render::profiles()?;
-    for profile in &profiles {
-        let text = profile.render(tools, Path::new(CHART))?;
-        let name = &profile.name;
-        ensure!(
-            text == profile.render(tools, Path::new(CHART))?,
-            "the profile {name} renders differently each time"
-        );
-        let manifests = Manifests::parse(&text)?;
-        let mut found = rules::violations(&manifests, &facts);
-        if name.starts_with("openshift") {
-            found.extend(rules::chosen_ids(&manifests));
-        }
-        if !found.is_empty() {
-            bail!("profile {name}:\n{}", found.join("\n"));
-        }
-        rendered.push((name.clone(), text));
-    }
-    versions::unchanged(tools, &profiles, &rendered)?;
+    let rendered = parallel::map(&profiles, |profile| {
+        Ok((profile.name.clone(), obeying(tools, profile, &facts)?))
+    })?;
     render::keep(&render::committed(&rendered)?, write)?;
     let folder = tempfile::tempdir()?;
     let built = overlays(tools, &rendered, &facts)?;
     for (name, text) in different(rendered.iter().chain(&built))? {
         std::fs::write(folder.path().join(format!("{name}.yaml")), text)?;
     }
-    validators::schemas(tools, folder.path())?;
-    validators::custom(tools, folder.path())?;
-    validators::scan(tools, folder.path())?;
+    // The longest first.
+    parallel::all(&[
+        &|| validators::checkov(tools, folder.path()),
+        &|| validators::trivy(tools, folder.path()),
+        &|| validators::schemas(tools, folder.path()),
+        &|| validators::custom(tools, folder.path()),
+        &|| render::refuse_bad_values(tools),
+        &|| versions::unchanged(tools, &profiles, &rendered),
+    ])?;
     println!(
         "xtask: {} profiles, {} components, {} rules, {} objects in the largest",
         rendered.len(),
@@ -76,6 +67,23 @@ pub(crate) fn check(tools: &Tools, write: bool) -> anyhow::Result<()> {
             .unwrap_or(0)
     );
     Ok(())
+}
+
+/// Renders a profile twice and returns its text. Fails if a rule is broken.
+fn obeying(tools: &Tools, profile: &Profile, facts: &Facts) -> anyhow::Result<String> {
+    let text = profile.render(tools, Path::new(CHART))?;
+    let name = &profile.name;
+    ensure!(
+        text == profile.render(tools, Path::new(CHART))?,
+        "the profile {name} renders differently each time"
+    );
+    let manifests = Manifests::parse(&text)?;
+    let mut found = rules::violations(&manifests, facts);
+    if name.starts_with("openshift") {
+        found.extend(rules::chosen_ids(&manifests));
+    }
+    ensure!(found.is_empty(), "profile {name}:\n{}", found.join("\n"));
+    Ok(text)
 }
 
 /// The objects of each render that no render before has. Most objects are the same in many of them, and the

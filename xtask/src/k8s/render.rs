@@ -11,7 +11,7 @@ use super::{
     components::{self, COMPONENTS},
     manifests::Manifests,
 };
-use crate::{execute, python, root, target};
+use crate::{execute, parallel, python, root, target};
 
 /// Requirements of the validators.
 const WHEELS: &str = "xtask/k8s.txt";
@@ -162,9 +162,13 @@ impl Tools {
 
     /// Renders the chart with these arguments of Helm.
     pub(crate) fn template(&self, chart: &Path, arguments: &[&str]) -> anyhow::Result<String> {
-        let mut template = self.helm();
-        template.args(["template", "parta"]).arg(chart).args(arguments);
-        let output = template.output()?;
+        let chart = chart.display().to_string();
+        self.helm_output(&[&["template", "parta", &chart], arguments].concat())
+    }
+
+    /// Runs Helm and returns its output.
+    pub(crate) fn helm_output(&self, arguments: &[&str]) -> anyhow::Result<String> {
+        let output = self.helm().args(arguments).output()?;
         if !output.status.success() {
             bail!("helm: {}", String::from_utf8_lossy(&output.stderr).trim());
         }
@@ -255,19 +259,18 @@ pub(crate) fn profiles() -> anyhow::Result<Vec<Profile>> {
 
 /// Fails if the schema lets a mistake through.
 pub(crate) fn refuse_bad_values(tools: &Tools) -> anyhow::Result<()> {
-    for value in BAD_VALUES {
-        match tools.template(Path::new(CHART), &["--set", value]) {
-            Ok(_) => bail!("the chart renders with {value}"),
-            Err(error) => ensure!(error.to_string().contains("schema"), "{value}: {error}"),
-        }
-    }
-    for (values, why) in BAD_COMBINATIONS {
+    let single = BAD_VALUES.iter().map(|value| (*value, "schema"));
+    let mistakes: Vec<_> = single.chain(BAD_COMBINATIONS.iter().copied()).collect();
+    parallel::map(&mistakes, |(values, why)| {
         match tools.template(Path::new(CHART), &["--set", values]) {
             Ok(_) => bail!("the chart renders with {values}"),
-            Err(error) => ensure!(error.to_string().contains(why), "{values}: {error}"),
+            Err(error) => {
+                ensure!(error.to_string().contains(why), "{values}: {error}");
+                Ok(())
+            }
         }
-    }
-    Ok(())
+    })
+    .map(drop)
 }
 
 /// The files that are rendered and committed, by path.

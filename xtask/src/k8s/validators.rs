@@ -7,7 +7,7 @@ use std::{
 use anyhow::{bail, ensure};
 
 use super::Tools;
-use crate::execute;
+use crate::{execute, parallel};
 
 /// The oldest version that the chart supports, one in the middle, and the newest that the validator knows.
 const VERSIONS: [&str; 3] = ["1.29.0", "1.33.0", "1.37.0"];
@@ -71,13 +71,13 @@ fn files(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
 
 /// Validates the files of a folder against the strict schemas of several versions of Kubernetes.
 pub(crate) fn schemas(tools: &Tools, folder: &Path) -> anyhow::Result<()> {
-    for version in VERSIONS {
+    parallel::map(&VERSIONS, |version| {
         let mut validate = Command::new(tools.wheel("kubernetes-validate"));
         // Kinds of other projects have no schema there.
         validate.args(["--strict", "--quiet", "--no-warn", "-k", version]);
-        execute(validate.args(files(folder)?))?;
-    }
-    Ok(())
+        execute(validate.args(files(folder)?))
+    })
+    .map(drop)
 }
 
 /// Validates the objects of other projects.
@@ -122,15 +122,13 @@ pub(crate) fn findings(tools: &Tools, text: &str) -> anyhow::Result<[usize; 3]> 
     Ok([count(&["HIGH", "CRITICAL"]), count(&["MEDIUM"]), count(&["LOW"])])
 }
 
-/// Scans a folder with checkov and trivy.
-pub(crate) fn scan(tools: &Tools, folder: &Path) -> anyhow::Result<()> {
-    let names = |pick: fn(&(&'static str, &'static str, &str)) -> &'static str| {
-        SKIPPED
-            .iter()
-            .map(pick)
-            .filter(|name| !name.is_empty())
-            .collect::<Vec<_>>()
-    };
+/// The names of the skipped checks of one scanner.
+fn skipped(pick: fn(&(&'static str, &'static str, &str)) -> &'static str) -> Vec<&'static str> {
+    SKIPPED.iter().map(pick).filter(|name| !name.is_empty()).collect()
+}
+
+/// Scans a folder with checkov.
+pub(crate) fn checkov(tools: &Tools, folder: &Path) -> anyhow::Result<()> {
     let mut checkov = Command::new(tools.wheel("checkov"));
     checkov.args([
         "--framework",
@@ -141,14 +139,14 @@ pub(crate) fn scan(tools: &Tools, folder: &Path) -> anyhow::Result<()> {
         "--skip-download",
         "--skip-check",
     ]);
-    execute(
-        checkov
-            .arg(names(|skipped| skipped.0).join(","))
-            .arg("-d")
-            .arg(folder),
-    )?;
+    checkov.arg(skipped(|names| names.0).join(",")).arg("-d");
+    execute(checkov.arg(folder))
+}
+
+/// Scans a folder with trivy.
+pub(crate) fn trivy(tools: &Tools, folder: &Path) -> anyhow::Result<()> {
     let ignored = tempfile::NamedTempFile::new()?;
-    std::fs::write(ignored.path(), names(|skipped| skipped.1).join("\n"))?;
+    std::fs::write(ignored.path(), skipped(|names| names.1).join("\n"))?;
     let mut trivy = Command::new(tools.trivy()?);
     trivy.args([
         "config",

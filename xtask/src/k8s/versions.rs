@@ -10,6 +10,7 @@ use super::{
     manifests::{Manifests, name},
     render::Profile,
 };
+use crate::parallel;
 
 /// The immutable fields of every object that has some.
 pub(crate) fn immutable(manifests: &Manifests) -> BTreeMap<String, Value> {
@@ -63,12 +64,14 @@ pub(crate) fn unchanged(
     let next: String = next.collect();
     ensure!(next.matches("99.0.0").count() == 2, "Chart.yaml has no version");
     fs::write(&file, next)?;
-    for (profile, (name, text)) in profiles.iter().zip(rendered) {
+    let both: Vec<_> = profiles.iter().zip(rendered).collect();
+    parallel::map(&both, |(profile, (name, text))| {
         let next = Manifests::parse(&profile.render(tools, Path::new(folder.path()))?)?;
         ensure!(
             immutable(&next) == immutable(&Manifests::parse(text)?),
             "profile {name}: an upgrade changes a field that Kubernetes never lets change"
         );
-    }
-    Ok(())
+        Ok(())
+    })
+    .map(drop)
 }
