@@ -2,7 +2,7 @@
 //!
 //! Features in order: `accounts`, `delivery`, `sign_in`; `member_records`; `sessions`; `endings`, `orders`;
 //! `assignments`, `enrollments`, `guardianships`; `suspensions`, `duties`; `roles`; `departures`;
-//! `join_requests`, `admission`, `appointments`; `members`; `service_accounts`; `revocations`;
+//! `join_requests`, `admission`, `appointments`; `names`, `members`; `service_accounts`; `revocations`;
 //! `roster_import`; `end_due`; `restored`.
 //! Each states its invariants. An account id is returned only to its own person; each organization knows
 //! a person by a different id; contacts are never returned; an organization keeps an administrator, unless
@@ -29,6 +29,7 @@ mod join_requests;
 mod member_records;
 mod members;
 mod migrations;
+mod names;
 mod orders;
 mod permissions;
 mod restored;

@@ -3,7 +3,7 @@ use parta_access::{Permission, permission_rows};
 
 use crate::{
     admission, appointments, assembly, assignments, delivery, departures, duties, enrollments, guardianships,
-    join_requests, members, revocations, roles, roster_import, service_accounts, sessions, sign_in,
+    join_requests, members, names, revocations, roles, roster_import, service_accounts, sessions, sign_in,
     suspensions,
 };
 
@@ -23,6 +23,7 @@ pub fn permissions() -> Vec<Permission> {
         join_requests::rules(),
         admission::rules(),
         appointments::rules(),
+        names::rules(),
         members::rules(),
         service_accounts::rules(),
         revocations::rules(),

@@ -88,6 +88,7 @@ pub(super) const FEATURES: &[(&str, &[&str])] = &[
             "join_requests",
             "admission",
             "appointments",
+            "names",
             "members",
             "service_accounts",
             "revocations",

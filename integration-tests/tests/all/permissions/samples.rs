@@ -152,6 +152,10 @@ pub async fn sample(
         "MemberService/RemoveMember" => {
             json!({"member_id": fresh.member("ROLE_PUPIL", Some(&place.class)).await})
         }
+        "MemberService/CorrectMemberName" => json!({
+            "member_id": fresh.member("ROLE_PUPIL", Some(&place.class)).await, "full_name": "Вера Белова",
+        }),
+        "MemberService/ListFormerNames" => json!({"member_id": place.pupil.member_id}),
         "MemberService/UnlockMemberSignIn" => json!({"member_id": fresh.member("ROLE_PUPIL", None).await}),
         "OperatorService/UnlockSignIn" => json!({"phone": new_phone()}),
         "AssignmentService/CreateAssignment" | "AssignmentService/EndAssignment" => {

@@ -3,6 +3,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 use parta_ids::{AccountId, InvitationId, JoinRequestId, MemberId, OrgId, UnitId};
 use parta_roster::Role;
 
+use crate::member_records::name_key;
+
 /// A request that nobody decides expires after this time.
 pub(super) const DECISION_TIME: TimeDelta = TimeDelta::days(30);
 
@@ -92,13 +94,9 @@ pub(crate) enum Verdict {
     Refuse,
 }
 
-/// Whether two names are written alike but for case, spaces and the letter ё.
+/// Whether two names look alike.
 pub(super) fn same_name(a: &str, b: &str) -> bool {
-    let normal = |name: &str| -> Vec<String> {
-        let lower = name.to_lowercase().replace('ё', "е");
-        lower.split_whitespace().map(str::to_owned).collect()
-    };
-    normal(a) == normal(b)
+    name_key(a) == name_key(b)
 }
 
 #[cfg(test)]

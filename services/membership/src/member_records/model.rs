@@ -3,6 +3,7 @@ use std::collections::BTreeSet;
 use chrono::{DateTime, Utc};
 use parta_ids::{AccountId, InvitationId, MemberId, OrgId, UnitId};
 use parta_roster::{Role, State};
+use unicode_security::skeleton;
 
 /// Why a person left the organization.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -121,4 +122,34 @@ pub(crate) struct MemberView {
     pub(crate) units: Vec<UnitId>,
     /// Whether a role is suspended.
     pub(crate) absent: bool,
+    /// Whether another member, who works in the organization, has a name that looks alike.
+    pub(crate) namesake_of_staff: bool,
+}
+
+/// The same text for names that look alike: written with other capital letters, spaces, or letters of another
+/// alphabet, or with е for ё.
+pub(crate) fn name_key(name: &str) -> String {
+    let lower = name.to_lowercase().replace('ё', "е");
+    let words: Vec<String> = lower
+        .split_whitespace()
+        .map(|word| skeleton(word).collect())
+        .collect();
+    words.join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::name_key;
+
+    #[test]
+    fn names_that_look_alike_have_the_same_key() {
+        let name = name_key("Иван Орлов");
+        // The first o is Latin in the second name, and all letters that can be are in the third one.
+        for other in ["иван  ОРЛОВ ", "Иван Oрлов", "Ивaн Opлoв"] {
+            assert_eq!(name_key(other), name, "{other}");
+        }
+        assert_eq!(name_key("Артём Белов"), name_key("Артем Белов"));
+        assert_ne!(name_key("Орлов Иван"), name);
+        assert_ne!(name_key("Иван Орлова"), name);
+    }
 }

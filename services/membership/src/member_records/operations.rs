@@ -9,7 +9,7 @@ use parta_status::{RpcError, not_found};
 use super::{
     Member,
     combination::may_combine,
-    events,
+    events, name_key,
     policy::{self, Visibility},
     storage,
 };
@@ -35,6 +35,23 @@ pub(crate) async fn join_again(
     }
     storage::update(tx, scope, member).await?;
     events::changed(tx, member).await
+}
+
+/// Those of these members who have the name of another member who works in the organization.
+pub(crate) async fn namesakes_of_staff(
+    tx: &Tx,
+    scope: &OrgScope,
+    members: &[Member],
+) -> Result<BTreeSet<MemberId>, Error> {
+    let keys: Vec<(MemberId, String)> = members
+        .iter()
+        .map(|member| (member.id, name_key(&member.full_name)))
+        .collect();
+    let wanted = keys.iter().map(|(_, key)| key.clone()).collect();
+    let staff = storage::staff_with_names(tx, scope, wanted).await?;
+    let is_namesake =
+        |(id, key): &(MemberId, String)| staff.iter().any(|(other, name)| other != id && name == key);
+    Ok(keys.into_iter().filter(is_namesake).map(|(id, _)| id).collect())
 }
 
 /// Removes the adults of protected families, who are in no list that families see (R83), but for the member

@@ -11,7 +11,7 @@ use sea_orm::{
     sea_query::{Expr, ExprTrait as _},
 };
 
-use super::{LeaveReason, Member};
+use super::{LeaveReason, Member, name_key};
 use entity::{Column, Entity, Model};
 
 table!(entity, "member", {
@@ -21,6 +21,7 @@ table!(entity, "member", {
     member_id: Uuid,
     account_id: Option<Uuid>,
     full_name: String,
+    name_key: String,
     state: i32,
     roles: i32,
     revoked_roles: i32,
@@ -107,6 +108,7 @@ fn to_row(scope: &OrgScope, member: &Member) -> Result<Model, StorageError> {
         member_id: member.id.uuid(),
         account_id: member.account_id.map(TypedId::uuid),
         full_name: member.full_name.clone(),
+        name_key: name_key(&member.full_name),
         state: state_number(member.state),
         roles: Role::mask_of(member.roles.iter().copied()),
         revoked_roles: Role::mask_of(member.revoked_roles.iter().copied()),
@@ -278,6 +280,29 @@ pub(crate) async fn list_of_account(
         .await?;
     let pair = |row: Model| (OrgId::from_uuid(row.org_id), member(row));
     Ok(rows.into_iter().map(pair).collect())
+}
+
+/// The active members with a role of the staff who have one of these keys of names.
+pub(super) async fn staff_with_names(
+    conn: &impl ConnectionTrait,
+    scope: &OrgScope,
+    keys: BTreeSet<String>,
+) -> Result<Vec<(MemberId, String)>, StorageError> {
+    let staff = Role::mask_of(Role::ALL.into_iter().filter(|role| role.is_staff()));
+    let rows: Vec<(Uuid, String)> = Entity::find()
+        .select_only()
+        .columns([Column::MemberId, Column::NameKey])
+        .filter(within(scope))
+        .filter(Column::NameKey.is_in(keys))
+        .filter(Column::State.eq(ACTIVE))
+        .filter(Expr::col(Column::Roles).bit_and(staff).ne(0))
+        .into_tuple()
+        .all(conn)
+        .await?;
+    Ok(rows
+        .into_iter()
+        .map(|(id, key)| (MemberId::from_uuid(id), key))
+        .collect())
 }
 
 /// Limits of a list.

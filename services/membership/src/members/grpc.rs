@@ -1,6 +1,6 @@
 //! `parta.membership.v1.MemberService`: decodes, calls the edge, encodes.
 use parta_edge::{Edge, PageRequest};
-use parta_ids::MemberId;
+use parta_ids::{MemberId, optional_text};
 use parta_mutations::etag;
 use parta_proto::timestamp;
 use parta_proto_membership::v1::{self as pb, member_service_server::MemberService};
@@ -16,6 +16,7 @@ use crate::{
     context::Context,
     departures::RemoveMember,
     member_records::{MemberView, events::roles},
+    names::{CorrectName, FormerName, ListFormerNames},
     roles::{ChangeRoles, SetVerification},
 };
 
@@ -48,6 +49,15 @@ pub(crate) fn to_proto(view: &MemberView) -> pb::Member {
         create_time: Some(timestamp(member.create_time)),
         etag: etag(member.revision),
         absent: view.absent,
+        namesake_of_staff: view.namesake_of_staff,
+    }
+}
+
+fn former_name(former: &FormerName) -> pb::FormerName {
+    pb::FormerName {
+        full_name: former.full_name.clone(),
+        end_time: Some(timestamp(former.end_time)),
+        corrector_id: optional_text(former.corrector_id),
     }
 }
 
@@ -231,6 +241,53 @@ impl MemberService for Members {
         Ok(Response::new(pb::WithdrawTeacherVerificationResponse {
             member: Some(to_proto(&done.view)),
             consistency_token: done.consistency_token,
+        }))
+    }
+
+    async fn correct_member_name(
+        &self,
+        request: Request<pb::CorrectMemberNameRequest>,
+    ) -> Result<Response<pb::CorrectMemberNameResponse>, Status> {
+        let call = self.edge.enter(request).await?;
+        let command = call.mutation(|v, r| {
+            let org_id = field::id(v, "org_id", &r.org_id);
+            let member_id = field::id(v, "member_id", &r.member_id);
+            let full_name = field::name(v, "full_name", &r.full_name, 1..=200);
+            Some(CorrectName {
+                org_id: org_id?,
+                member_id: member_id?,
+                full_name,
+                sealed: r.sealed,
+                etag: r.etag.clone(),
+            })
+        })?;
+        let done = self.edge.mutate(&call, &command).await?;
+        Ok(Response::new(pb::CorrectMemberNameResponse {
+            member: Some(to_proto(&done.view)),
+            consistency_token: done.consistency_token,
+        }))
+    }
+
+    async fn list_former_names(
+        &self,
+        request: Request<pb::ListFormerNamesRequest>,
+    ) -> Result<Response<pb::ListFormerNamesResponse>, Status> {
+        let call = self.edge.enter(request).await?;
+        let query = call.query(|v, r| {
+            let org_id = field::id(v, "org_id", &r.org_id);
+            let member_id = field::id(v, "member_id", &r.member_id);
+            let filter = format!("{}/{}", r.org_id, r.member_id);
+            let page = PageRequest::decode(v, r.page_size, &r.page_token, filter);
+            Some(ListFormerNames {
+                org_id: org_id?,
+                member_id: member_id?,
+                page: page?,
+            })
+        })?;
+        let page = self.edge.query(&call, &query).await?;
+        Ok(Response::new(pb::ListFormerNamesResponse {
+            former_names: page.items.iter().map(former_name).collect(),
+            next_page_token: page.next_page_token,
         }))
     }
 

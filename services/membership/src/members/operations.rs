@@ -25,7 +25,9 @@ async fn views(tx: &Tx, scope: &OrgScope, members: Vec<Member>) -> Result<Vec<Me
     let ids: Vec<_> = members.iter().map(|member| member.id).collect();
     let mut units = enrollments::units_of(tx, scope, &ids).await?;
     let absent = suspensions::absent(tx, scope, &members).await?;
+    let namesakes = member_records::namesakes_of_staff(tx, scope, &members).await?;
     let view = |member: Member| MemberView {
+        namesake_of_staff: namesakes.contains(&member.id),
         absent: absent.contains(&member.id),
         units: units.remove(&member.id).unwrap_or_default(),
         member,

@@ -95,6 +95,7 @@ impl MigrationTrait for Tables {
             keyed("member", "member_id")
                 .col(uuid_null("account_id"))
                 .col(text("full_name"))
+                .col(text("name_key"))
                 .col(integer("state"))
                 .col(integer("roles"))
                 .col(integer("revoked_roles"))
@@ -215,6 +216,16 @@ impl MigrationTrait for Tables {
                 .primary_key(Index::create().col("org_id").col("duty_id").col("pupil_id"))
                 .foreign_key(&mut of_member("duty_pupil", "pupil_id"))
                 .to_owned(),
+            table("former_name")
+                .col(uuid("org_id"))
+                .col(uuid("member_id"))
+                .col(big_integer("revision"))
+                .col(text("full_name"))
+                .col(time("end_time"))
+                .col(uuid_null("corrector_id"))
+                .primary_key(Index::create().col("org_id").col("member_id").col("revision"))
+                .foreign_key(&mut of_member("former_name", "member_id"))
+                .to_owned(),
             keyed("suspension", "suspension_id")
                 .col(uuid("member_id"))
                 .col(integer_null("roles"))
@@ -303,6 +314,7 @@ impl MigrationTrait for Tables {
             "CREATE INDEX enrollment_unit ON enrollment (org_id, unit_id)",
             "CREATE UNIQUE INDEX guardianship_once ON guardianship (org_id, guardian_id, child_id) WHERE end_time IS NULL",
             "CREATE INDEX guardianship_child ON guardianship (org_id, child_id)",
+            "CREATE INDEX member_name ON member (org_id, name_key)",
             "CREATE INDEX duty_member ON duty (org_id, member_id) WHERE end_time IS NULL",
             "CREATE INDEX duty_due ON duty (org_id, due_time) WHERE end_time IS NULL",
             "CREATE INDEX suspension_member ON suspension (org_id, member_id) WHERE end_time IS NULL",

@@ -275,7 +275,9 @@ pub(crate) async fn load(tx: &Tx, scope: &OrgScope, id: MemberId) -> Result<Memb
     let member = member.ok_or_else(|| Error::unknown("member", id))?;
     let mut units = enrollments::units_of(tx, scope, &[id]).await?;
     let absent = suspensions::absent(tx, scope, std::slice::from_ref(&member)).await?;
+    let namesakes = member_records::namesakes_of_staff(tx, scope, std::slice::from_ref(&member)).await?;
     Ok(MemberView {
+        namesake_of_staff: namesakes.contains(&id),
         absent: absent.contains(&id),
         member,
         units: units.remove(&id).unwrap_or_default(),

@@ -26,6 +26,7 @@ use crate::{
     error::Error,
     guardianships,
     member_records::{LeaveReason, Member, events, storage as members},
+    names,
 };
 
 /// A limit that no import reaches.
@@ -256,7 +257,9 @@ impl<'a> Applier<'a> {
         let role = plan::role(change.details.value)?;
         row.begin_anew(None);
         row.roles.insert(role);
-        row.full_name.clone_from(&change.details.person);
+        if row.full_name != change.details.person {
+            names::keep(self.tx, self.scope, row, &change.details.person, None).await?;
+        }
         if row.account_id.is_none() {
             row.state = State::Expected;
             self.staged.add_invitation(row.id, role);
@@ -272,7 +275,7 @@ impl<'a> Applier<'a> {
         let Some(row) = record.filter(|row| row.full_name != *name) else {
             return Ok(false);
         };
-        row.full_name.clone_from(name);
+        names::keep(self.tx, self.scope, row, name, None).await?;
         members::update(self.tx, self.scope, row).await?;
         Ok(true)
     }

@@ -162,6 +162,18 @@ on_postgres!(
                 ("RemoveMember", |school, child| {
                     Box::pin(school.remove(&school.administrator, org(1), &child.member))
                 }),
+                ("CorrectMemberName", |school, child| Box::pin(async move {
+                    let request = pb::CorrectMemberNameRequest {
+                        request_id: school.test_env.act(),
+                        org_id: org(1).to_string(),
+                        member_id: child.member.clone(),
+                        full_name: "Пётр Ильин".to_owned(),
+                        sealed: false,
+                        etag: String::new(),
+                    };
+                    let mut api = school.test_env.members();
+                    api.correct_member_name(school.by_administrator(request)).await.map(|_| ())
+                })),
                 ("EnrollPupil", |school, child| Box::pin(async move {
                     let request = pb::EnrollPupilRequest {
                         request_id: school.test_env.act(),
@@ -255,7 +267,7 @@ on_postgres!(
                 };
                 vec![
                     format!(
-                        "SELECT CONCAT_WS(' ', state, roles, teacher_verified, account_id IS NOT NULL) \
+                        "SELECT CONCAT_WS(' ', full_name, state, roles, teacher_verified, account_id IS NOT NULL) \
                          FROM member WHERE member_id = '{}'",
                         child.id
                     ),

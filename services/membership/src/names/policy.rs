@@ -1,0 +1,44 @@
+//! Rules for correcting names: pure functions over facts of the roster.
+use std::collections::BTreeSet;
+
+use parta_access::{Decision, PermissionRule, PrincipalKind};
+use parta_ids::UnitId;
+use parta_roster::{MemberContext, Role};
+
+use crate::member_records::manage;
+
+/// Whether the caller may correct the name of a member: the administration, and for a pupil the leader of a
+/// home unit who is no substitute. `home` has the home units of a pupil, and is empty for anybody else. Whether
+/// the name is the caller's own is decided later.
+pub(crate) fn correct(caller: &MemberContext, home: &BTreeSet<UnitId>) -> Decision {
+    let is_leader = caller.is_cleared() && home.iter().any(|unit| caller.is_class_teacher_of(*unit));
+    Decision::allow_if(
+        caller.is_administration() || is_leader,
+        "Only the administration can correct names; a class teacher can correct those of the pupils of the own class.",
+    )
+}
+
+/// Whether the caller may read former names.
+pub(crate) fn list(caller: &MemberContext) -> Decision {
+    manage(caller)
+}
+
+/// Whether a sample of this kind may correct the name of a pupil of the sample unit.
+fn corrects_sample(kind: PrincipalKind) -> bool {
+    let home = BTreeSet::from([MemberContext::sample_unit()]);
+    MemberContext::sample(kind)
+        .is_some_and(|facts| !facts.roles.contains(&Role::Pupil) && correct(&facts, &home).is_allowed())
+}
+
+/// The feature's rows of the permission matrix.
+pub(crate) fn rules() -> Vec<PermissionRule> {
+    vec![
+        PermissionRule::own(
+            "parta.membership.v1.MemberService/CorrectMemberName",
+            corrects_sample,
+        ),
+        PermissionRule::own("parta.membership.v1.MemberService/ListFormerNames", |kind| {
+            MemberContext::sample(kind).is_some_and(|facts| list(&facts).is_allowed())
+        }),
+    ]
+}
