@@ -156,6 +156,7 @@ pub(super) const ALLOWED_IN_PURE_LAYERS: &[&str] = &[
     "std::collections",
     "std::ops::RangeInclusive",
     "std::time::Duration",
+    "unicode_security",
 ];
 
 /// Generated types that `error.rs` of a service or feature may name: the reasons of its refusals.

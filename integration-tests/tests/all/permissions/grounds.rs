@@ -53,14 +53,20 @@ const OF_STAFF: &[&str] = &[
     "InvitationService/ListInvitations",
 ];
 
+/// A teacher asks for the own verification.
+const OF_TEACHERS: &[&str] = &[
+    "MemberService/ListVerificationRequests",
+    "MemberService/RequestVerification",
+];
+
 /// The calls with pupils of the class, which a duty for the class adds for staff.
 const OF_DUTY: &[&str] = &["CallService/GetCall", "CallService/IssueJoinToken"];
 
 fn rights(ground: Ground) -> Rights {
     let all: Option<&[_]> = Some(&[]);
     let (like, more, less): (_, &[_], _) = match ground {
-        Ground::Staff => (Kind::UnverifiedTeacher, &[], all),
-        Ground::StaffWithDuty => (Kind::UnverifiedTeacher, OF_DUTY, all),
+        Ground::Staff => (Kind::UnverifiedTeacher, &[], Some(OF_TEACHERS)),
+        Ground::StaffWithDuty => (Kind::UnverifiedTeacher, OF_DUTY, Some(OF_TEACHERS)),
         Ground::Deputy => (Kind::Head, &[], all),
         Ground::FormerMember | Ground::Suspended => (Kind::Teacher, &[], None),
         Ground::Substitute => (Kind::Teacher, &[], Some(OF_INVITERS)),

@@ -36,6 +36,8 @@ fn altered(two_schools: &TwoSchools, rpc: &str, mut body: Value) -> Value {
         "CreateMember" => body["full_name"] = json!("Другой Человек"),
         "CreateServiceAccount" => body["display_name"] = json!("Другое"),
         "BulkRevokeInvitations" => body["condition"] = json!("REVOCATION_CONDITION_IDLE"),
+        "RequestVerification" => body["evidence"] = json!("диплом № 8"),
+        "RefuseVerification" => body["member_id"] = json!(two_schools.own.pupil.member_id),
         "ChooseAdultAccess" => body["access"] = json!("ADULT_ACCESS_UNIT_ROOMS"),
         "CreateDirectChat" => body["member_id"] = json!(two_schools.people[&Kind::Teacher].member_id),
         "CreateJoinTicket" => body["invitation_token"] = json!(two_schools.foreign.link),

@@ -143,6 +143,19 @@ pub async fn sample(
         "MemberService/VerifyTeacher" => {
             json!({"member_id": fresh.member("ROLE_TEACHER", None).await, "evidence": "приказ № 7"})
         }
+        "MemberService/VerifyTeachers" => {
+            json!({"member_ids": [fresh.member("ROLE_TEACHER", None).await], "evidence": "приказ № 7"})
+        }
+        "MemberService/RequestVerification" => json!({"evidence": "диплом № 7"}),
+        "MemberService/RefuseVerification" => {
+            let teacher = &two_schools.people[&Kind::UnverifiedTeacher];
+            let ask = json!({"evidence": "диплом № 7"});
+            teacher
+                .client
+                .must("MemberService/RequestVerification", ask)
+                .await;
+            json!({"member_id": teacher.member_id})
+        }
         "MemberService/WithdrawTeacherVerification" => {
             let member = fresh.member("ROLE_TEACHER", None).await;
             let verify = json!({"member_id": member, "evidence": "приказ № 7"});

@@ -1,4 +1,6 @@
 //! `parta.membership.v1.MemberService`: decodes, calls the edge, encodes.
+use std::collections::BTreeSet;
+
 use parta_edge::{Edge, PageRequest};
 use parta_ids::{MemberId, optional_text};
 use parta_mutations::etag;
@@ -17,7 +19,10 @@ use crate::{
     departures::RemoveMember,
     member_records::{MemberView, events::roles},
     names::{CorrectName, FormerName, ListFormerNames},
-    roles::{ChangeRoles, SetVerification},
+    roles::{
+        ChangeRoles, ListVerificationRequests, RefuseVerification, RequestVerification, SetVerification,
+        VerificationRequest, VerifyTeachers,
+    },
 };
 
 /// How many members one call returns at most by their ids.
@@ -51,6 +56,32 @@ pub(crate) fn to_proto(view: &MemberView) -> pb::Member {
         absent: view.absent,
         namesake_of_staff: view.namesake_of_staff,
     }
+}
+
+fn verification_request(request: &VerificationRequest) -> pb::VerificationRequest {
+    pb::VerificationRequest {
+        member_id: request.member_id.to_string(),
+        evidence: request.evidence.clone(),
+        create_time: Some(timestamp(request.create_time)),
+    }
+}
+
+/// The ids of members of a request, 1 to [`BATCH_MAX`].
+fn member_ids(violations: &mut FieldViolations, ids: &[String]) -> Vec<MemberId> {
+    violations.check(
+        (1..=BATCH_MAX).contains(&ids.len()),
+        "member_ids",
+        "must have 1 to 200 ids",
+    );
+    let mut found = Vec::with_capacity(ids.len().min(BATCH_MAX));
+    for (index, id) in ids.iter().take(BATCH_MAX).enumerate() {
+        found.extend(field::id::<MemberId>(
+            violations,
+            &format!("member_ids[{index}]"),
+            id,
+        ));
+    }
+    found
 }
 
 fn former_name(former: &FormerName) -> pb::FormerName {
@@ -98,16 +129,7 @@ impl MemberService for Members {
         let call = self.edge.enter(request).await?;
         let query = call.query(|v, r| {
             let org_id = field::id(v, "org_id", &r.org_id);
-            let count = r.member_ids.len();
-            v.check(
-                (1..=BATCH_MAX).contains(&count),
-                "member_ids",
-                "must have 1 to 200 ids",
-            );
-            let mut member_ids = Vec::with_capacity(count.min(BATCH_MAX));
-            for (index, id) in r.member_ids.iter().take(BATCH_MAX).enumerate() {
-                member_ids.extend(field::id::<MemberId>(v, &format!("member_ids[{index}]"), id));
-            }
+            let member_ids = member_ids(v, &r.member_ids);
             Some(GetMembers {
                 org_id: org_id?,
                 member_ids,
@@ -218,6 +240,94 @@ impl MemberService for Members {
         Ok(Response::new(pb::VerifyTeacherResponse {
             member: Some(to_proto(&done.view)),
             consistency_token: done.consistency_token,
+        }))
+    }
+
+    async fn verify_teachers(
+        &self,
+        request: Request<pb::VerifyTeachersRequest>,
+    ) -> Result<Response<pb::VerifyTeachersResponse>, Status> {
+        let call = self.edge.enter(request).await?;
+        let command = call.mutation(|v, r| {
+            let org_id = field::id(v, "org_id", &r.org_id);
+            let member_ids = member_ids(v, &r.member_ids);
+            let once: BTreeSet<_> = member_ids.iter().collect();
+            v.check(
+                once.len() == member_ids.len(),
+                "member_ids",
+                "must name each member once",
+            );
+            let ground = field::text(v, "evidence", &r.evidence, 1..=500, false);
+            Some(VerifyTeachers {
+                org_id: org_id?,
+                member_ids,
+                ground,
+            })
+        })?;
+        let done = self.edge.mutate(&call, &command).await?;
+        Ok(Response::new(pb::VerifyTeachersResponse {
+            members: done.view.iter().map(to_proto).collect(),
+            consistency_token: done.consistency_token,
+        }))
+    }
+
+    async fn request_verification(
+        &self,
+        request: Request<pb::RequestVerificationRequest>,
+    ) -> Result<Response<pb::RequestVerificationResponse>, Status> {
+        let call = self.edge.enter(request).await?;
+        let command = call.mutation(|v, r| {
+            let org_id = field::id(v, "org_id", &r.org_id);
+            let evidence = field::text(v, "evidence", &r.evidence, 1..=500, false);
+            Some(RequestVerification {
+                org_id: org_id?,
+                evidence,
+            })
+        })?;
+        let done = self.edge.mutate(&call, &command).await?;
+        Ok(Response::new(pb::RequestVerificationResponse {
+            member: Some(to_proto(&done.view)),
+            consistency_token: done.consistency_token,
+        }))
+    }
+
+    async fn refuse_verification(
+        &self,
+        request: Request<pb::RefuseVerificationRequest>,
+    ) -> Result<Response<pb::RefuseVerificationResponse>, Status> {
+        let call = self.edge.enter(request).await?;
+        let command = call.mutation(|v, r| {
+            let org_id = field::id(v, "org_id", &r.org_id);
+            let member_id = field::id(v, "member_id", &r.member_id);
+            Some(RefuseVerification {
+                org_id: org_id?,
+                member_id: member_id?,
+            })
+        })?;
+        let done = self.edge.mutate(&call, &command).await?;
+        Ok(Response::new(pb::RefuseVerificationResponse {
+            member: Some(to_proto(&done.view)),
+            consistency_token: done.consistency_token,
+        }))
+    }
+
+    async fn list_verification_requests(
+        &self,
+        request: Request<pb::ListVerificationRequestsRequest>,
+    ) -> Result<Response<pb::ListVerificationRequestsResponse>, Status> {
+        let call = self.edge.enter(request).await?;
+        let query = call.query(|v, r| {
+            let org_id = field::id(v, "org_id", &r.org_id);
+            let page = PageRequest::decode(v, r.page_size, &r.page_token, r.org_id.clone());
+            Some(ListVerificationRequests {
+                org_id: org_id?,
+                page: page?,
+            })
+        })?;
+        let page = self.edge.query(&call, &query).await?;
+        Ok(Response::new(pb::ListVerificationRequestsResponse {
+            requests: page.items.iter().map(verification_request).collect(),
+            next_page_token: page.next_page_token,
         }))
     }
 

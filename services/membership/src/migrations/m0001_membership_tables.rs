@@ -216,6 +216,11 @@ impl MigrationTrait for Tables {
                 .primary_key(Index::create().col("org_id").col("duty_id").col("pupil_id"))
                 .foreign_key(&mut of_member("duty_pupil", "pupil_id"))
                 .to_owned(),
+            keyed("verification_request", "member_id")
+                .col(text("evidence"))
+                .col(time("create_time"))
+                .foreign_key(&mut of_member("verification_request", "member_id"))
+                .to_owned(),
             table("former_name")
                 .col(uuid("org_id"))
                 .col(uuid("member_id"))

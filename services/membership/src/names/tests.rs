@@ -160,7 +160,7 @@ on_both!(name_is_corrected_and_the_former_kept, |database| async move {
         ..school.correction("\u{200b}")
     };
     let refused = school.correct(administrator, invisible).await.unwrap_err();
-    assert_eq!(fields(&refused), ["org_id", "member_id", "full_name"]);
+    assert_eq!(fields(&refused), ["full_name", "member_id", "org_id"]);
     school.school.test_env.close().await;
 });
 

@@ -9,7 +9,7 @@ use parta_roster::{MemberContext, Role, State};
 use parta_status::RpcError;
 use serde::{Deserialize, Serialize};
 
-use super::policy;
+use super::{policy, verification::forget_request};
 use crate::{
     assignments,
     context::Context,
@@ -23,7 +23,7 @@ use crate::{
 /// The outcome of a change of a member.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Changed {
-    member_id: MemberId,
+    pub(super) member_id: MemberId,
 }
 
 impl Stored for Changed {}
@@ -160,65 +160,6 @@ async fn require_combination(
     }
 }
 
-/// Verifies a teacher, or withdraws the verification. The ground is kept with the deciding member.
-#[derive(Debug)]
-pub(crate) struct SetVerification {
-    pub(crate) org_id: OrgId,
-    pub(crate) member_id: MemberId,
-    pub(crate) verified: bool,
-    pub(crate) ground: String,
-}
-
-impl Mutation for SetVerification {
-    type Context = Context;
-    type Grant = (OrgScope, MemberId);
-    type Outcome = Changed;
-    type View = MemberView;
-    type Error = Error;
-
-    async fn authorize(
-        &self,
-        context: &Context,
-        tx: &Tx,
-        caller: &Caller,
-    ) -> Result<(OrgScope, MemberId), Error> {
-        let facts = context.facts(tx, caller, self.org_id).await?;
-        let scope = authorize(caller, self.org_id, policy::verify(&facts))?;
-        Ok((scope, facts.member_id))
-    }
-
-    async fn act(
-        &self,
-        _: &Context,
-        tx: &Tx,
-        caller: &Caller,
-        (scope, verifier): &(OrgScope, MemberId),
-    ) -> Result<Changed, Error> {
-        // The withdrawal of the own badge gives nobody anything.
-        if self.verified && *verifier == self.member_id {
-            return Err(Error::second_person_required());
-        }
-        let mut member = present(tx, scope, self.member_id).await?;
-        if !member.has(Role::Teacher) {
-            return Err(Error::not_a_teacher());
-        }
-        member.teacher_verified = self.verified;
-        member.evidence = Some(self.ground.clone());
-        member.verifier_id = Some(*verifier);
-        save(tx, caller, scope, member).await
-    }
-
-    async fn view(
-        &self,
-        _: &Context,
-        tx: &Tx,
-        (scope, _): &(OrgScope, MemberId),
-        outcome: &Changed,
-    ) -> Result<MemberView, Error> {
-        load(tx, scope, outcome.member_id).await
-    }
-}
-
 /// Locks a member who has not left.
 pub(crate) async fn present(tx: &Tx, scope: &OrgScope, id: MemberId) -> Result<Member, Error> {
     let member = storage::lock(tx, scope, id).await?;
@@ -249,7 +190,10 @@ async fn end_what_hangs_on(
 ) -> Result<(), Error> {
     for role in lost {
         match role {
-            Role::Teacher => assignments::end_all_of(tx, scope, member).await?,
+            Role::Teacher => {
+                assignments::end_all_of(tx, scope, member).await?;
+                forget_request(tx, scope, member).await?;
+            }
             Role::Pupil => {
                 enrollments::end_all_of(tx, scope, member).await?;
                 guardianships::end_all_of(tx, scope, member, Side::Child).await?;
@@ -261,7 +205,12 @@ async fn end_what_hangs_on(
     Ok(())
 }
 
-async fn save(tx: &Tx, caller: &Caller, scope: &OrgScope, mut member: Member) -> Result<Changed, Error> {
+pub(super) async fn save(
+    tx: &Tx,
+    caller: &Caller,
+    scope: &OrgScope,
+    mut member: Member,
+) -> Result<Changed, Error> {
     storage::update(tx, scope, &mut member).await?;
     events::changed(tx, &member).await?;
     let object = format!("organizations/{}/members/{}", member.org_id, member.id);

@@ -43,9 +43,27 @@ pub(crate) fn verify(caller: &MemberContext) -> Decision {
     crate::member_records::manage(caller)
 }
 
+/// Whether the caller may ask for the own verification.
+pub(crate) fn ask(caller: &MemberContext) -> Decision {
+    Decision::allow_if(
+        caller.is_active() && caller.roles.contains(&Role::Teacher),
+        "Only a teacher can ask for the own verification.",
+    )
+}
+
+/// Whether the caller may list requests for verification; a teacher gets the own one only.
+pub(crate) fn list_requests(caller: &MemberContext) -> Decision {
+    Decision::allow_if(
+        verify(caller).is_allowed() || ask(caller).is_allowed(),
+        "Only the administration can list requests for verification, and a teacher the own one.",
+    )
+}
+
 /// The feature's rows of the permission matrix.
 pub(crate) fn rules() -> Vec<PermissionRule> {
     let verifies = |kind| MemberContext::sample(kind).is_some_and(|facts| verify(&facts).is_allowed());
+    let asks = |kind| MemberContext::sample(kind).is_some_and(|facts| ask(&facts).is_allowed());
+    let lists = |kind| MemberContext::sample(kind).is_some_and(|facts| list_requests(&facts).is_allowed());
     vec![
         PermissionRule::own("parta.membership.v1.MemberService/ChangeMemberRoles", |kind| {
             let pupil = MemberContext::sample(PrincipalKind::Pupil);
@@ -53,6 +71,13 @@ pub(crate) fn rules() -> Vec<PermissionRule> {
             samples.is_some_and(|(facts, pupil)| administer(&facts, &pupil).is_allowed())
         }),
         PermissionRule::own("parta.membership.v1.MemberService/VerifyTeacher", verifies),
+        PermissionRule::own("parta.membership.v1.MemberService/VerifyTeachers", verifies),
+        PermissionRule::own("parta.membership.v1.MemberService/RequestVerification", asks),
+        PermissionRule::own("parta.membership.v1.MemberService/RefuseVerification", verifies),
+        PermissionRule::own(
+            "parta.membership.v1.MemberService/ListVerificationRequests",
+            lists,
+        ),
         PermissionRule::own(
             "parta.membership.v1.MemberService/WithdrawTeacherVerification",
             verifies,

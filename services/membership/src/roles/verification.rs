@@ -1,0 +1,360 @@
+//! The verification of teachers (R22): a teacher asks, the administration decides, one by one or as a list.
+use std::collections::BTreeSet;
+
+use parta_access::{Caller, OrgScope, authorize};
+use parta_database::Tx;
+use parta_edge::{Mutation, Page, PageRequest, Query, Read, Stored};
+use parta_ids::{MemberId, OrgId};
+use parta_roster::{Role, State};
+use parta_status::RpcError;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    VerificationRequest,
+    operations::{Changed, load, present, save},
+    policy, storage,
+};
+use crate::{
+    context::Context,
+    error::Error,
+    member_records::{self, Member, MemberView},
+};
+
+/// What a request for verification is called in refusals.
+const KIND: &str = "verification request";
+
+/// Deletes the request of a member, if there is one: it is decided, or the member is no teacher any longer.
+pub(crate) async fn forget_request(tx: &Tx, scope: &OrgScope, member: MemberId) -> Result<(), Error> {
+    storage::delete(tx, scope, member).await?;
+    Ok(())
+}
+
+/// Gives or takes the badge of a locked member, by the decision of a verifier on a ground.
+async fn set(
+    tx: &Tx,
+    caller: &Caller,
+    scope: &OrgScope,
+    mut member: Member,
+    decision: (bool, MemberId, &str),
+) -> Result<Changed, Error> {
+    let (verified, verifier, ground) = decision;
+    // The withdrawal of the own badge gives nobody anything.
+    if verified && verifier == member.id {
+        return Err(Error::second_person_required());
+    }
+    if !member.has(Role::Teacher) {
+        return Err(Error::not_a_teacher());
+    }
+    member.teacher_verified = verified;
+    member.evidence = Some(ground.to_owned());
+    member.verifier_id = Some(verifier);
+    forget_request(tx, scope, member.id).await?;
+    save(tx, caller, scope, member).await
+}
+
+async fn may_verify(
+    context: &Context,
+    tx: &Tx,
+    caller: &Caller,
+    org: OrgId,
+) -> Result<(OrgScope, MemberId), Error> {
+    let facts = context.facts(tx, caller, org).await?;
+    let scope = authorize(caller, org, policy::verify(&facts))?;
+    Ok((scope, facts.member_id))
+}
+
+/// Verifies a teacher, or withdraws the verification. The ground is kept with the deciding member.
+#[derive(Debug)]
+pub(crate) struct SetVerification {
+    pub(crate) org_id: OrgId,
+    pub(crate) member_id: MemberId,
+    pub(crate) verified: bool,
+    pub(crate) ground: String,
+}
+
+impl Mutation for SetVerification {
+    type Context = Context;
+    type Grant = (OrgScope, MemberId);
+    type Outcome = Changed;
+    type View = MemberView;
+    type Error = Error;
+
+    async fn authorize(
+        &self,
+        context: &Context,
+        tx: &Tx,
+        caller: &Caller,
+    ) -> Result<(OrgScope, MemberId), Error> {
+        may_verify(context, tx, caller, self.org_id).await
+    }
+
+    async fn act(
+        &self,
+        _: &Context,
+        tx: &Tx,
+        caller: &Caller,
+        (scope, verifier): &(OrgScope, MemberId),
+    ) -> Result<Changed, Error> {
+        let member = present(tx, scope, self.member_id).await?;
+        let decision = (self.verified, *verifier, self.ground.as_str());
+        set(tx, caller, scope, member, decision).await
+    }
+
+    async fn view(
+        &self,
+        _: &Context,
+        tx: &Tx,
+        (scope, _): &(OrgScope, MemberId),
+        outcome: &Changed,
+    ) -> Result<MemberView, Error> {
+        load(tx, scope, outcome.member_id).await
+    }
+}
+
+/// The outcome of VerifyTeachers.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Verified {
+    member_ids: Vec<MemberId>,
+}
+
+impl Stored for Verified {}
+
+/// Verifies the teachers of a list: all of them, or none.
+#[derive(Debug)]
+pub(crate) struct VerifyTeachers {
+    pub(crate) org_id: OrgId,
+    /// At least one, each once.
+    pub(crate) member_ids: Vec<MemberId>,
+    pub(crate) ground: String,
+}
+
+/// Names the member about whom a row of a list was refused.
+fn naming(member: MemberId, error: Error) -> Error {
+    match error {
+        // What time can cure stays what it is.
+        Error::Storage(_) => error,
+        Error::State { .. } | Error::Refused(_) => RpcError::from(error).resource("member", member).into(),
+    }
+}
+
+impl Mutation for VerifyTeachers {
+    type Context = Context;
+    type Grant = (OrgScope, MemberId);
+    type Outcome = Verified;
+    type View = Vec<MemberView>;
+    type Error = Error;
+
+    async fn authorize(
+        &self,
+        context: &Context,
+        tx: &Tx,
+        caller: &Caller,
+    ) -> Result<(OrgScope, MemberId), Error> {
+        may_verify(context, tx, caller, self.org_id).await
+    }
+
+    async fn act(
+        &self,
+        _: &Context,
+        tx: &Tx,
+        caller: &Caller,
+        (scope, verifier): &(OrgScope, MemberId),
+    ) -> Result<Verified, Error> {
+        let ids = self.member_ids.iter().copied();
+        let mut rows = member_records::storage::lock_all(tx, scope, ids).await?;
+        for id in &self.member_ids {
+            let decide = async |row: Option<Member>| {
+                let member = row.ok_or_else(|| Error::unknown("member", id))?;
+                if member.state == State::Left {
+                    return Err(Error::member_left());
+                }
+                set(tx, caller, scope, member, (true, *verifier, self.ground.as_str())).await
+            };
+            let decided = decide(rows.remove(id)).await;
+            decided.map_err(|error| naming(*id, error))?;
+        }
+        Ok(Verified {
+            member_ids: self.member_ids.clone(),
+        })
+    }
+
+    async fn view(
+        &self,
+        _: &Context,
+        tx: &Tx,
+        (scope, _): &(OrgScope, MemberId),
+        outcome: &Verified,
+    ) -> Result<Vec<MemberView>, Error> {
+        let mut views = Vec::with_capacity(outcome.member_ids.len());
+        for id in &outcome.member_ids {
+            views.push(load(tx, scope, *id).await?);
+        }
+        Ok(views)
+    }
+}
+
+/// The outcome of an act about a request for verification.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Asked {
+    member_id: MemberId,
+}
+
+impl Stored for Asked {}
+
+/// A teacher asks for the own verification.
+#[derive(Debug)]
+pub(crate) struct RequestVerification {
+    pub(crate) org_id: OrgId,
+    pub(crate) evidence: String,
+}
+
+impl Mutation for RequestVerification {
+    type Context = Context;
+    type Grant = (OrgScope, MemberId);
+    type Outcome = Asked;
+    type View = MemberView;
+    type Error = Error;
+
+    async fn authorize(
+        &self,
+        context: &Context,
+        tx: &Tx,
+        caller: &Caller,
+    ) -> Result<(OrgScope, MemberId), Error> {
+        let facts = context.facts(tx, caller, self.org_id).await?;
+        let scope = authorize(caller, self.org_id, policy::ask(&facts))?;
+        Ok((scope, facts.member_id))
+    }
+
+    async fn act(
+        &self,
+        context: &Context,
+        tx: &Tx,
+        caller: &Caller,
+        (scope, own): &(OrgScope, MemberId),
+    ) -> Result<Asked, Error> {
+        let member = member_records::storage::lock(tx, scope, *own).await?;
+        // Between the decision and the lock the member may have lost the role, or have left.
+        self.authorize(context, tx, caller).await?;
+        if member.is_some_and(|member| !member.teacher_verified) {
+            let request = VerificationRequest {
+                member_id: *own,
+                evidence: self.evidence.clone(),
+                create_time: tx.now(),
+            };
+            storage::save(tx, scope, &request).await?;
+        }
+        audit(tx, caller, self.org_id, *own).await?;
+        Ok(Asked { member_id: *own })
+    }
+
+    async fn view(
+        &self,
+        _: &Context,
+        tx: &Tx,
+        (scope, _): &(OrgScope, MemberId),
+        outcome: &Asked,
+    ) -> Result<MemberView, Error> {
+        load(tx, scope, outcome.member_id).await
+    }
+}
+
+/// Refuses the request of a teacher, who may ask again.
+#[derive(Debug)]
+pub(crate) struct RefuseVerification {
+    pub(crate) org_id: OrgId,
+    pub(crate) member_id: MemberId,
+}
+
+impl Mutation for RefuseVerification {
+    type Context = Context;
+    type Grant = (OrgScope, MemberId);
+    type Outcome = Asked;
+    type View = MemberView;
+    type Error = Error;
+
+    async fn authorize(
+        &self,
+        context: &Context,
+        tx: &Tx,
+        caller: &Caller,
+    ) -> Result<(OrgScope, MemberId), Error> {
+        may_verify(context, tx, caller, self.org_id).await
+    }
+
+    async fn act(
+        &self,
+        _: &Context,
+        tx: &Tx,
+        caller: &Caller,
+        (scope, _): &(OrgScope, MemberId),
+    ) -> Result<Asked, Error> {
+        if !storage::delete(tx, scope, self.member_id).await? {
+            return Err(Error::unknown(KIND, self.member_id));
+        }
+        audit(tx, caller, self.org_id, self.member_id).await?;
+        Ok(Asked {
+            member_id: self.member_id,
+        })
+    }
+
+    async fn view(
+        &self,
+        _: &Context,
+        tx: &Tx,
+        (scope, _): &(OrgScope, MemberId),
+        outcome: &Asked,
+    ) -> Result<MemberView, Error> {
+        load(tx, scope, outcome.member_id).await
+    }
+}
+
+async fn audit(tx: &Tx, caller: &Caller, org: OrgId, member: MemberId) -> Result<(), Error> {
+    let object = format!("organizations/{org}/members/{member}");
+    parta_audit::record(tx, caller, Some(org), object).await?;
+    Ok(())
+}
+
+/// Lists the requests for verification; a teacher gets the own one.
+#[derive(Debug)]
+pub(crate) struct ListVerificationRequests {
+    pub(crate) org_id: OrgId,
+    pub(crate) page: PageRequest,
+}
+
+impl Query for ListVerificationRequests {
+    type Context = Context;
+    type View = Page<VerificationRequest>;
+    type Error = Error;
+
+    async fn run(
+        &self,
+        context: &Context,
+        tx: &Tx,
+        caller: &Caller,
+    ) -> Result<Read<Page<VerificationRequest>>, Error> {
+        let facts = context.facts(tx, caller, self.org_id).await?;
+        let scope = authorize(caller, self.org_id, policy::list_requests(&facts))?;
+        let among = (!facts.is_administration()).then(|| BTreeSet::from([facts.member_id]));
+        let after = self.page.after(tx, caller)?;
+        let rows = storage::list(tx, &scope, among, after, self.page.limit()).await?;
+        let page = self.page.page(tx, caller, rows, |row| row.member_id);
+        Ok(Read::audited(page, self.org_id, "verification-requests"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use parta_ids::{TypedId as _, Uuid};
+
+    use super::*;
+
+    #[test]
+    fn outcomes_have_their_golden_forms() {
+        let id = MemberId::from_uuid(Uuid::from_u128(1));
+        let asked = Asked { member_id: id }.encode().unwrap();
+        assert_eq!(asked, format!("\u{1}{{\"member_id\":\"{id}\"}}").as_bytes());
+        let all = Verified { member_ids: vec![id] }.encode().unwrap();
+        assert_eq!(all, format!("\u{1}{{\"member_ids\":[\"{id}\"]}}").as_bytes());
+    }
+}
