@@ -47,7 +47,8 @@ pub(super) struct Applier<'a> {
 }
 
 impl<'a> Applier<'a> {
-    /// Loads what these changes need, and locks the records of their people.
+    /// Loads what these changes need, and locks the records of their people and of the decider, so that the
+    /// decider's right can be looked at afterwards.
     pub(super) async fn new(
         context: &Context,
         tx: &'a Tx,
@@ -61,14 +62,15 @@ impl<'a> Applier<'a> {
             .flat_map(|(_, c)| [c.source_key.clone(), c.details.other_key.clone()]);
         let keys: Vec<_> = keys.filter(|key| !key.is_empty()).collect();
         let ids = source::people_of(tx, scope, &keys).await?;
-        let records = members::lock_all(tx, scope, ids.values().copied()).await?;
+        let locked = ids.values().copied().chain([decider]);
+        let records = members::lock_all(tx, scope, locked).await?;
         let record = |(key, id): (String, MemberId)| Some((key, records.get(&id)?.clone()));
         let people = ids.into_iter().filter_map(record).collect();
-        let own = members::find(tx, scope, decider).await?;
+        let own = records.get(&decider);
         let own = own.ok_or_else(|| Error::unknown("member", decider))?;
         let decider = Decider {
             member_id: decider,
-            full_name: own.full_name,
+            full_name: own.full_name.clone(),
             family: guardianships::family(tx, scope, decider).await?,
         };
         let mut waiting = BTreeSet::new();

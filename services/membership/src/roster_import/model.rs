@@ -14,6 +14,8 @@ pub(crate) enum ImportState {
     Running,
     /// All changes are applied.
     Done,
+    /// The one who started it may no longer import. What was not applied stays undone.
+    Stopped,
 }
 
 impl ImportState {
@@ -24,19 +26,25 @@ impl ImportState {
             Self::Refused => 2,
             Self::Running => 3,
             Self::Done => 4,
+            Self::Stopped => 5,
         }
     }
 
     /// Decodes a number of the database; `None` if this release does not know it.
     pub(crate) fn from_number(number: i32) -> Option<Self> {
-        [Self::Checked, Self::Refused, Self::Running, Self::Done]
-            .into_iter()
-            .find(|state| state.number() == number)
+        let all = [
+            Self::Checked,
+            Self::Refused,
+            Self::Running,
+            Self::Done,
+            Self::Stopped,
+        ];
+        all.into_iter().find(|state| state.number() == number)
     }
 
     /// Whether the state can no longer change.
     pub(crate) fn is_final(self) -> bool {
-        matches!(self, Self::Refused | Self::Done)
+        matches!(self, Self::Refused | Self::Done | Self::Stopped)
     }
 }
 

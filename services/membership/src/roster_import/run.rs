@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use async_trait::async_trait;
 use parta_access::{Caller, OrgScope, Principal};
 use parta_database::Tx;
-use parta_ids::{RosterImportId, UnitId};
+use parta_ids::{MemberId, OrgId, RosterImportId, UnitId};
 use parta_jobs::{Job, JobError, JobHandler, Limits};
 use parta_roster::label_key;
 use parta_status::RpcError;
@@ -15,7 +15,7 @@ use super::{
     model::{ChangeKind as Kind, Import, ImportState, Outcome},
     operations::Classes,
     plan::Change,
-    storage as imports,
+    policy, storage as imports,
     storage::rows::{self, ChangeFilter},
 };
 use crate::{context::Context, error::Error};
@@ -70,6 +70,11 @@ impl Runner {
             .starter_id
             .ok_or_else(|| RpcError::internal("an import has no starter"))?;
         let mut applier = Applier::new(&self.0, tx, scope, id, &rows, starter).await?;
+        // What acts later is judged when it acts (F18). The starter's record is locked.
+        let is_left = rows.iter().any(|(_, change)| change.outcome == Outcome::Planned);
+        if is_left && !self.may_import(tx, scope, starter).await? {
+            return self.stop(tx, scope, import).await;
+        }
         let missing = missing_classes(tx, scope, &mut import, &applier.classes).await?;
         let mut outcomes = Outcomes::default();
         let mut waits_for_class = false;
@@ -101,14 +106,7 @@ impl Runner {
             import.revision += 1;
         }
         imports::update(tx, scope, &import).await?;
-        let caller = Caller::new(
-            Principal::Service {
-                name: self.0.db.service().to_owned(),
-            },
-            JOB,
-        );
-        let object = format!("organizations/{org}/rosterImports/{id}");
-        parta_audit::record(tx, &caller, Some(org), object).await?;
+        self.audit(tx, org, id).await?;
         Ok(Batch {
             outcome: match (waits_for_class, is_full_batch) {
                 (true, _) => BatchOutcome::WaitForClass,
@@ -117,6 +115,36 @@ impl Runner {
             },
             progress: (import.position, import.change_count),
         })
+    }
+
+    /// Whether the member who started an import may do so now.
+    async fn may_import(&self, tx: &Tx, scope: &OrgScope, starter: MemberId) -> Result<bool, Error> {
+        let facts = self.0.contexts_of(tx, scope.org_id(), starter).await?;
+        Ok(facts.is_some_and(|facts| policy::import(&facts).is_allowed()))
+    }
+
+    /// Ends an import whose starter may no longer import. The next one finds what is left.
+    async fn stop(&self, tx: &Tx, scope: &OrgScope, mut import: Import) -> Result<Batch, Error> {
+        import.state = ImportState::Stopped;
+        import.finish_time = Some(tx.now());
+        import.revision += 1;
+        imports::update(tx, scope, &import).await?;
+        self.audit(tx, scope.org_id(), import.id).await?;
+        Ok(Batch {
+            outcome: BatchOutcome::Finished,
+            progress: (import.position, import.change_count),
+        })
+    }
+
+    async fn audit(&self, tx: &Tx, org: OrgId, id: RosterImportId) -> Result<(), Error> {
+        let caller = Caller::new(
+            Principal::Service {
+                name: self.0.db.service().to_owned(),
+            },
+            JOB,
+        );
+        let object = format!("organizations/{org}/rosterImports/{id}");
+        Ok(parta_audit::record(tx, &caller, Some(org), object).await?)
     }
 }
 

@@ -279,14 +279,17 @@ pub(crate) async fn carry_out(
         bar.set_message(counts(last.done.as_ref()));
     }
     bar.finish_and_clear();
-    if last.state() == pb::RosterImportState::Done {
-        Ok(last)
-    } else {
-        Err(anyhow::anyhow!(
+    match last.state() {
+        pb::RosterImportState::Done => Ok(last),
+        pb::RosterImportState::Stopped => Err(anyhow::anyhow!(
+            "The import was stopped, because the member who started it may no longer import. Check the files again."
+        )
+        .into()),
+        _ => Err(anyhow::anyhow!(
             "The connection ended while the import was {}. Run `parta roster show` to see its state.",
             state(&last)
         )
-        .into())
+        .into()),
     }
 }
 

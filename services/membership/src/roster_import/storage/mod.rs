@@ -241,14 +241,19 @@ pub(super) async fn delete_oldest(
     before: DateTime<Utc>,
 ) -> Result<bool, StorageError> {
     use roster_import::Column;
-    let unfinished = Column::FinishTime.is_null().and(Column::CreateTime.lt(before));
-    let found = roster_import::Entity::find()
+    // One query for each index.
+    let finished = roster_import::Entity::find()
+        .filter(Column::FinishTime.lt(before))
+        .order_by_asc(Column::FinishTime);
+    let unfinished = roster_import::Entity::find()
+        .filter(Column::FinishTime.is_null())
         .filter(Column::State.ne(ImportState::Running.number()))
-        .filter(Column::FinishTime.lt(before).or(unfinished))
-        .limit(1)
-        .lock_exclusive()
-        .one(conn)
-        .await?;
+        .filter(Column::CreateTime.lt(before))
+        .order_by_asc(Column::CreateTime);
+    let mut found = finished.limit(1).lock_exclusive().one(conn).await?;
+    if found.is_none() {
+        found = unfinished.limit(1).lock_exclusive().one(conn).await?;
+    }
     let Some(import) = found else { return Ok(false) };
     let (org, id) = (import.org_id, import.import_id);
     rows::delete(conn, org, id).await?;

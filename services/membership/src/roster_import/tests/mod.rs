@@ -7,3 +7,4 @@ mod own_matter;
 mod plan;
 mod samples;
 mod snapshot;
+mod stopped;

@@ -1,0 +1,92 @@
+//! An import acts by the right that its starter has when it acts (F18).
+use parta_proto_membership::v1::{self as pb, Role, RosterChangeOutcome as Outcome, RosterImportState};
+use parta_testkit::{TestDatabase, on_both};
+
+use super::fixture::{School, Source, unit_id};
+use crate::tests::test_env::{MemberSession, by, org};
+
+/// How the starter loses the right.
+#[derive(Clone, Copy)]
+enum Loss {
+    Removal,
+    Role,
+    Suspension,
+}
+
+async fn lose(school: &School, starter: &MemberSession, loss: Loss) {
+    match loss {
+        Loss::Removal => school.remove(&starter.member_id).await,
+        Loss::Role => school.change_roles(&starter.member_id, &[Role::Staff]).await,
+        Loss::Suspension => {
+            let request = pb::SuspendMemberRequest {
+                request_id: school.test_env.act(),
+                org_id: org(1).to_string(),
+                member_id: starter.member_id.clone(),
+                roles: Vec::new(),
+                cause: "Служебная проверка".to_owned(),
+            };
+            let request = by(&school.administrator.token, request);
+            school
+                .test_env
+                .suspensions()
+                .suspend_member(request)
+                .await
+                .unwrap();
+        }
+    }
+}
+
+/// An import waits for its class when its starter loses the right. The class comes, and nothing more is
+/// applied; another administrator imports what is left.
+async fn stops(database: TestDatabase, loss: Loss) {
+    let school = School::open(database).await;
+    let starter = school
+        .test_env
+        .join("+79161111111", "Ольга Егорова", Role::Staff, |_| ())
+        .await;
+    let roles = [Role::Staff, Role::Administrator];
+    school.change_roles(&starter.member_id, &roles).await;
+    let source = Source::pupils(120, "9А");
+    let checked = school.check(&starter, &source).await;
+    let running = school.start(&starter, &checked, &[]).await.unwrap();
+    assert_eq!(running.state(), RosterImportState::Running);
+    let before = running.done.unwrap();
+    lose(&school, &starter, loss).await;
+    school.unit(8, "9А", &checked.id).await;
+    school.test_env.run_due_jobs().await;
+
+    let stopped = school.get(&checked.id).await;
+    assert_eq!(stopped.state(), RosterImportState::Stopped, "{stopped:?}");
+    let done = stopped.done.unwrap();
+    assert_eq!((done.members, done.enrollments_begun), (before.members, 0));
+    let left = school.changes(&checked.id, Outcome::Planned).await;
+    assert!(!left.is_empty());
+    // Nothing begins it again.
+    school.test_env.run_due_jobs().await;
+    assert_eq!(school.get(&checked.id).await, stopped);
+
+    let done = school.import(&source).await;
+    assert_eq!(done.done.unwrap().enrollments_begun, 120);
+    let enrolled = school.members().await.into_iter();
+    let enrolled = enrolled.filter(|member| member.unit_ids == [unit_id(8).to_string()]);
+    assert_eq!(enrolled.count(), 120);
+    school.test_env.close().await;
+}
+
+on_both!(
+    /// Covers: F18 refused, R31 refused
+    import_stops_when_its_starter_is_removed,
+    |database| stops(database, Loss::Removal)
+);
+
+on_both!(
+    /// Covers: F18 refused
+    import_stops_when_its_starter_loses_the_role,
+    |database| stops(database, Loss::Role)
+);
+
+on_both!(
+    /// Covers: F18 refused, R82 refused
+    import_stops_when_its_starter_is_suspended,
+    |database| stops(database, Loss::Suspension)
+);
