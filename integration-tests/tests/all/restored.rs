@@ -52,7 +52,55 @@ struct Lost {
     removed: Person,
     unassigned: Person,
     parent: Person,
+    /// A teacher who loses the badge.
+    unverified: Person,
+    /// A teacher who becomes other staff.
+    demoted: Person,
+    suspended: Person,
     newcomers: Vec<Person>,
+}
+
+impl Lost {
+    /// Those who are in no chat with the pupil after the change.
+    fn gone(&self) -> [&Person; 5] {
+        [
+            &self.removed,
+            &self.unassigned,
+            &self.unverified,
+            &self.demoted,
+            &self.suspended,
+        ]
+    }
+}
+
+/// The badge and the role are taken again, and the suspension waits for a second person again.
+async fn rights_are_taken_again(school: &School, lost: &Lost) {
+    let administrator = &school.administrator.client;
+    let get = async |person: &Person| {
+        let get = json!({"member_id": person.member_id});
+        let answer = administrator.must("MemberService/GetMember", get).await;
+        answer["member"].clone()
+    };
+    let unverified = get(&lost.unverified).await;
+    assert_eq!(unverified["teacher_verified"], false, "{unverified}");
+    assert_eq!(unverified["roles"], json!(["ROLE_TEACHER"]));
+    let demoted = get(&lost.demoted).await;
+    assert_eq!(demoted["roles"], json!([]), "{demoted}");
+    assert_eq!(get(&lost.suspended).await["absent"], true);
+    let listed = administrator
+        .must("SuspensionService/ListSuspensions", json!({}))
+        .await;
+    let suspension = &listed["suspensions"][0];
+    assert_eq!(suspension["member_id"], json!(lost.suspended.member_id));
+    assert_eq!(suspension["suspender_id"], "");
+    // The member who suspended is not known any longer, so that anybody else in the administration decides.
+    let confirm = json!({"suspension_id": suspension["id"]});
+    administrator
+        .must("SuspensionService/ConfirmSuspension", confirm)
+        .await;
+    // The demoted member gets a role again by a decision only.
+    let role = json!({"member_id": lost.demoted.member_id, "roles": ["ROLE_STAFF"]});
+    administrator.must("MemberService/ChangeMemberRoles", role).await;
 }
 
 /// Changes the school after its backup.
@@ -74,6 +122,18 @@ async fn change(school: &School, class: &str, lost: &mut Lost) {
     let end = json!({"guardianship_id": listed["guardianships"][0]["id"], "cause": "переезд"});
     administrator
         .must("GuardianshipService/EndGuardianship", end)
+        .await;
+    let withdraw = json!({"member_id": lost.unverified.member_id, "cause": "проверка"});
+    administrator
+        .must("MemberService/WithdrawTeacherVerification", withdraw)
+        .await;
+    let demote = json!({"member_id": lost.demoted.member_id, "roles": ["ROLE_STAFF"]});
+    administrator
+        .must("MemberService/ChangeMemberRoles", demote)
+        .await;
+    let suspend = json!({"member_id": lost.suspended.member_id, "cause": "проверка"});
+    administrator
+        .must("SuspensionService/SuspendMember", suspend)
         .await;
     for name in ["Анна Белова", "Ольга Зуева", "Инна Котова"] {
         lost.newcomers
@@ -119,6 +179,15 @@ async fn restored_membership_gives_no_access_back(suite: Suite, processes: &[&'s
     school
         .assign(&unassigned, &class, "ASSIGNMENT_KIND_SUBJECT_TEACHER")
         .await;
+    let mut colleagues = Vec::new();
+    for name in ["Вера Белова", "Игорь Орлов", "Анна Зуева"] {
+        let colleague = school.teacher(name).await;
+        school
+            .assign(&colleague, &class, "ASSIGNMENT_KIND_SUBJECT_TEACHER")
+            .await;
+        colleagues.push(colleague);
+    }
+    let [unverified, demoted, suspended] = colleagues.try_into().ok().unwrap();
     let pupil = school.pupil(&removed, "Пётр Сидоров", &class).await;
     let parent = school.parent(&removed, "Ирина Сидорова", &pupil, &class).await;
     assert!(participants(&pupil.client).await.contains(&removed.member_id));
@@ -130,12 +199,17 @@ async fn restored_membership_gives_no_access_back(suite: Suite, processes: &[&'s
         removed,
         unassigned,
         parent,
+        unverified,
+        demoted,
+        suspended,
         newcomers: Vec::new(),
     };
     change(&school, &class, &mut lost).await;
     // Chat has read everything: the responses carry consistency tokens of membership.
     let seen = participants(&pupil.client).await;
-    assert!(!seen.contains(&lost.removed.member_id));
+    for gone in lost.gone() {
+        assert!(!seen.contains(&gone.member_id), "{}", gone.account.full_name);
+    }
     assert!(
         lost.newcomers.iter().all(|one| seen.contains(&one.member_id)),
         "{seen:?}"
@@ -168,8 +242,10 @@ async fn restored_membership_gives_no_access_back(suite: Suite, processes: &[&'s
     let pupil = again(&suite, &pupil, &org_id).await;
     let seen = participants(&pupil.client).await;
     assert!(seen.contains(&newcomer.member_id), "{seen:?}");
-    assert!(!seen.contains(&lost.removed.member_id), "{seen:?}");
-    assert!(!seen.contains(&lost.unassigned.member_id), "{seen:?}");
+    for gone in lost.gone() {
+        assert!(!seen.contains(&gone.member_id), "{}", gone.account.full_name);
+    }
+    rights_are_taken_again(&school, &lost).await;
     // No chat has a participant whom membership does not know.
     assert!(
         lost.newcomers.iter().all(|one| !seen.contains(&one.member_id)),

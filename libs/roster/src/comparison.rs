@@ -8,27 +8,39 @@ use parta_ids::{
 use parta_proto_membership::v1::MemberState;
 use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter};
 
-use crate::entities::{
-    assignment, duty, enrollment, guardianship, member, protection, relation_limit, suspension, unit,
+use crate::{
+    Role,
+    entities::{
+        assignment, duty, enrollment, guardianship, member, protection, relation_limit, suspension, unit,
+    },
+    suspensions::ALL_ROLES,
 };
 
 /// The projection of one organization in one database, as far as it grants access.
 #[derive(Debug, Default)]
 pub struct Projected {
-    /// The state and the roles of each member.
-    members: BTreeMap<MemberId, (i32, i32)>,
+    members: BTreeMap<MemberId, Access>,
     assignments: BTreeMap<AssignmentId, UnitId>,
     enrollments: BTreeMap<EnrollmentId, (MemberId, UnitId)>,
     guardianships: BTreeSet<GuardianshipId>,
     duties: BTreeMap<DutyId, Option<UnitId>>,
-    suspensions: BTreeMap<SuspensionId, MemberId>,
+    suspensions: BTreeMap<SuspensionId, (MemberId, BTreeSet<Role>)>,
     protected: BTreeSet<MemberId>,
     /// The limits of a guardian toward a child.
     limits: BTreeMap<(MemberId, MemberId), i32>,
     units: BTreeSet<UnitId>,
 }
 
-/// Members and relations that have ended in one projection and not in another one.
+/// What gives a member access.
+#[derive(Debug)]
+struct Access {
+    has_left: bool,
+    roles: BTreeSet<Role>,
+    /// Whether the member has the badge.
+    verified: bool,
+}
+
+/// Members, rights and relations that have ended in one projection and not in another one.
 #[derive(Debug, Default, PartialEq)]
 pub struct Endings {
     /// Members who have left.
@@ -41,15 +53,17 @@ pub struct Endings {
     pub guardianships: BTreeSet<GuardianshipId>,
     /// Duties.
     pub duties: BTreeSet<DutyId>,
+    /// Members who lost the badge.
+    pub badges: BTreeSet<MemberId>,
+    /// The roles that members lost.
+    pub roles: BTreeMap<MemberId, BTreeSet<Role>>,
+    /// Suspensions that began: of whom, and of which roles; none for all roles.
+    pub suspensions: BTreeMap<SuspensionId, (MemberId, BTreeSet<Role>)>,
 }
 
 /// Members to whom one projection grants more than another one, and what has not ended.
 #[derive(Debug, Default, PartialEq)]
 pub struct Widened {
-    /// Members who were suspended.
-    pub suspended: BTreeSet<MemberId>,
-    /// Members who had fewer roles.
-    pub roles: BTreeSet<MemberId>,
     /// Guardians who had limits.
     pub limits: BTreeSet<MemberId>,
     /// Children whose family was protected.
@@ -69,6 +83,9 @@ impl Endings {
             + self.enrollments.len()
             + self.guardianships.len()
             + self.duties.len()
+            + self.badges.len()
+            + self.roles.len()
+            + self.suspensions.len()
     }
 
     /// Adds the endings of another comparison.
@@ -78,14 +95,17 @@ impl Endings {
         self.enrollments.append(&mut other.enrollments);
         self.guardianships.append(&mut other.guardianships);
         self.duties.append(&mut other.duties);
+        self.badges.append(&mut other.badges);
+        for (member, mut roles) in other.roles {
+            self.roles.entry(member).or_default().append(&mut roles);
+        }
+        self.suspensions.append(&mut other.suspensions);
     }
 }
 
 impl Widened {
     /// Adds the members of another comparison.
     pub fn add(&mut self, mut other: Self) {
-        self.suspended.append(&mut other.suspended);
-        self.roles.append(&mut other.roles);
         self.limits.append(&mut other.limits);
         self.protected.append(&mut other.protected);
     }
@@ -105,8 +125,12 @@ impl Projected {
             .all(conn)
             .await?
         {
-            all.members
-                .insert(MemberId::from_uuid(row.member_id), (row.state, row.roles));
+            let access = Access {
+                has_left: row.state == i32::from(MemberState::Left),
+                roles: Role::set_of(row.roles),
+                verified: row.teacher_verified,
+            };
+            all.members.insert(MemberId::from_uuid(row.member_id), access);
         }
         let rows = assignment::Entity::find().filter(assignment::Column::OrgId.eq(org));
         for row in rows.all(conn).await? {
@@ -135,9 +159,13 @@ impl Projected {
         }
         let rows = suspension::Entity::find().filter(suspension::Column::OrgId.eq(org));
         for row in rows.all(conn).await? {
-            let member = MemberId::from_uuid(row.member_id);
+            let roles = match row.roles {
+                ALL_ROLES => BTreeSet::new(),
+                mask => Role::set_of(mask),
+            };
+            let of = (MemberId::from_uuid(row.member_id), roles);
             all.suspensions
-                .insert(SuspensionId::from_uuid(row.suspension_id), member);
+                .insert(SuspensionId::from_uuid(row.suspension_id), of);
         }
         let rows = protection::Entity::find().filter(protection::Column::OrgId.eq(org));
         all.protected = members(rows.all(conn).await?, |row| row.member_id);
@@ -159,16 +187,26 @@ impl Projected {
         Ok(all)
     }
 
-    /// Returns what has ended in a later state of the same feed of membership. A relation that the later
-    /// state does not have was ended there, because no relation is deleted otherwise.
+    /// Returns what has ended in a later state of the same feed of membership, and the suspensions that have
+    /// begun. A relation that the later state does not have was ended there, because no relation is deleted
+    /// otherwise.
     pub fn ended_in(&self, later: &Self) -> Endings {
-        let left = i32::from(MemberState::Left);
-        let members = self.members.iter().filter(|(id, (state, _))| {
-            *state != left && later.members.get(*id).is_some_and(|(state, _)| *state == left)
-        });
+        // The members of both states, without those who had left.
+        let members = self.members.iter().filter(|(_, own)| !own.has_left);
+        let both: Vec<_> = members
+            .filter_map(|(id, own)| Some((*id, own, later.members.get(id)?)))
+            .collect();
+        let stayed = || both.iter().filter(|(_, _, later)| !later.has_left);
+        let lost = |own: &Access, later: &Access| -> BTreeSet<Role> {
+            own.roles.difference(&later.roles).copied().collect()
+        };
         let enrollments = self.enrollments.iter();
         Endings {
-            members: members.map(|(id, _)| *id).collect(),
+            members: both
+                .iter()
+                .filter(|(_, _, later)| later.has_left)
+                .map(|(id, ..)| *id)
+                .collect(),
             assignments: missing(self.assignments.keys(), |id| later.assignments.contains_key(id)),
             enrollments: enrollments
                 .filter(|(id, _)| !later.enrollments.contains_key(*id))
@@ -176,28 +214,30 @@ impl Projected {
                 .collect(),
             guardianships: missing(self.guardianships.iter(), |id| later.guardianships.contains(id)),
             duties: missing(self.duties.keys(), |id| later.duties.contains_key(id)),
+            badges: stayed()
+                .filter(|(_, own, later)| own.verified && !later.verified)
+                .map(|(id, ..)| *id)
+                .collect(),
+            roles: stayed()
+                .map(|(id, own, later)| (*id, lost(own, later)))
+                .filter(|(_, roles)| !roles.is_empty())
+                .collect(),
+            suspensions: later
+                .suspensions
+                .iter()
+                .filter(|(id, _)| !self.suspensions.contains_key(*id))
+                .map(|(id, of)| (*id, of.clone()))
+                .collect(),
         }
     }
 
     /// Returns the members to whom this state grants more than a later one of the same feed.
     pub fn wider_than(&self, later: &Self) -> Widened {
-        let suspended = later.suspensions.iter();
-        let roles = self.members.iter().filter(|(id, (_, roles))| {
-            later
-                .members
-                .get(*id)
-                .is_some_and(|(_, later)| roles & !later != 0)
-        });
         let limits = later
             .limits
             .iter()
             .filter(|(pair, limits)| *limits & !self.limits.get(*pair).copied().unwrap_or_default() != 0);
         Widened {
-            suspended: suspended
-                .filter(|(id, _)| !self.suspensions.contains_key(*id))
-                .map(|(_, member)| *member)
-                .collect(),
-            roles: roles.map(|(id, _)| *id).collect(),
             limits: limits.map(|((guardian, _), _)| *guardian).collect(),
             protected: later.protected.difference(&self.protected).copied().collect(),
         }

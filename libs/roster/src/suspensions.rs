@@ -25,7 +25,7 @@ use crate::{
 /// The number of [`State::Suspended`] in the result of [`state`]. No release sends it.
 pub(crate) const SUSPENDED: i32 = i32::MIN;
 /// The mask of all roles, also those that this build does not know.
-const ALL_ROLES: i32 = i32::MAX;
+pub(crate) const ALL_ROLES: i32 = i32::MAX;
 
 /// Returns the expression for the state of a row of `roster_member`.
 pub(crate) fn state() -> SimpleExpr {

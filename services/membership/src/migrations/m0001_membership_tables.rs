@@ -235,7 +235,7 @@ impl MigrationTrait for Tables {
                 .col(uuid("member_id"))
                 .col(integer_null("roles"))
                 .col(time("create_time"))
-                .col(uuid("suspender_id"))
+                .col(uuid_null("suspender_id"))
                 .col(text("cause"))
                 .col(time_null("confirm_time"))
                 .col(uuid_null("confirmer_id"))

@@ -98,12 +98,9 @@ impl Mutation for ChangeRoles {
                 suspensions::in_force(tx, scope, administrators, Role::Administrator).await?;
             keep_an_administrator(&administrators, &member)?;
         }
-        member.revoked_roles.extend(&lost);
+        lose(tx, scope, &mut member, &lost).await?;
         member.revoked_roles.retain(|role| !added.contains(role));
-        member.roles.clone_from(&self.roles);
-        // The verification belongs to the role of teacher.
-        member.teacher_verified &= member.has(Role::Teacher);
-        end_what_hangs_on(tx, scope, member.id, &lost).await?;
+        member.roles.extend(added);
         if !member.roles.iter().any(|role| role.is_staff()) {
             duties::end_all_of(tx, scope, member.id).await?;
         }
@@ -178,6 +175,62 @@ pub(crate) fn keep_an_administrator(administrators: &[Member], leaving: &Member)
     } else {
         Err(Error::last_administrator())
     }
+}
+
+/// Takes roles from a locked member, which the caller saves.
+async fn lose(tx: &Tx, scope: &OrgScope, member: &mut Member, lost: &BTreeSet<Role>) -> Result<(), Error> {
+    member.revoked_roles.extend(lost);
+    member.roles.retain(|role| !lost.contains(role));
+    // The verification belongs to the role of teacher.
+    member.teacher_verified &= member.has(Role::Teacher);
+    end_what_hangs_on(tx, scope, member.id, lost).await
+}
+
+/// Takes roles again that a member had lost before the database was restored. Returns whether all are gone:
+/// the last administrator of an organization keeps that role.
+pub(crate) async fn lose_again(
+    tx: &Tx,
+    scope: &OrgScope,
+    id: MemberId,
+    lost: &BTreeSet<Role>,
+) -> Result<bool, Error> {
+    let administrators = storage::lock_administrators(tx, scope).await?;
+    let member = storage::lock(tx, scope, id).await?;
+    let Some(mut member) = member.filter(|member| member.state != State::Left) else {
+        return Ok(true);
+    };
+    let mut lost: BTreeSet<Role> = lost.intersection(&member.roles).copied().collect();
+    let keeps =
+        lost.contains(&Role::Administrator) && keep_an_administrator(&administrators, &member).is_err();
+    if keeps {
+        lost.remove(&Role::Administrator);
+    }
+    if !lost.is_empty() {
+        lose(tx, scope, &mut member, &lost).await?;
+        if !member.roles.iter().any(|role| role.is_staff()) {
+            duties::end_all_of(tx, scope, id).await?;
+        }
+        storage::update(tx, scope, &mut member).await?;
+        events::changed(tx, &member).await?;
+    }
+    Ok(!keeps)
+}
+
+/// Takes the badge again that a teacher had lost before the database was restored.
+pub(crate) async fn withdraw_again(
+    tx: &Tx,
+    scope: &OrgScope,
+    id: MemberId,
+    cause: &str,
+) -> Result<(), Error> {
+    let member = storage::lock(tx, scope, id).await?;
+    if let Some(mut member) = member.filter(|member| member.teacher_verified) {
+        member.teacher_verified = false;
+        (member.evidence, member.verifier_id) = (Some(cause.to_owned()), None);
+        storage::update(tx, scope, &mut member).await?;
+        events::changed(tx, &member).await?;
+    }
+    Ok(())
 }
 
 /// Ends the facts that rest on roles which a member loses (F2). Nothing of it comes back with the

@@ -36,7 +36,7 @@ fn to_proto(row: &Suspension) -> pb::Suspension {
         member_id: row.member_id.to_string(),
         roles: events::roles(row),
         create_time: Some(timestamp(row.create_time)),
-        suspender_id: row.suspender_id.to_string(),
+        suspender_id: parta_ids::optional_text(row.suspender_id),
         cause: row.cause.clone(),
         confirm_time: row.confirm_time.map(timestamp),
         confirmer_id: parta_ids::optional_text(row.confirmer_id),

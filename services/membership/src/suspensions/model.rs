@@ -16,7 +16,8 @@ pub(crate) struct Suspension {
     /// `None` for all roles, also those that the member gains later.
     pub(crate) roles: Option<BTreeSet<Role>>,
     pub(crate) create_time: DateTime<Utc>,
-    pub(crate) suspender_id: MemberId,
+    /// `None` if a restore repeated the suspension.
+    pub(crate) suspender_id: Option<MemberId>,
     /// The reason that the suspender wrote.
     pub(crate) cause: String,
     pub(crate) confirm_time: Option<DateTime<Utc>>,

@@ -98,7 +98,7 @@ impl Mutation for SuspendMember {
             member_id: self.member_id,
             roles: self.roles.clone(),
             create_time: tx.now(),
-            suspender_id: *suspender,
+            suspender_id: Some(*suspender),
             cause: self.cause.clone(),
             confirm_time: None,
             confirmer_id: None,
@@ -123,6 +123,39 @@ impl Mutation for SuspendMember {
     ) -> Result<Suspension, Error> {
         load(tx, scope, outcome.suspension_id).await
     }
+}
+
+/// Begins a suspension again that the restored database has lost. Does nothing if it knows the suspension, or
+/// if the member has left or is unknown.
+pub(crate) async fn begin_again(
+    tx: &Tx,
+    scope: &OrgScope,
+    id: SuspensionId,
+    member_id: MemberId,
+    roles: &BTreeSet<Role>,
+    cause: &str,
+) -> Result<(), Error> {
+    let member = member_records::storage::lock(tx, scope, member_id).await?;
+    let is_present = member.is_some_and(|member| member.state != State::Left);
+    if !is_present || storage::find(tx, scope, id).await?.is_some() {
+        return Ok(());
+    }
+    let row = Suspension {
+        org_id: scope.org_id(),
+        id,
+        member_id,
+        roles: (!roles.is_empty()).then(|| roles.clone()),
+        create_time: tx.now(),
+        suspender_id: None,
+        cause: cause.to_owned(),
+        confirm_time: None,
+        confirmer_id: None,
+        end_time: None,
+        ender_id: None,
+        end_cause: None,
+    };
+    storage::insert(tx, scope, &row).await?;
+    events::suspended(tx, &row).await
 }
 
 /// The proof that the caller may decide about this suspension, whose row is locked.

@@ -22,8 +22,8 @@ pub(super) fn decide_as_operator() -> Decision {
 }
 
 /// Whether the member is neither the suspended one nor the one who suspended.
-pub(super) fn is_second_person(caller: MemberId, suspended: MemberId, suspender: MemberId) -> bool {
-    caller != suspended && caller != suspender
+pub(super) fn is_second_person(caller: MemberId, suspended: MemberId, suspender: Option<MemberId>) -> bool {
+    caller != suspended && Some(caller) != suspender
 }
 
 /// Whether a sample of this kind may confirm and lift the suspension of another member.

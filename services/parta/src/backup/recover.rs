@@ -186,9 +186,10 @@ async fn repeat_endings(
         }
     }
     for (org, (endings, widened)) in lost {
+        let mut kept = BTreeSet::new();
         if !endings.is_empty() {
             let repeated = parta_membership::repeat_endings(membership, org, &endings).await;
-            repeated.with_context(|| {
+            kept = repeated.with_context(|| {
                 format!("cannot repeat the endings of {org}; run `parta recover` before the services start")
             })?;
             output.line(format!(
@@ -197,8 +198,10 @@ async fn repeat_endings(
             ));
         }
         for (what, members) in [
-            ("was suspended", &widened.suspended),
-            ("had fewer roles", &widened.roles),
+            (
+                "had lost the role of an administrator, and is the only one,",
+                &kept,
+            ),
             ("had limits toward a child", &widened.limits),
             ("had a protected family", &widened.protected),
         ] {
