@@ -44,9 +44,9 @@ fn acceptance(v: &mut FieldViolations, request: &internal::AdmitMemberRequest) -
     );
     v.check(admitted, "role", "must be PUPIL, PARENT, TEACHER or STAFF");
     v.check(
-        role != Some(Role::Parent) || child_id.is_some(),
+        role != Some(Role::Parent) || child_id.is_some() || claim_member_id.is_some(),
         "child_id",
-        "is required for PARENT",
+        "is required for PARENT without claim_member_id",
     );
     let placed = unit_id.is_some() || claim_member_id.is_some();
     v.check(

@@ -1,4 +1,5 @@
 //! Requests to join: who asks, who decides, and what a link alone does not give.
+mod claiming;
 mod own_matter;
 mod roles;
 

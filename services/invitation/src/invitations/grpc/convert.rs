@@ -101,14 +101,14 @@ pub(crate) fn draft(v: &mut FieldViolations, from: &pb::CreateInvitationRequest)
     let mut max_uses = from.max_uses;
     let mut label = String::new();
     if let Some(role) = role {
-        if max_uses == 0 {
-            max_uses = role.default_uses();
-        }
         let most = if claim_member_id.is_some() {
             1
         } else {
             role.most_uses()
         };
+        if max_uses == 0 {
+            max_uses = role.default_uses().min(most);
+        }
         v.check(
             (1..=most).contains(&max_uses),
             "max_uses",
@@ -116,25 +116,7 @@ pub(crate) fn draft(v: &mut FieldViolations, from: &pb::CreateInvitationRequest)
         );
         let least = usize::from(role.is_staff());
         label = field::name(v, "recipient_label", &from.recipient_label, least..=100);
-        if !role.is_staff() && from.unit_id.is_empty() {
-            v.add("unit_id", "is required for pupils and parents");
-        }
-        if role == InviteRole::Parent {
-            if from.child_id.is_empty() {
-                v.add("child_id", "is required for parents");
-            }
-            v.check(
-                from.claim_member_id.is_empty(),
-                "claim_member_id",
-                "must be empty for parents",
-            );
-        } else {
-            v.check(
-                from.child_id.is_empty(),
-                "child_id",
-                "must be empty unless the role is PARENT",
-            );
-        }
+        place(v, from, role);
     }
     let recipient_address = recipient(v, from, role);
     let draft = Draft {
@@ -154,6 +136,33 @@ pub(crate) fn draft(v: &mut FieldViolations, from: &pb::CreateInvitationRequest)
         "must be at most 14 days unless the link names a child, a record or an address",
     );
     Some(draft)
+}
+
+/// Checks whether the request names the unit and the child that the role needs. The children of a claimed
+/// parent are those of the record, in whatever units they are.
+fn place(v: &mut FieldViolations, from: &pb::CreateInvitationRequest, role: InviteRole) {
+    if role == InviteRole::Parent && !from.claim_member_id.is_empty() {
+        for (path, given) in [("unit_id", &from.unit_id), ("child_id", &from.child_id)] {
+            v.check(
+                given.is_empty(),
+                path,
+                "must be empty for a parent with claim_member_id",
+            );
+        }
+        return;
+    }
+    if !role.is_staff() && from.unit_id.is_empty() {
+        v.add("unit_id", "is required for pupils and parents");
+    }
+    if role == InviteRole::Parent {
+        v.check(!from.child_id.is_empty(), "child_id", "is required for parents");
+    } else {
+        v.check(
+            from.child_id.is_empty(),
+            "child_id",
+            "must be empty unless the role is PARENT",
+        );
+    }
 }
 
 /// The phone or e-mail of the recipient, in the form in which membership stores it.

@@ -1,2 +1,3 @@
 mod bulk_revoking;
+mod claiming;
 mod inviting;

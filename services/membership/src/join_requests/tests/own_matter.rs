@@ -13,7 +13,7 @@ impl School {
     }
 
     /// Creates an expected parent, who is proposed as the guardian of a child.
-    async fn expect_parent(&self, name: &str, child: &str) -> String {
+    pub(super) async fn expect_parent(&self, name: &str, child: &str) -> String {
         let request = pb::CreateMemberRequest {
             request_id: self.env.act(),
             org_id: org(1).to_string(),
