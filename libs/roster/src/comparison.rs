@@ -15,8 +15,8 @@ use crate::entities::{
 /// The projection of one organization in one database, as far as it grants access.
 #[derive(Debug, Default)]
 pub struct Projected {
-    /// The state and the roles of each member.
-    members: BTreeMap<MemberId, (i32, i32)>,
+    /// The state and the roles of each member, and how many times the record was released.
+    members: BTreeMap<MemberId, (i32, i32, i32)>,
     assignments: BTreeMap<AssignmentId, UnitId>,
     enrollments: BTreeMap<EnrollmentId, (MemberId, UnitId)>,
     guardianships: BTreeSet<GuardianshipId>,
@@ -50,6 +50,8 @@ pub struct Widened {
     pub suspended: BTreeSet<MemberId>,
     /// Members who had fewer roles.
     pub roles: BTreeSet<MemberId>,
+    /// Members whose records were released from an account that has them again.
+    pub released: BTreeSet<MemberId>,
     /// Guardians who had limits.
     pub limits: BTreeSet<MemberId>,
     /// Children whose family was protected.
@@ -86,6 +88,7 @@ impl Widened {
     pub fn add(&mut self, mut other: Self) {
         self.suspended.append(&mut other.suspended);
         self.roles.append(&mut other.roles);
+        self.released.append(&mut other.released);
         self.limits.append(&mut other.limits);
         self.protected.append(&mut other.protected);
     }
@@ -105,8 +108,10 @@ impl Projected {
             .all(conn)
             .await?
         {
-            all.members
-                .insert(MemberId::from_uuid(row.member_id), (row.state, row.roles));
+            all.members.insert(
+                MemberId::from_uuid(row.member_id),
+                (row.state, row.roles, row.release_count),
+            );
         }
         let rows = assignment::Entity::find().filter(assignment::Column::OrgId.eq(org));
         for row in rows.all(conn).await? {
@@ -163,8 +168,8 @@ impl Projected {
     /// state does not have was ended there, because no relation is deleted otherwise.
     pub fn ended_in(&self, later: &Self) -> Endings {
         let left = i32::from(MemberState::Left);
-        let members = self.members.iter().filter(|(id, (state, _))| {
-            *state != left && later.members.get(*id).is_some_and(|(state, _)| *state == left)
+        let members = self.members.iter().filter(|(id, (state, _, _))| {
+            *state != left && later.members.get(*id).is_some_and(|(state, _, _)| *state == left)
         });
         let enrollments = self.enrollments.iter();
         Endings {
@@ -182,12 +187,16 @@ impl Projected {
     /// Returns the members to whom this state grants more than a later one of the same feed.
     pub fn wider_than(&self, later: &Self) -> Widened {
         let suspended = later.suspensions.iter();
-        let roles = self.members.iter().filter(|(id, (_, roles))| {
+        let roles = self.members.iter().filter(|(id, (_, roles, _))| {
             later
                 .members
                 .get(*id)
-                .is_some_and(|(_, later)| roles & !later != 0)
+                .is_some_and(|(_, later, _)| roles & !later != 0)
         });
+        let released = self
+            .members
+            .iter()
+            .filter(|(id, (_, _, count))| later.members.get(*id).is_some_and(|(_, _, later)| count < later));
         let limits = later
             .limits
             .iter()
@@ -198,6 +207,7 @@ impl Projected {
                 .map(|(_, member)| *member)
                 .collect(),
             roles: roles.map(|(id, _)| *id).collect(),
+            released: released.map(|(id, _)| *id).collect(),
             limits: limits.map(|((guardian, _), _)| *guardian).collect(),
             protected: later.protected.difference(&self.protected).copied().collect(),
         }

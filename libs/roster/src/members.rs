@@ -95,30 +95,24 @@ async fn write_one(
 ) -> Result<(), HandleError> {
     match payload {
         Payload::MemberAdmitted(admitted) => {
-            let member_id = id(&admitted.member_id)?;
-            put_member(
-                tx,
-                org,
-                member_id,
-                admitted.state,
-                mask(admitted.roles()),
-                admitted.teacher_verified,
-            )
-            .await?;
-            changes.push(Change::Member(member_id));
+            let member = MemberRow {
+                member_id: id(&admitted.member_id)?,
+                state: admitted.state,
+                roles: mask(admitted.roles()),
+                teacher_verified: admitted.teacher_verified,
+                release_count: admitted.release_count,
+            };
+            changes.extend(put_member(tx, org, &member).await?);
         }
         Payload::MemberChanged(changed) => {
-            let member_id = id(&changed.member_id)?;
-            put_member(
-                tx,
-                org,
-                member_id,
-                changed.state,
-                mask(changed.roles()),
-                changed.teacher_verified,
-            )
-            .await?;
-            changes.push(Change::Member(member_id));
+            let member = MemberRow {
+                member_id: id(&changed.member_id)?,
+                state: changed.state,
+                roles: mask(changed.roles()),
+                teacher_verified: changed.teacher_verified,
+                release_count: changed.release_count,
+            };
+            changes.extend(put_member(tx, org, &member).await?);
         }
         Payload::AssignmentCreated(made) => {
             let member_id: MemberId = id(&made.member_id)?;
@@ -395,38 +389,50 @@ async fn delete_unseen(tx: &Tx, org: OrgId) -> Result<(), HandleError> {
     Ok(())
 }
 
-async fn put_member(
-    tx: &Tx,
-    org: OrgId,
+/// A member as an event describes it.
+struct MemberRow {
     member_id: MemberId,
     state: i32,
     roles: i32,
     teacher_verified: bool,
-) -> Result<(), HandleError> {
-    if !is_sent(state) {
+    release_count: i32,
+}
+
+/// Saves the row of a member and returns the changes.
+async fn put_member(tx: &Tx, org: OrgId, of: &MemberRow) -> Result<Vec<Change>, HandleError> {
+    if !is_sent(of.state) {
         return Err(HandleError::Failed(
             "the event names no state of the member".into(),
         ));
     }
+    let key = (org.uuid(), of.member_id.uuid());
+    // A member who was not known here has nothing here that an earlier person received.
+    let known = member::Entity::find_by_id(key).one(tx).await?;
+    let is_released = known.is_some_and(|row| row.release_count < of.release_count);
     let row = member::ActiveModel {
-        org_id: Set(org.uuid()),
-        member_id: Set(member_id.uuid()),
-        state: Set(state),
-        roles: Set(roles),
+        org_id: Set(key.0),
+        member_id: Set(key.1),
+        state: Set(of.state),
+        roles: Set(of.roles),
         // A suspension follows the record of its member.
         suspended_roles: Set(0),
-        teacher_verified: Set(teacher_verified),
+        teacher_verified: Set(of.teacher_verified),
+        release_count: Set(of.release_count),
         seen: Set(true),
     };
     use member::Column as C;
     let known = OnConflict::columns([C::OrgId, C::MemberId])
-        .update_columns([C::State, C::Roles, C::TeacherVerified, C::Seen])
+        .update_columns([C::State, C::Roles, C::TeacherVerified, C::ReleaseCount, C::Seen])
         .to_owned();
     member::Entity::insert(row)
         .on_conflict(known)
         .exec_without_returning(tx)
         .await?;
-    Ok(())
+    let mut changes = vec![Change::Member(of.member_id)];
+    if is_released {
+        changes.insert(0, Change::MemberReleased(of.member_id));
+    }
+    Ok(changes)
 }
 
 /// Inserts or updates an assignment. Unknown in a feed event: the stricter reading. An assignment of a kind

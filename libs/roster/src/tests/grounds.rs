@@ -1,9 +1,10 @@
 //! Suspensions and duties: a projection that was rebuilt equals one that followed the feed.
+use parta_database::Tx;
 use parta_ids::{DutyId, SuspensionId};
 use parta_proto_membership::v1::{self as pb, duty_scope::Scope, membership_event::Payload};
 
 use super::*;
-use crate::{DutyFunction, Role, State};
+use crate::{Change, DutyFunction, Role, RosterObserver, State};
 
 const PARENT: i32 = 2;
 
@@ -149,4 +150,65 @@ on_both!(duty_follows_the_feed_and_the_snapshot, |database| async move {
         !context.may(DutyFunction::Names, &pupil),
         "an empty list is nobody, and not everybody"
     );
+});
+
+/// Records the members whose records were released.
+#[derive(Default)]
+struct Releases(std::sync::Mutex<Vec<MemberId>>);
+
+#[async_trait::async_trait]
+impl RosterObserver for Releases {
+    async fn changed(&self, _: &Tx, _: OrgId, changes: &[Change]) -> Result<(), HandleError> {
+        for change in changes {
+            if let Change::MemberReleased(member) = change {
+                self.0.lock().unwrap().push(*member);
+            }
+        }
+        Ok(())
+    }
+}
+
+// A consumer that reads a snapshot after the release notices it as well as one that followed the feed, and a
+// record that is not known has nothing to hide.
+on_both!(release_is_noticed_once, |database| async move {
+    let projection = Projection::open(&database).await;
+    let releases = Arc::new(Releases::default());
+    let handler = &Members::new(releases.clone());
+    let event = |count| pb::MembershipEvent {
+        org_id: projection.org.to_string(),
+        payload: Some(Payload::MemberAdmitted(pb::MemberAdmitted {
+            member_id: projection.member.to_string(),
+            state: ACTIVE,
+            roles: vec![PARENT],
+            release_count: count,
+            ..Default::default()
+        })),
+        ..Default::default()
+    };
+    let count = || releases.0.lock().unwrap().len();
+    let (db, org) = (&projection.db, projection.org);
+    let apply = async |events: Vec<pb::MembershipEvent>, is_snapshot: bool| {
+        let events = &events;
+        let applied = db.write(|tx| async move {
+            if is_snapshot {
+                handler.replace(&tx, org, events).await
+            } else {
+                handler.apply(&tx, org, events).await
+            }
+        });
+        applied.await.unwrap();
+    };
+    apply(vec![event(1)], false).await;
+    assert_eq!(count(), 0);
+    let earlier = crate::Projected::load(db.conn(), org).await.unwrap();
+    apply(vec![event(2)], false).await;
+    apply(vec![event(2)], false).await;
+    assert_eq!(count(), 1);
+    apply(vec![event(3)], true).await;
+    apply(vec![event(3)], true).await;
+    assert_eq!(*releases.0.lock().unwrap(), [projection.member; 2]);
+    // Recovery lists the member if the restored state is the one of before.
+    let later = crate::Projected::load(db.conn(), org).await.unwrap();
+    assert_eq!(earlier.wider_than(&later).released, [projection.member].into());
+    assert!(later.wider_than(&earlier).released.is_empty());
 });

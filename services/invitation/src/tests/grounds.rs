@@ -1,6 +1,6 @@
 //! The grounds of a link are judged whenever it is resolved, accepted and shown (F8).
 use parta_ids::{MemberId, UnitId};
-use parta_proto_invitation::v1::{self as pb, InvitationStop};
+use parta_proto_invitation::v1::{self as pb, InvitationState, InvitationStop};
 use parta_proto_membership::v1::{MemberChanged, MemberState, Role, membership_event::Payload};
 use parta_service_testkit::{fields, reason};
 use parta_testkit::on_both;
@@ -18,6 +18,7 @@ impl Fixture {
             state: state.into(),
             roles: roles.iter().map(|role| (*role).into()).collect(),
             teacher_verified: roles.contains(&Role::Teacher),
+            ..Default::default()
         };
         self.test_env
             .apply_membership(self.school.org, Payload::MemberChanged(changed))
@@ -136,6 +137,45 @@ on_both!(claimed_record_has_no_live_link, |database| async move {
     for (id, token) in [first, second] {
         fixture.is_stopped(&token, &id, InvitationStop::Record).await;
     }
+    fixture.test_env.close().await;
+});
+
+// Staff released the record from the person who had claimed it: a link from before, which that person may
+// know, does not come alive, and a new one does.
+// Covers: F8 refused, F10 allowed, F10 refused
+on_both!(links_of_a_released_record_are_revoked, |database| async move {
+    let fixture = Fixture::open(&database).await;
+    let claim = || pb::CreateInvitationRequest {
+        claim_member_id: fixture.school.expected.to_string(),
+        ..fixture.wanted(Role::Pupil)
+    };
+    let administrator = fixture.school.administrator;
+    let made = fixture.create(administrator, claim()).await.unwrap();
+    let (id, token) = (made.invitation.unwrap().id, made.link.unwrap().link_token);
+    let (other, _) = fixture.link(2).await;
+    let expected = fixture.school.expected;
+    for state in [MemberState::Active, MemberState::Expected] {
+        let changed = MemberChanged {
+            member_id: expected.to_string(),
+            state: state.into(),
+            roles: vec![Role::Pupil.into()],
+            release_count: i32::from(state == MemberState::Expected),
+            ..Default::default()
+        };
+        fixture
+            .test_env
+            .apply_membership(fixture.school.org, Payload::MemberChanged(changed))
+            .await;
+    }
+    assert_eq!(reason(&fixture.resolve(&token).await), "INVITATION_NOT_USABLE");
+    let refused = fixture.accept(fixture.flow(), &token).await;
+    assert_eq!(reason(&refused), "INVITATION_NOT_USABLE");
+    assert_eq!(fixture.get(&id).await.state(), InvitationState::Revoked);
+    let refused = fixture.extend(administrator, &id, 7).await;
+    assert_eq!(reason(&refused), "INVITATION_CLOSED");
+    assert_eq!(fixture.get(&other).await.state(), InvitationState::Active);
+    let made = fixture.create(administrator, claim()).await.unwrap();
+    fixture.resolve(&made.link.unwrap().link_token).await.unwrap();
     fixture.test_env.close().await;
 });
 

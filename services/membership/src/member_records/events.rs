@@ -25,6 +25,7 @@ fn admission(member: &Member) -> Payload {
         roles: roles(member),
         teacher_verified: member.teacher_verified,
         invitation_id: optional_text(member.invitation_id),
+        release_count: member.release_count,
     })
 }
 
@@ -40,6 +41,7 @@ pub(crate) async fn changed(tx: &Tx, member: &Member) -> Result<(), Error> {
         state: state_number(member.state),
         roles: roles(member),
         teacher_verified: member.teacher_verified,
+        release_count: member.release_count,
     };
     state(tx, member.org_id, Payload::MemberChanged(changed)).await
 }

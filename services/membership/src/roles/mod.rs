@@ -9,5 +9,7 @@ mod policy;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use operations::{ChangeRoles, SetVerification, keep_an_administrator, load, present};
+pub(crate) use operations::{
+    ChangeRoles, SetVerification, end_what_hangs_on, keep_an_administrator, load, present,
+};
 pub(crate) use policy::rules;

@@ -199,6 +199,7 @@ async fn repeat_endings(
         for (what, members) in [
             ("was suspended", &widened.suspended),
             ("had fewer roles", &widened.roles),
+            ("was released from an account", &widened.released),
             ("had limits toward a child", &widened.limits),
             ("had a protected family", &widened.protected),
         ] {

@@ -78,8 +78,8 @@ impl Mutation for EndSession {
     ) -> Result<Vec<SessionId>, Error> {
         let session = outcome.session_id;
         let mut ids = vec![session];
-        for org in member_records::orgs_of_account(tx, own.account_id).await? {
-            ids.push(secret::pairwise_session(&context.secrets, session, org));
+        for (org, member) in member_records::members_of_account(tx, own.account_id).await? {
+            ids.push(secret::pairwise_session(&context.secrets, session, org, member));
         }
         Ok(ids)
     }
