@@ -1,4 +1,4 @@
-//! Links of a member who is suspended.
+//! Links of a member who is suspended, and the tickets with which links are accepted.
 use super::*;
 
 // The open link and the link for a child stop while the class teacher who made them is suspended. They work
@@ -52,3 +52,41 @@ on_both_topologies!(links_of_a_suspended_issuer_stop, |suite: Suite| async move 
     }
     account.join(&links[1], &leader).await;
 });
+
+// Case 42: a ticket for one link opens no other one, and it ends with its session.
+// Covers: R16 refused, R29 allowed, R29 refused
+on_both_topologies!(
+    join_ticket_is_for_one_link_and_session,
+    |suite: Suite| async move {
+        let school = suite.school("Школа № 1").await;
+        let class = school.class("5А").await;
+        let leader = school.class_teacher("Анна Белова", &class).await;
+        let child = school.pupil(&leader, "Иван Иванов", &class).await;
+        let of_child = json!({
+            "role": "ROLE_PARENT", "unit_id": class, "child_id": child.member_id, "max_uses": 2,
+        });
+        let link = school.link(&leader, of_child.clone()).await;
+        let other = school.link(&leader, of_child).await;
+        let mother = suite.newcomer("Ольга Иванова").await;
+        let (rpc, accept) = ("InvitationService/AcceptInvitation", json!({"link_token": link}));
+        let refused = mother.joiner(&other).await.refused(rpc, accept.clone()).await;
+        assert_eq!(refused.reason, "INVITATION_NOT_USABLE");
+        let stolen = mother.joiner(&link).await;
+        mother
+            .client
+            .must("AuthenticationService/EndSession", json!({}))
+            .await;
+        let probe = json!({"link_token": link});
+        eventually("the ticket is revoked", async || {
+            let resolved = stolen
+                .call("InvitationService/ResolveInvitation", probe.clone())
+                .await;
+            (reason(&resolved.err()?) == "CREDENTIAL_REVOKED").then_some(())
+        })
+        .await;
+        assert_eq!(stolen.refused(rpc, accept).await.reason, "CREDENTIAL_REVOKED");
+        // Another session of the person uses the link.
+        let again = suite.sign_in(&mother.phone, "Ольга Иванова").await;
+        again.join(&link, &leader).await;
+    }
+);

@@ -13,9 +13,9 @@ use crate::{
     member_records::{self, releases},
 };
 
-/// Lists the sessions that were ended after `since`, under the ids by which the organizations of their
-/// people know them, and those that lost a record by a release. An organization that the person has
-/// left is among them: a token that was issued before is refused there after a return too.
+/// Lists the sessions that were ended after `since`, under the ids by which join tickets and the
+/// organizations of their people know them, and those that lost a record by a release. An organization that
+/// the person has left is among them: a token that was issued before is refused there after a return too.
 ///
 /// The ids are derived at each reading: a transaction that admits the person may commit after the one that
 /// ended the session, and a token for that organization may have been issued in between.
@@ -31,7 +31,10 @@ pub(crate) async fn list_revoked(
         sessions.entry(account).or_default().push(session);
     }
     let accounts: Vec<AccountId> = sessions.keys().copied().collect();
-    let mut revoked = Vec::new();
+    let ended = sessions.values().flatten();
+    let mut revoked: Vec<_> = ended
+        .map(|session| secret::joining_session(secrets, *session))
+        .collect();
     for (account, org, member) in member_records::members_of_accounts(tx, &accounts).await? {
         let sessions = sessions.get(&account).into_iter().flatten();
         revoked.extend(sessions.map(|session| secret::pairwise_session(secrets, *session, org, member)));

@@ -20,6 +20,26 @@ pub(super) fn read_refresh_token(secrets: &Secrets, text: &str) -> Option<(Sessi
     bool::from(genuine.as_bytes().ct_eq(text.as_bytes())).then_some((session, generation))
 }
 
+/// The id by which join tickets know a session, so that they do not show the id of the account's tokens.
+pub(crate) fn joining_session(secrets: &Secrets, session: SessionId) -> SessionId {
+    SessionId::from_uuid(derived_uuid(
+        secrets.hmac("membership.joining_session", session.uuid().as_bytes()),
+    ))
+}
+
+/// The ids under which the tokens of a session name it: those of the account, join tickets, and those of each
+/// organization where the person is one of these members.
+pub(super) fn known_ids(
+    secrets: &Secrets,
+    session: SessionId,
+    members: &[(OrgId, MemberId)],
+) -> Vec<SessionId> {
+    let mut ids = vec![session, joining_session(secrets, session)];
+    let pairwise = |(org, member): &(OrgId, MemberId)| pairwise_session(secrets, session, *org, *member);
+    ids.extend(members.iter().map(pairwise));
+    ids
+}
+
 /// The id by which an organization knows a session of a member. Two organizations cannot match theirs (R28).
 /// The member is part of it, so that a person whose token for one record is refused can act as another one.
 pub(super) fn pairwise_session(
