@@ -17,6 +17,7 @@ impl MigrationTrait for Indexes {
             "CREATE INDEX session_refreshed ON session (refresh_time)",
             "CREATE INDEX sign_in_limit_full ON sign_in_limit (full_millis)",
             "CREATE INDEX sign_in_failure_latest ON sign_in_failure (latest_time)",
+            "CREATE INDEX contact_change_created ON contact_change (create_time)",
             "CREATE INDEX join_flow_created ON join_flow (create_time)",
         ] {
             manager.get_connection().execute_unprepared(sql).await?;

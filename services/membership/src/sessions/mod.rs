@@ -21,7 +21,7 @@ mod storage;
 mod tests;
 
 pub(crate) use grpc::Authentication;
-pub(crate) use operations::signed_in;
+pub(crate) use operations::{end_others, signed_in};
 pub(crate) use policy::rules;
 pub(crate) use purge::purge;
 pub use restored::end_all_sessions;
