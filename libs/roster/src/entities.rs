@@ -34,6 +34,7 @@ table!(pub(crate) member, "roster_member", {
     roles: i32,
     suspended_roles: i32,
     teacher_verified: bool,
+    removed_for_cause: bool,
     seen: bool,
 });
 

@@ -96,28 +96,24 @@ async fn write_one(
     match payload {
         Payload::MemberAdmitted(admitted) => {
             let member_id = id(&admitted.member_id)?;
-            put_member(
-                tx,
-                org,
-                member_id,
-                admitted.state,
-                mask(admitted.roles()),
-                admitted.teacher_verified,
-            )
-            .await?;
+            let values = Values {
+                state: admitted.state,
+                roles: mask(admitted.roles()),
+                teacher_verified: admitted.teacher_verified,
+                removed_for_cause: admitted.removed_for_cause,
+            };
+            put_member(tx, org, member_id, values).await?;
             changes.push(Change::Member(member_id));
         }
         Payload::MemberChanged(changed) => {
             let member_id = id(&changed.member_id)?;
-            put_member(
-                tx,
-                org,
-                member_id,
-                changed.state,
-                mask(changed.roles()),
-                changed.teacher_verified,
-            )
-            .await?;
+            let values = Values {
+                state: changed.state,
+                roles: mask(changed.roles()),
+                teacher_verified: changed.teacher_verified,
+                removed_for_cause: changed.removed_for_cause,
+            };
+            put_member(tx, org, member_id, values).await?;
             changes.push(Change::Member(member_id));
         }
         Payload::AssignmentCreated(made) => {
@@ -395,15 +391,16 @@ async fn delete_unseen(tx: &Tx, org: OrgId) -> Result<(), HandleError> {
     Ok(())
 }
 
-async fn put_member(
-    tx: &Tx,
-    org: OrgId,
-    member_id: MemberId,
+/// The values of a member, of which each event has all.
+struct Values {
     state: i32,
     roles: i32,
     teacher_verified: bool,
-) -> Result<(), HandleError> {
-    if !is_sent(state) {
+    removed_for_cause: bool,
+}
+
+async fn put_member(tx: &Tx, org: OrgId, member_id: MemberId, values: Values) -> Result<(), HandleError> {
+    if !is_sent(values.state) {
         return Err(HandleError::Failed(
             "the event names no state of the member".into(),
         ));
@@ -411,16 +408,23 @@ async fn put_member(
     let row = member::ActiveModel {
         org_id: Set(org.uuid()),
         member_id: Set(member_id.uuid()),
-        state: Set(state),
-        roles: Set(roles),
+        state: Set(values.state),
+        roles: Set(values.roles),
         // A suspension follows the record of its member.
         suspended_roles: Set(0),
-        teacher_verified: Set(teacher_verified),
+        teacher_verified: Set(values.teacher_verified),
+        removed_for_cause: Set(values.removed_for_cause),
         seen: Set(true),
     };
     use member::Column as C;
     let known = OnConflict::columns([C::OrgId, C::MemberId])
-        .update_columns([C::State, C::Roles, C::TeacherVerified, C::Seen])
+        .update_columns([
+            C::State,
+            C::Roles,
+            C::TeacherVerified,
+            C::RemovedForCause,
+            C::Seen,
+        ])
         .to_owned();
     member::Entity::insert(row)
         .on_conflict(known)

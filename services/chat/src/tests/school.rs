@@ -53,7 +53,7 @@ pub(crate) fn admitted_in(member: MemberId, roles: &[Role], verified: bool) -> M
         state: MemberState::Active.into(),
         roles: roles.iter().map(|role| (*role).into()).collect(),
         teacher_verified: verified,
-        invitation_id: String::new(),
+        ..Default::default()
     })
 }
 

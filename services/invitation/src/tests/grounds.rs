@@ -13,11 +13,23 @@ const DAY: i64 = 86_400;
 
 impl Fixture {
     async fn change(&self, member: MemberId, state: MemberState, roles: &[Role]) {
+        self.change_after_removal(member, state, roles, false).await;
+    }
+
+    /// Changes a member who was, or was not, removed for a cause.
+    async fn change_after_removal(
+        &self,
+        member: MemberId,
+        state: MemberState,
+        roles: &[Role],
+        removed_for_cause: bool,
+    ) {
         let changed = MemberChanged {
             member_id: member.to_string(),
             state: state.into(),
             roles: roles.iter().map(|role| (*role).into()).collect(),
             teacher_verified: roles.contains(&Role::Teacher),
+            removed_for_cause,
         };
         self.test_env
             .apply_membership(self.school.org, Payload::MemberChanged(changed))
@@ -155,6 +167,36 @@ on_both!(link_of_a_parent_follows_the_child, |database| async move {
     fixture.is_stopped(&token, &id, InvitationStop::Child).await;
     fixture.test_env.close().await;
 });
+
+// A named link outlives the membership of its issuer, but not a removal for a cause, also when the person
+// returns without the right to invite. The holder of the office adopts it.
+// Covers: F8 allowed, F8 refused
+on_both!(
+    named_link_stops_when_issuer_was_removed_for_cause,
+    |database| async move {
+        let fixture = Fixture::open(&database).await;
+        let issuer = fixture.school.class_teacher;
+        let wanted = fixture.wanted(Role::Parent);
+        let made = fixture.create(issuer, wanted).await.unwrap();
+        let (id, token) = (made.invitation.unwrap().id, made.link.unwrap().link_token);
+        fixture.change(issuer, MemberState::Left, &[Role::Teacher]).await;
+        fixture.resolve(&token).await.unwrap();
+        assert_eq!(fixture.get(&id).await.stop(), InvitationStop::Unspecified);
+        fixture
+            .change_after_removal(issuer, MemberState::Left, &[Role::Teacher], true)
+            .await;
+        fixture.is_stopped(&token, &id, InvitationStop::Issuer).await;
+        assert_eq!(reason(&fixture.link_text(&id).await), "LINK_GROUND_GONE");
+        fixture
+            .change_after_removal(issuer, MemberState::Active, &[Role::Parent], true)
+            .await;
+        fixture.is_stopped(&token, &id, InvitationStop::Issuer).await;
+        let administrator = fixture.school.administrator;
+        fixture.adopt(administrator, &[&id]).await.unwrap();
+        fixture.resolve(&token).await.unwrap();
+        fixture.test_env.close().await;
+    }
+);
 
 // A link that names nobody lives for at most 14 days, however it is extended.
 // Covers: R13 allowed, R13 refused

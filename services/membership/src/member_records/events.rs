@@ -25,6 +25,7 @@ fn admission(member: &Member) -> Payload {
         roles: roles(member),
         teacher_verified: member.teacher_verified,
         invitation_id: optional_text(member.invitation_id),
+        removed_for_cause: member.leave_cause.is_some(),
     })
 }
 
@@ -40,6 +41,7 @@ pub(crate) async fn changed(tx: &Tx, member: &Member) -> Result<(), Error> {
         state: state_number(member.state),
         roles: roles(member),
         teacher_verified: member.teacher_verified,
+        removed_for_cause: member.leave_cause.is_some(),
     };
     state(tx, member.org_id, Payload::MemberChanged(changed)).await
 }

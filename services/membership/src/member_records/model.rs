@@ -52,7 +52,8 @@ pub(crate) struct Member {
     pub(crate) invitation_id: Option<InvitationId>,
     pub(crate) create_time: DateTime<Utc>,
     pub(crate) leave_time: Option<DateTime<Utc>>,
-    /// Why the member was removed, as the deciding person wrote it.
+    /// The cause of the latest removal for which one was stated, as the deciding person wrote it. It stays
+    /// when the person returns, because the return does not make the earlier named links work (F8).
     pub(crate) leave_cause: Option<String>,
     /// `None` while the person is a member.
     pub(crate) leave_reason: Option<LeaveReason>,
@@ -91,14 +92,15 @@ impl Member {
     }
 
     /// Begins another membership of a person who had left. Only the record itself stays: its id, name,
-    /// account and creation time. Relations ended with the earlier membership (`departures`).
+    /// account, creation time and the cause of a removal. Relations ended with the earlier membership
+    /// (`departures`).
     pub(crate) fn begin_anew(&mut self, invitation_id: Option<InvitationId>) {
         self.state = State::Active;
         self.roles.clear();
         self.teacher_verified = false;
         (self.evidence, self.verifier_id) = (None, None);
         self.invitation_id = invitation_id;
-        (self.leave_time, self.leave_cause, self.leave_reason) = (None, None, None);
+        (self.leave_time, self.leave_reason) = (None, None);
     }
 
     /// Gives a role by a decision, which takes back that an earlier one revoked it.

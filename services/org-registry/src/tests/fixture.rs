@@ -189,7 +189,7 @@ impl Fixture {
             state: MemberState::Active.into(),
             roles: vec![role.into()],
             teacher_verified: role == Role::Teacher,
-            invitation_id: String::new(),
+            ..Default::default()
         };
         self.apply(org, Payload::MemberAdmitted(admitted)).await;
         for unit in classes {
@@ -210,7 +210,7 @@ impl Fixture {
             member_id: member.to_string(),
             state: state.into(),
             roles: vec![role.into()],
-            teacher_verified: false,
+            ..Default::default()
         };
         self.apply(org, Payload::MemberChanged(changed)).await;
     }

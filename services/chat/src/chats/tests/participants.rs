@@ -251,7 +251,7 @@ on_both!(
             member_id: s.subject_teacher.to_string(),
             state: MemberState::Active.into(),
             roles: vec![Role::Teacher.into()],
-            teacher_verified: false,
+            ..Default::default()
         });
         s.apply(vec![withdrawn]).await;
         assert_eq!(
@@ -282,7 +282,7 @@ on_both!(
             member_id: s.pupil.to_string(),
             state: MemberState::Left.into(),
             roles: vec![Role::Pupil.into()],
-            teacher_verified: false,
+            ..Default::default()
         });
         s.apply(vec![left]).await;
         for chat in [chat, class] {

@@ -114,7 +114,7 @@ on_both!(
             member_id: father.to_string(),
             state: MemberState::Active.into(),
             roles: vec![Role::Parent.into(), Role::Teacher.into()],
-            teacher_verified: false,
+            ..Default::default()
         });
         school.apply(vec![changed]).await;
         school.send(father, chat, "Привет").await.unwrap();

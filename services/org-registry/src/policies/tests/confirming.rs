@@ -13,7 +13,7 @@ async fn give(fixture: &Fixture, org: OrgId, member: MemberId, roles: &[Role]) {
         member_id: member.to_string(),
         state: MemberState::Active.into(),
         roles: roles.iter().map(|role| (*role).into()).collect(),
-        teacher_verified: false,
+        ..Default::default()
     };
     fixture.apply(org, Payload::MemberChanged(changed)).await;
 }
