@@ -8,6 +8,7 @@
 
 mod apply;
 mod breaker;
+mod group;
 mod heads;
 mod lag;
 mod progress;

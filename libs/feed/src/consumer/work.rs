@@ -18,12 +18,12 @@ use super::{
 use crate::{Cursor, FeedEvent as _, SnapshotItem, Source};
 
 /// Largest number of events of one batch.
-const PAGE: i32 = 256;
+pub(super) const PAGE: i32 = 256;
 /// The workers. They read the source at the same time. On SQLite, which has one writer, only one of them
 /// writes at a time, so that requests do not wait behind all of them.
-const WORKERS: usize = 4;
+pub(super) const WORKERS: usize = 4;
 /// The source answers a reading within this time, or is asked again.
-const READ_LIMIT: Duration = Duration::from_secs(5);
+pub(super) const READ_LIMIT: Duration = Duration::from_secs(5);
 /// The source begins a snapshot within this time, and sends its next message within this time.
 const SNAPSHOT_SILENCE: Duration = Duration::from_secs(15);
 /// A snapshot arrives within this time.
@@ -40,7 +40,7 @@ const LOCKED: Duration = Duration::from_millis(50);
 const QUARANTINE_CHECK: Duration = Duration::from_secs(2);
 
 /// Why the events of an organization were not applied.
-enum Setback {
+pub(super) enum Setback {
     /// Another replica works on the organization.
     Locked,
     /// Other snapshots are being read.
@@ -104,9 +104,11 @@ impl<S: Source, H: Handler<Event = S::Event>> Consumer<S, H> {
         let lane = if worker == 0 { Lane::Large } else { Lane::Small };
         loop {
             changed.mark_unchanged();
-            match self.progress.next(lane) {
-                (Some(org_id), _) => self.process(org_id).await,
-                (None, due) => {
+            let (next, due) = self.progress.next(lane);
+            match next.as_slice() {
+                [org_id] => self.process(*org_id).await,
+                [_, ..] => self.process_group(&next).await,
+                [] => {
                     let due = async {
                         match due {
                             Some(due) => tokio::time::sleep_until(due).await,
@@ -128,7 +130,7 @@ impl<S: Source, H: Handler<Event = S::Event>> Consumer<S, H> {
             let stored = apply::load(&self.db, self.name, org_id).await?;
             if !stored.has_row {
                 // Committed at once: another replica that does the same waits for no batch.
-                apply::begin(&self.db, self.name, org_id).await?;
+                apply::begin(&self.db, self.name, &[org_id]).await?;
             }
             Ok::<_, StorageError>(stored)
         };
@@ -140,12 +142,8 @@ impl<S: Source, H: Handler<Event = S::Event>> Consumer<S, H> {
                 return self.progress.finished(org_id, known, Outcome::Failed(wait));
             }
         };
-        let is_closed = stored
-            .failed_builds
-            .as_deref()
-            .is_some_and(quarantine::has_failed);
         match stored.request {
-            Request::None if is_closed => {
+            Request::None if stored.is_closed() => {
                 let outcome = Outcome::Quarantined(QUARANTINE_CHECK);
                 self.progress.finished(org_id, stored.cursor, outcome);
             }
@@ -154,7 +152,7 @@ impl<S: Source, H: Handler<Event = S::Event>> Consumer<S, H> {
                 self.resync(org_id, &stored, Rejection::because("a snapshot was requested"))
                     .await;
             }
-            _ if !stored.unknown_build.is_empty() && stored.unknown_build != quarantine::build() => {
+            _ if stored.is_outdated() => {
                 self.resync(org_id, &stored, Rejection::because("events of a new kind"))
                     .await;
             }
@@ -255,7 +253,7 @@ impl<S: Source, H: Handler<Event = S::Event>> Consumer<S, H> {
         cleared.map_err(|error| Setback::Temporary(error.to_string()))
     }
 
-    fn applied(&self, org_id: OrgId, cursor: Option<Cursor>) {
+    pub(super) fn applied(&self, org_id: OrgId, cursor: Option<Cursor>) {
         self.failures().remove(&org_id);
         self.progress.finished(org_id, cursor, Outcome::Applied);
     }
@@ -335,7 +333,12 @@ impl<S: Source, H: Handler<Event = S::Event>> Consumer<S, H> {
     }
 
     /// Reads at most `limit` events after the stored cursor.
-    async fn read(&self, org_id: OrgId, stored: &Stored, limit: i32) -> Result<Batch<S::Event>, Setback> {
+    pub(super) async fn read(
+        &self,
+        org_id: OrgId,
+        stored: &Stored,
+        limit: i32,
+    ) -> Result<Batch<S::Event>, Setback> {
         let read = tokio::time::timeout(READ_LIMIT, self.source.read(org_id, &stored.text, limit)).await;
         let page = read.map_err(|_| Setback::Temporary("the source does not answer".into()))??;
         let Some(end) = Cursor::peek(&page.cursor).filter(|end| end.org_id == org_id) else {

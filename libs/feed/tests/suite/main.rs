@@ -4,6 +4,7 @@ mod bus;
 mod consuming;
 mod cursors;
 mod log;
+mod many;
 mod quarantine;
 mod school;
 mod serving;

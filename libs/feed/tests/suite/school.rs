@@ -19,7 +19,7 @@ use std::{
 use async_trait::async_trait;
 use futures::StreamExt;
 use parta_access::{Caller, Principal};
-use parta_database::{DatabaseConfig, Db, LogHead, StorageError, Tx};
+use parta_database::{CommitStep, DatabaseConfig, Db, LogHead, StorageError, Tx};
 use parta_feed::{Consumer, FeedClient, FeedServer, HandleError, Handler, append_event};
 use parta_ids::{OrgId, TypedId};
 use parta_mutations::ServicePosition;
@@ -237,6 +237,25 @@ pub struct Roster {
     pub gate: Arc<Mutex<Option<String>>>,
     pub held: watch::Sender<u32>,
     pub opened: Arc<Notify>,
+    /// The number of transactions that have applied events.
+    pub commits: Arc<AtomicU32>,
+}
+
+/// Counts the commit of a transaction that has applied events.
+#[derive(Default)]
+struct CountCommit(Mutex<Option<Arc<AtomicU32>>>);
+
+#[async_trait]
+impl CommitStep for CountCommit {
+    async fn before_commit(&self, _tx: &Tx) -> Result<(), StorageError> {
+        Ok(())
+    }
+
+    fn after_commit(&self, _db: &Db) {
+        if let Some(commits) = self.0.lock().unwrap().as_ref() {
+            commits.fetch_add(1, Ordering::SeqCst);
+        }
+    }
 }
 
 #[async_trait]
@@ -244,6 +263,7 @@ impl Handler for Roster {
     type Event = OrgRegistryEvent;
 
     async fn apply(&self, tx: &Tx, org_id: OrgId, events: &[OrgRegistryEvent]) -> Result<(), HandleError> {
+        *tx.step::<CountCommit>().0.lock().unwrap() = Some(self.commits.clone());
         for event in events {
             let sql = "INSERT INTO applied (org_id, event_id, position) VALUES ($1, $2, $3)";
             let values = vec![
