@@ -10,10 +10,9 @@ use uuid::Uuid;
 
 use super::{
     Consumer, HandleError, Handler,
-    group::Next,
     quarantine::{self, Request, build},
 };
-use crate::{Cursor, FeedEvent, Source};
+use crate::{Cursor, FeedEvent, Snapshot, Source};
 
 /// A transaction takes on no further organization after this time, so that requests do not wait behind it.
 const TOGETHER: Duration = Duration::from_millis(50);
@@ -207,37 +206,55 @@ async fn lock(tx: &Tx, consumer: &str, org_id: OrgId) -> Result<Option<Cursor>, 
     }
 }
 
-/// Moves the cursor behind events of which some may be of an unknown kind. The build that knows the kind
-/// takes a snapshot.
-async fn advance<E: FeedEvent>(tx: &Tx, consumer: &str, batch: &Batch<E>) -> Result<(), StorageError> {
-    let (text, at) = (batch.text.as_str(), batch.end);
-    if batch.events.iter().any(|event| event.payload().is_none()) {
+/// Moves the cursor to a place behind events. If some were of a kind that this build does not know, the build
+/// that knows it takes a snapshot.
+async fn advance(tx: &Tx, consumer: &str, to: &Place, has_unknown: bool) -> Result<(), StorageError> {
+    if has_unknown {
         let sql = "UPDATE feed_cursor SET unknown_build = $3 WHERE org_id = $1 AND consumer = $2";
-        let values = [at.org_id.uuid().into(), consumer.into(), build().into()];
+        let values = [to.end.org_id.uuid().into(), consumer.into(), build().into()];
         tx.execute_sql(sql, values).await?;
     }
     let sql = "UPDATE feed_cursor SET cursor = $3, epoch = $4, position = $5, event_id = $6, update_time = $7 \
                WHERE org_id = $1 AND consumer = $2";
     let values = [
-        at.org_id.uuid().into(),
+        to.end.org_id.uuid().into(),
         consumer.into(),
-        text.into(),
-        at.epoch.into(),
-        at.position.into(),
-        at.event_id.into(),
+        to.text.as_str().into(),
+        to.end.epoch.into(),
+        to.end.position.into(),
+        to.end.event_id.into(),
         tx.now().into(),
     ];
     tx.execute_sql(sql, values).await?;
     Ok(())
 }
 
-/// Consecutive events of one organization, or the events of its snapshot.
+/// The place in a log that follows events or a snapshot.
+pub(super) struct Place {
+    /// The cursor as the source has written it.
+    pub(super) text: String,
+    /// The decoded cursor.
+    pub(super) end: Cursor,
+}
+
+/// Consecutive events of one organization.
 pub(super) struct Batch<E> {
     pub(super) events: Vec<E>,
-    /// The text of the cursor after them.
-    pub(super) text: String,
-    /// The cursor after them.
-    pub(super) end: Cursor,
+    /// The place after them.
+    pub(super) to: Place,
+}
+
+/// The next events of an organization and the cursor before them.
+pub(super) struct Next<E> {
+    pub(super) org_id: OrgId,
+    pub(super) after: Option<Cursor>,
+    pub(super) batch: Batch<E>,
+}
+
+impl<E: FeedEvent> Batch<E> {
+    fn has_unknown(&self) -> bool {
+        self.events.iter().any(|event| event.payload().is_none())
+    }
 }
 
 impl<S: Source, H: Handler<Event = S::Event>> Consumer<S, H> {
@@ -248,7 +265,7 @@ impl<S: Source, H: Handler<Event = S::Event>> Consumer<S, H> {
         after: Option<Cursor>,
         batch: &Batch<S::Event>,
     ) -> Result<Option<Cursor>, Failure> {
-        let org_id = batch.end.org_id;
+        let org_id = batch.to.end.org_id;
         let _writing = self.writing.lock().await;
         self.db
             .write_idempotent(|tx| async move {
@@ -258,14 +275,14 @@ impl<S: Source, H: Handler<Event = S::Event>> Consumer<S, H> {
                 }
                 let applied = AssertUnwindSafe(self.handler.apply(&tx, org_id, &batch.events));
                 without_panic(applied.catch_unwind().await)?;
-                advance(&tx, self.name, batch).await?;
-                Ok(Some(batch.end))
+                advance(&tx, self.name, &batch.to, batch.has_unknown()).await?;
+                Ok(Some(batch.to.end))
             })
             .await
     }
 
-    /// Applies the events of as many of these organizations as is quick, one at least, in one transaction, and
-    /// moves their cursors. Returns the organizations with the stored cursors. SQLite only: PostgreSQL would
+    /// Applies the events of as many of these organizations as is quick, one at least, in one transaction,
+    /// and moves their cursors. Returns the organizations with the stored cursors. SQLite only: PostgreSQL would
     /// hold the locks of one organization while it waits for those of another.
     pub(super) async fn apply_some(
         &self,
@@ -281,8 +298,8 @@ impl<S: Source, H: Handler<Event = S::Event>> Consumer<S, H> {
                     if stored == next.after {
                         let applied = self.handler.apply(&tx, next.org_id, &next.batch.events);
                         without_panic(AssertUnwindSafe(applied).catch_unwind().await)?;
-                        advance(&tx, self.name, &next.batch).await?;
-                        done.push((next.org_id, Some(next.batch.end)));
+                        advance(&tx, self.name, &next.batch.to, next.batch.has_unknown()).await?;
+                        done.push((next.org_id, Some(next.batch.to.end)));
                     } else {
                         done.push((next.org_id, stored));
                     }
@@ -302,7 +319,7 @@ impl<S: Source, H: Handler<Event = S::Event>> Consumer<S, H> {
         after: Option<Cursor>,
         skipped: &Batch<S::Event>,
     ) -> Result<Option<Cursor>, Failure> {
-        let org_id = skipped.end.org_id;
+        let org_id = skipped.to.end.org_id;
         let _writing = self.writing.lock().await;
         self.db
             .write_idempotent(|tx| async move {
@@ -311,9 +328,9 @@ impl<S: Source, H: Handler<Event = S::Event>> Consumer<S, H> {
                     return Ok(stored);
                 }
                 quarantine::clear(&tx, self.name, org_id).await?;
-                advance(&tx, self.name, skipped).await?;
+                advance(&tx, self.name, &skipped.to, skipped.has_unknown()).await?;
                 quarantine::set_request(&tx, self.name, org_id, Request::Correct, None).await?;
-                Ok(Some(skipped.end))
+                Ok(Some(skipped.to.end))
             })
             .await
     }
@@ -322,9 +339,10 @@ impl<S: Source, H: Handler<Event = S::Event>> Consumer<S, H> {
     pub(super) async fn apply_snapshot(
         &self,
         after: Option<Cursor>,
-        snapshot: &Batch<S::Event>,
+        snapshot: &Snapshot<S::Event>,
+        to: &Place,
     ) -> Result<Option<Cursor>, Failure> {
-        let org_id = snapshot.end.org_id;
+        let org_id = to.end.org_id;
         let _writing = self.writing.lock().await;
         self.db
             .write_idempotent(|tx| async move {
@@ -332,15 +350,15 @@ impl<S: Source, H: Handler<Event = S::Event>> Consumer<S, H> {
                 if stored != after {
                     return Ok(stored);
                 }
-                let replaced = AssertUnwindSafe(self.handler.replace(&tx, org_id, &snapshot.events));
+                let replaced = AssertUnwindSafe(self.handler.replace(&tx, org_id, snapshot));
                 without_panic(replaced.catch_unwind().await)?;
                 quarantine::clear(&tx, self.name, org_id).await?;
                 quarantine::set_request(&tx, self.name, org_id, Request::None, None).await?;
                 let sql = "UPDATE feed_cursor SET unknown_build = '' WHERE org_id = $1 AND consumer = $2";
                 let key = [org_id.uuid().into(), self.name.into()];
                 tx.execute_sql(sql, key).await.map_err(StorageError::from)?;
-                advance(&tx, self.name, snapshot).await?;
-                Ok(Some(snapshot.end))
+                advance(&tx, self.name, to, snapshot.has_unknown()).await?;
+                Ok(Some(to.end))
             })
             .await
     }

@@ -1,5 +1,5 @@
-//! Applies the next events of many organizations that are little behind. What they cost together, such as a
-//! query or a commit of SQLite, is paid once. An organization that needs anything else is given back and
+//! Applies the next events of many organizations that are little behind. The cost of a query for their
+//! cursors, and of a commit of SQLite, is paid once. An organization that needs anything else is given back and
 //! then taken alone.
 use std::time::Duration;
 
@@ -10,22 +10,15 @@ use tokio::time::Instant;
 
 use super::{
     Consumer, Handler,
-    apply::{self, Batch, Stored},
+    apply::{self, Next, Stored},
     work::{PAGE, READ_LIMIT},
 };
-use crate::{Cursor, Source};
+use crate::Source;
 
 /// The readings of one worker at a time. More would take the connections of the source from its calls.
 const READINGS: usize = 2;
 /// An organization that is not applied after this time no longer holds those that follow it.
 const PATIENCE: Duration = Duration::from_millis(100);
-
-/// The next events of an organization and the cursor before them.
-pub(super) struct Next<E> {
-    pub(super) org_id: OrgId,
-    pub(super) after: Option<Cursor>,
-    pub(super) batch: Batch<E>,
-}
 
 impl<S: Source, H: Handler<Event = S::Event>> Consumer<S, H> {
     /// Applies the next events of each organization of a group.
@@ -68,7 +61,7 @@ impl<S: Source, H: Handler<Event = S::Event>> Consumer<S, H> {
             let began = Instant::now();
             let batch = self.read(org_id, &stored, PAGE).await.ok()?;
             if batch.events.is_empty() {
-                self.progress.read_to_end(batch.end, began);
+                self.progress.read_to_end(batch.to.end, began);
             }
             let after = stored.cursor;
             Some(Next { org_id, after, batch })
@@ -83,7 +76,7 @@ impl<S: Source, H: Handler<Event = S::Event>> Consumer<S, H> {
 
     /// Finishes with an organization of which no event follows, and returns whether it was one.
     fn ends_here(&self, next: &Next<S::Event>) -> bool {
-        let (end, after) = (next.batch.end, next.after);
+        let (end, after) = (next.batch.to.end, next.after);
         let is_at_end = next.batch.events.is_empty() && (after == Some(end) || end.position == 0);
         if is_at_end {
             self.applied(next.org_id, after);

@@ -14,8 +14,8 @@ use parta_ids::OrgId;
 use tokio::{sync::watch, time::Instant};
 use uuid::Uuid;
 
-pub(super) use queue::Lane;
 use queue::Queue;
+pub(super) use queue::{Lane, WORKERS};
 
 use crate::Cursor;
 

@@ -11,23 +11,22 @@ use uuid::Uuid;
 
 use super::{
     Consumer, Handler, QUIET_FAILURES,
-    apply::{self, Batch, Failure, Stored},
-    progress::{Lane, Outcome},
+    apply::{self, Batch, Failure, Place, Stored},
+    progress::{Lane, Outcome, WORKERS},
     quarantine::{self, Rejection, Request},
 };
-use crate::{Cursor, FeedEvent as _, SnapshotItem, Source};
+use crate::{Cursor, FeedEvent as _, Snapshot, SnapshotItem, Source};
 
 /// Largest number of events of one batch.
 pub(super) const PAGE: i32 = 256;
-/// The workers. They read the source at the same time. On SQLite, which has one writer, only one of them
-/// writes at a time, so that requests do not wait behind all of them.
-pub(super) const WORKERS: usize = 4;
 /// The source answers a reading within this time, or is asked again.
 pub(super) const READ_LIMIT: Duration = Duration::from_secs(5);
 /// The source begins a snapshot within this time, and sends its next message within this time.
 const SNAPSHOT_SILENCE: Duration = Duration::from_secs(15);
 /// A snapshot arrives within this time.
 const SNAPSHOT_LIMIT: Duration = Duration::from_mins(2);
+/// Largest size of the encoded events of a snapshot: more than ten times that of 20,000 members.
+const SNAPSHOT_MAX_BYTES: usize = 128 << 20;
 /// An organization that needs a snapshot while others are read waits for this long.
 const SNAPSHOT_BUSY: Duration = Duration::from_secs(1);
 /// Waits between attempts on an organization whose events and snapshot cannot be applied, and which is not
@@ -67,6 +66,14 @@ fn rejected(failure: impl Into<String>) -> Setback {
         event: None,
         failure: failure.into(),
     })
+}
+
+/// Returns the place that a cursor of the source names.
+fn place(org_id: OrgId, text: String) -> Result<Place, Setback> {
+    match Cursor::peek(&text).filter(|end| end.org_id == org_id) {
+        Some(end) => Ok(Place { text, end }),
+        None => Err(rejected("the source returned an unknown cursor")),
+    }
 }
 
 impl From<Failure> for Setback {
@@ -313,8 +320,9 @@ impl<S: Source, H: Handler<Event = S::Event>> Consumer<S, H> {
             .map_err(|setback| (setback, limit))?;
         let is_at_end = batch.events.is_empty();
         if is_at_end {
-            self.progress.read_to_end(batch.end, began);
-            if stored.cursor == Some(batch.end) || batch.end.position == 0 {
+            let end = batch.to.end;
+            self.progress.read_to_end(end, began);
+            if stored.cursor == Some(end) || end.position == 0 {
                 let cursor = stored.cursor;
                 return Ok(Advanced { cursor, is_at_end });
             }
@@ -341,13 +349,9 @@ impl<S: Source, H: Handler<Event = S::Event>> Consumer<S, H> {
     ) -> Result<Batch<S::Event>, Setback> {
         let read = tokio::time::timeout(READ_LIMIT, self.source.read(org_id, &stored.text, limit)).await;
         let page = read.map_err(|_| Setback::Temporary("the source does not answer".into()))??;
-        let Some(end) = Cursor::peek(&page.cursor).filter(|end| end.org_id == org_id) else {
-            return Err(rejected("the source returned an unknown cursor"));
-        };
         Ok(Batch {
             events: page.events,
-            text: page.cursor,
-            end,
+            to: place(org_id, page.cursor)?,
         })
     }
 
@@ -357,35 +361,37 @@ impl<S: Source, H: Handler<Event = S::Event>> Consumer<S, H> {
             return Err(Setback::Busy);
         };
         let read = tokio::time::timeout(SNAPSHOT_LIMIT, self.read_snapshot(org_id)).await;
-        let (events, text) = read.map_err(|_| Setback::Temporary("the snapshot takes too long".into()))??;
-        let Some(end) = Cursor::peek(&text).filter(|end| end.org_id == org_id) else {
-            return Err(rejected("the source returned an unknown cursor"));
-        };
-        let snapshot = Batch { events, text, end };
-        let at = self.apply_snapshot(stored.cursor, &snapshot).await?;
+        let (snapshot, cursor) =
+            read.map_err(|_| Setback::Temporary("the snapshot takes too long".into()))??;
+        let to = place(org_id, cursor)?;
+        let at = self.apply_snapshot(stored.cursor, &snapshot, &to).await?;
         tracing::info!(
             consumer = self.name,
             org.id = %org_id,
-            events = snapshot.events.len(),
-            position = end.position,
+            events = snapshot.len(),
+            bytes = snapshot.bytes(),
+            position = to.end.position,
             "projection replaced"
         );
         Ok(at)
     }
 
     /// Reads the events of a snapshot and the cursor after it.
-    async fn read_snapshot(&self, org_id: OrgId) -> Result<(Vec<S::Event>, String), Setback> {
+    async fn read_snapshot(&self, org_id: OrgId) -> Result<(Snapshot<S::Event>, String), Setback> {
         let silent = || Setback::Temporary("the source does not answer".into());
         let opened = tokio::time::timeout(SNAPSHOT_SILENCE, self.source.snapshot(org_id)).await;
         let mut stream = opened.map_err(|_| silent())??;
-        let mut events = Vec::new();
+        let mut snapshot = Snapshot::default();
         loop {
             let item = tokio::time::timeout(SNAPSHOT_SILENCE, stream.next())
                 .await
                 .map_err(|_| silent())?;
             match item.ok_or_else(|| Setback::Temporary("the snapshot has no end".into()))?? {
-                SnapshotItem::Event(event) => events.push(event),
-                SnapshotItem::End { cursor } => return Ok((events, cursor)),
+                SnapshotItem::Event(event) => snapshot.push(&event),
+                SnapshotItem::End { cursor } => return Ok((snapshot, cursor)),
+            }
+            if snapshot.bytes() > SNAPSHOT_MAX_BYTES {
+                return Err(rejected("the snapshot is too large"));
             }
         }
     }

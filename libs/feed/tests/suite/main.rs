@@ -5,8 +5,11 @@ mod consuming;
 mod cursors;
 mod log;
 mod many;
+mod metrics;
+mod plans;
 mod quarantine;
 mod school;
 mod serving;
+mod snapshots;
 #[path = "../../../database/tests/suite/support.rs"]
 mod support;

@@ -20,7 +20,7 @@ use async_trait::async_trait;
 use futures::StreamExt;
 use parta_access::{Caller, Principal};
 use parta_database::{CommitStep, DatabaseConfig, Db, LogHead, StorageError, Tx};
-use parta_feed::{Consumer, FeedClient, FeedServer, HandleError, Handler, append_event};
+use parta_feed::{Consumer, FeedClient, FeedServer, HandleError, Handler, Snapshot, append_event};
 use parta_ids::{OrgId, TypedId};
 use parta_mutations::ServicePosition;
 use parta_proto_org_registry::{
@@ -277,12 +277,19 @@ impl Handler for Roster {
         Ok(())
     }
 
-    async fn replace(&self, tx: &Tx, org_id: OrgId, events: &[OrgRegistryEvent]) -> Result<(), HandleError> {
+    async fn replace(
+        &self,
+        tx: &Tx,
+        org_id: OrgId,
+        snapshot: &Snapshot<OrgRegistryEvent>,
+    ) -> Result<(), HandleError> {
         self.snapshots.fetch_add(1, Ordering::SeqCst);
         let sql = "DELETE FROM roster WHERE org_id = $1";
         run(tx, sql, vec![org_id.uuid().into()]).await?;
-        for event in events {
-            self.write(tx, org_id, event).await?;
+        for events in snapshot.parts() {
+            for event in events? {
+                self.write(tx, org_id, &event).await?;
+            }
         }
         Ok(())
     }

@@ -1,4 +1,5 @@
 //! Suspensions and duties: a projection that was rebuilt equals one that followed the feed.
+use parta_feed::Snapshot;
 use parta_ids::{DutyId, SuspensionId};
 use parta_proto_membership::v1::{self as pb, duty_scope::Scope, membership_event::Payload};
 
@@ -15,10 +16,10 @@ impl Projection {
             payload: Some(payload),
             ..Default::default()
         };
-        let events: Vec<_> = payloads.into_iter().map(event).collect();
-        let (handler, events) = (&Members::new(Arc::new(NoObserver)), &events);
+        let events = payloads.into_iter().map(event);
+        let (handler, snapshot) = (&Members::new(Arc::new(NoObserver)), &Snapshot::from_iter(events));
         self.db
-            .write(|tx| async move { handler.replace(&tx, self.org, events).await })
+            .write(|tx| async move { handler.replace(&tx, self.org, snapshot).await })
             .await
             .unwrap();
     }

@@ -7,8 +7,9 @@ use std::{
 use parta_ids::OrgId;
 use tokio::time::Instant;
 
-use crate::consumer::work::WORKERS;
-
+/// The workers. They read the source at the same time. On SQLite, which has one writer, only one of them
+/// writes at a time, so that requests do not wait behind all of them.
+pub(in crate::consumer) const WORKERS: usize = 4;
 /// An organization with at most this many unapplied events goes before the others.
 const SMALL: i64 = 64;
 /// Largest number of organizations that a worker takes at once.
