@@ -349,6 +349,7 @@ cases! {
     membership: [
         "parta.membership.internal.v1.AdmissionService",
         "parta.membership.internal.v1.RevocationService",
+        "parta.membership.v1.AccountService",
         "parta.membership.v1.AppointmentService",
         "parta.membership.v1.AssignmentService",
         "parta.membership.v1.AuthenticationService",

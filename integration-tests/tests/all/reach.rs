@@ -7,7 +7,7 @@ mod roles;
 
 use chrono::TimeDelta;
 use futures::StreamExt as _;
-use parta_integration_tests::{Client, Person, School, Suite, on_both_topologies};
+use parta_integration_tests::{Client, Person, School, Suite, on_both_topologies, reason};
 use parta_testkit::eventually;
 use serde_json::{Value, json};
 
@@ -219,5 +219,73 @@ on_both_topologies!(
         for (one, two) in [(&teacher, &other), (&pupil, &other)] {
             assert!(!may_write_to(one, two).await);
         }
+    }
+);
+
+// Case 55: the mother opens the link of her child first. The class teacher releases the record: she is out of
+// everything at once, the child joins with a new link as the same member, and she joins with her own.
+// Covers: R71 allowed, R71 refused, F10 allowed, F10 refused
+on_both_topologies!(
+    released_record_goes_to_the_right_person,
+    |suite: Suite| async move {
+        let school = suite.school("Школа № 1").await;
+        let class = school.class("5А").await;
+        let leader = school.class_teacher("Анна Белова", &class).await;
+        let by = &leader.client;
+        let expected = json!({"full_name": "Иван Иванов", "role": "ROLE_PUPIL", "unit_id": class});
+        let made = by.must("MemberService/CreateMember", expected).await;
+        let record = made["member"]["id"].as_str().unwrap();
+        let wanted = json!({"role": "ROLE_PUPIL", "unit_id": class, "claim_member_id": record});
+        let link = school.link(&leader, wanted.clone()).await;
+        let spare = school.link(&leader, wanted.clone()).await;
+        let mother = suite.newcomer("Мария Иванова").await;
+        let opened = mother.join(&link, &leader).await;
+        assert_eq!(opened.member_id, record);
+        let direct = json!({"member_id": leader.member_id});
+        let direct = opened.client.must("ChatService/CreateDirectChat", direct).await;
+        let direct = direct["chat"]["id"].as_str().unwrap();
+        send(&opened.client, direct, "Это мама").await.unwrap();
+
+        let release = json!({"member_id": record});
+        let released = by.must("MemberService/ReleaseProfile", release).await;
+        assert_eq!(released["member"]["state"], "MEMBER_STATE_EXPECTED");
+        for rpc in ["ChatService/ListChats", "CallService/ListOccurrences"] {
+            eventually("the account is out", async || {
+                opened.client.call(rpc, json!({})).await.err().map(|_| ())
+            })
+            .await;
+        }
+        let enter = json!({"org_id": opened.client.org_id()});
+        let rpc = "AuthenticationService/IssueOrganizationToken";
+        assert_eq!(mother.client.refused(rpc, enter).await.reason, "NOT_FOUND");
+        let link = school.link(&leader, wanted).await;
+        let resolve = json!({"link_token": spare});
+        let rpc = "InvitationService/ResolveInvitation";
+        let refused = suite.anonymous().refused(rpc, resolve).await;
+        assert_eq!(refused.reason, "INVITATION_NOT_USABLE");
+
+        let child = suite.newcomer("Иван Иванов").await.join(&link, &leader).await;
+        assert_eq!(child.member_id, record);
+        eventually("the child is in the class", async || {
+            chat_of(&child, "CHAT_KIND_CLASS_PUPILS").await
+        })
+        .await;
+        assert_eq!(chat_of(&child, "CHAT_KIND_DIRECT").await, None);
+        let read = json!({"chat_id": direct});
+        let refused = child.client.refused("MessageService/ListEntries", read).await;
+        assert_eq!(refused.reason, "NOT_FOUND");
+        // The member is active again, and yet not for the tokens of the mother.
+        for rpc in ["ChatService/ListChats", "MemberService/ListMembers"] {
+            eventually("the token is revoked", async || {
+                let refused = opened.client.call(rpc, json!({})).await.err()?;
+                (reason(&refused) == "CREDENTIAL_REVOKED").then_some(())
+            })
+            .await;
+        }
+        let wanted = json!({"role": "ROLE_PARENT", "unit_id": class, "child_id": record, "max_uses": 1});
+        let link = school.link(&leader, wanted).await;
+        let parent = mother.join(&link, &leader).await;
+        assert_ne!(parent.member_id, record);
+        parent.client.must("MemberService/ListMembers", json!({})).await;
     }
 );

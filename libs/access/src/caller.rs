@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use parta_ids::{AccountId, FlowId, MemberId, OrgId, ServiceAccountId, ServiceAccountKeyId, SessionId};
 use parta_status::RpcError;
 
-use crate::ServiceAccountPermission;
+use crate::{LinkDigest, ServiceAccountPermission};
 
 /// The identity that a credential proves.
 #[derive(Debug, Clone, PartialEq)]
@@ -31,6 +31,10 @@ pub enum Principal {
     Joiner {
         /// The flow, which is the same for one person and one link.
         flow_id: FlowId,
+        /// The link for which the ticket was made.
+        link: LinkDigest,
+        /// The session in which the ticket was made, by an id that only join tickets have.
+        session_id: SessionId,
     },
     /// The operator of the platform.
     Operator {
@@ -65,7 +69,7 @@ impl Principal {
             Self::Person {
                 org_id, member_id, ..
             } => format!("{org_id}/{member_id}"),
-            Self::Joiner { flow_id } => flow_id.to_string(),
+            Self::Joiner { flow_id, .. } => flow_id.to_string(),
             Self::Operator { name } => format!("operator/{name}"),
             Self::ServiceAccount { org_id, id, .. } => format!("{org_id}/{id}"),
             Self::Service { name } => format!("service/{name}"),

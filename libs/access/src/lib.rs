@@ -10,6 +10,7 @@
 mod caller;
 mod catalog;
 mod keys;
+mod link;
 mod operator;
 mod permission;
 mod revocations;
@@ -22,6 +23,7 @@ mod verifier;
 pub use caller::{Caller, Principal};
 pub use catalog::{ServiceAccountPermission, UnknownPermission};
 pub use keys::{KeyError, KeyPair, KeyedDigest, Secrets};
+pub use link::{InvalidLinkDigest, LinkDigest};
 pub use operator::OperatorCredential;
 pub use permission::{
     CreatorPermission, Permission, PermissionRule, PrincipalKind, creator_rows, permission_rows,

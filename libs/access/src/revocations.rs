@@ -89,9 +89,9 @@ struct Streams {
 /// Returns the id by which a principal is revoked; `None` if its credential cannot be revoked.
 fn revocable(principal: &Principal) -> Option<Uuid> {
     match principal {
-        Principal::Account { session_id, .. } | Principal::Person { session_id, .. } => {
-            Some(session_id.uuid())
-        }
+        Principal::Account { session_id, .. }
+        | Principal::Person { session_id, .. }
+        | Principal::Joiner { session_id, .. } => Some(session_id.uuid()),
         Principal::ServiceAccount { key_id, .. } => Some(key_id.uuid()),
         _ => None,
     }

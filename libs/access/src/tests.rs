@@ -40,6 +40,12 @@ struct TestEnv {
     verifier: Verifier,
 }
 
+/// A join ticket.
+fn ticket(issuer: &TokenIssuer, env: &Env) -> String {
+    let ticket = issuer.joiner(env.id(), LinkDigest::of("link"), env.id());
+    ticket.unwrap().text
+}
+
 fn test_env() -> TestEnv {
     let (clock, env) = env();
     let issuer = TokenIssuer::new(
@@ -113,7 +119,7 @@ fn revoked_session_is_refused_when_its_token_is_cached() {
 fn invalid_tokens_are_refused() {
     parta_testkit::run(async {
         let test = test_env();
-        let token = test.issuer.joiner(test.env.id()).unwrap().text;
+        let token = ticket(&test.issuer, &test.env);
         assert!(matches!(
             test.verifier
                 .caller(&token, "rpc")
@@ -141,8 +147,8 @@ fn invalid_tokens_are_refused() {
             token[..token.len() - 3].to_owned(),
             parts.join("."),
             "eyJhbGciOiJub25lIn0.e30.".to_owned(),
-            other_issuer.joiner(test.env.id()).unwrap().text,
-            unknown_key_issuer.joiner(test.env.id()).unwrap().text,
+            ticket(&other_issuer, &test.env),
+            ticket(&unknown_key_issuer, &test.env),
         ] {
             assert!(
                 test.verifier
@@ -165,7 +171,7 @@ fn key_is_published_before_it_signs() {
     let issuer = TokenIssuer::new(vec![old, new], "parta", TimeDelta::minutes(10), env.clone());
     assert_eq!(issuer.jwks().keys.len(), 2);
     let kid = |issuer: &TokenIssuer| {
-        jsonwebtoken::decode_header(issuer.joiner(env.id()).unwrap().text)
+        jsonwebtoken::decode_header(ticket(issuer, &env))
             .unwrap()
             .kid
             .unwrap()
@@ -191,7 +197,7 @@ fn unknown_keys_do_not_overload_membership() {
         let verifier = Verifier::new(JwkSource::fetched(fetch), "parta", test.env.clone());
         assert!(
             verifier
-                .caller(&test.issuer.joiner(test.env.id()).unwrap().text, "rpc")
+                .caller(&ticket(&test.issuer, &test.env), "rpc")
                 .await
                 .is_ok()
         );
@@ -204,7 +210,7 @@ fn unknown_keys_do_not_overload_membership() {
         for _ in 0..50 {
             assert!(
                 verifier
-                    .caller(&unknown_key_issuer.joiner(test.env.id()).unwrap().text, "rpc")
+                    .caller(&ticket(&unknown_key_issuer, &test.env), "rpc")
                     .await
                     .is_err()
             );
@@ -213,7 +219,7 @@ fn unknown_keys_do_not_overload_membership() {
         test.clock.advance(TimeDelta::seconds(11));
         assert!(
             verifier
-                .caller(&unknown_key_issuer.joiner(test.env.id()).unwrap().text, "rpc")
+                .caller(&ticket(&unknown_key_issuer, &test.env), "rpc")
                 .await
                 .is_err()
         );
@@ -348,7 +354,11 @@ fn scope_accepts_only_the_principals_that_its_function_names() {
         account_id: env.id(),
         session_id: env.id(),
     };
-    let joiner = Principal::Joiner { flow_id: env.id() };
+    let joiner = Principal::Joiner {
+        flow_id: env.id(),
+        link: LinkDigest::of("link"),
+        session_id: env.id(),
+    };
     let operator = Principal::Operator { name: "one".into() };
     let service = Principal::Service { name: "chat".into() };
     type Make = fn(&Caller, OrgId) -> Result<OrgScope, RpcError>;

@@ -7,7 +7,7 @@ use parta_ids::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::{KeyError, KeyPair, Principal, ServiceAccountPermission};
+use crate::{KeyError, KeyPair, LinkDigest, Principal, ServiceAccountPermission};
 
 /// The `typ` of every token of people and service accounts (RFC 9068).
 pub(crate) const TYP: &str = "at+jwt";
@@ -42,6 +42,9 @@ pub(crate) struct Claims {
     /// The key of the service account.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) key: Option<String>,
+    /// The digest of the link of a join ticket.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) link: Option<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) permissions: Vec<String>,
     pub(crate) iat: i64,
@@ -60,6 +63,8 @@ impl Claims {
             }),
             AUD_INVITATION => Some(Principal::Joiner {
                 flow_id: self.sub.parse().ok()?,
+                link: self.link.as_deref()?.parse().ok()?,
+                session_id: self.sid.as_deref()?.parse().ok()?,
             }),
             AUD_PARTA => {
                 let org_id = self.org.as_deref()?.parse().ok()?;
@@ -182,6 +187,7 @@ struct Subject {
     org: Option<OrgId>,
     session: Option<SessionId>,
     key: Option<ServiceAccountKeyId>,
+    link: Option<LinkDigest>,
     permissions: Vec<String>,
 }
 
@@ -193,6 +199,7 @@ impl Subject {
             org: None,
             session: None,
             key: None,
+            link: None,
             permissions: Vec::new(),
         }
     }
@@ -238,9 +245,19 @@ impl TokenIssuer {
         })
     }
 
-    /// Issues a join ticket, which only invitation accepts.
-    pub fn joiner(&self, flow: FlowId) -> Result<SignedToken, KeyError> {
-        self.sign(Subject::new(AUD_INVITATION, &flow))
+    /// Issues a join ticket for one link, which only invitation accepts. `session` is the session id in its
+    /// form for join tickets.
+    pub fn joiner(
+        &self,
+        flow: FlowId,
+        link: LinkDigest,
+        session: SessionId,
+    ) -> Result<SignedToken, KeyError> {
+        self.sign(Subject {
+            link: Some(link),
+            session: Some(session),
+            ..Subject::new(AUD_INVITATION, &flow)
+        })
     }
 
     /// Issues a token of a service account for one of its keys.
@@ -313,6 +330,7 @@ impl TokenIssuer {
             org: subject.org.map(|org| org.to_string()),
             sid: subject.session.map(|session| session.to_string()),
             key: subject.key.map(|key| key.to_string()),
+            link: subject.link.map(|link| link.to_string()),
             permissions: subject.permissions,
             iat: now.timestamp(),
             nbf: now.timestamp(),

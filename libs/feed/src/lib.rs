@@ -19,6 +19,7 @@ mod metrics;
 mod migrations;
 mod relay;
 mod server;
+mod snapshot;
 mod source;
 
 pub use append::append_event;
@@ -35,4 +36,5 @@ pub use migrations::migrations;
 pub use parta_proto::{EventPage, EventPayload, FeedEvent, FeedKind};
 pub use relay::hint_task;
 pub use server::FeedServer;
+pub use snapshot::Snapshot;
 pub use source::{FeedClient, SnapshotItem, Source};

@@ -25,9 +25,8 @@ pub(crate) async fn read_page<E: FeedEvent>(
     after: Option<Cursor>,
     limit: u64,
 ) -> Result<(Vec<E>, Cursor), RpcError> {
-    // The head is read first: all events up to it are visible, because a head is locked until its transaction
-    // has committed.
-    let head = db.head(org_id).await?;
+    let position = after.map_or(0, |after| after.position);
+    let (head, rows) = list_after(db.conn(), org_id, position, limit).await?;
     let after = after.unwrap_or(Cursor {
         org_id,
         epoch: head.epoch,
@@ -44,7 +43,6 @@ pub(crate) async fn read_page<E: FeedEvent>(
             Err(expired())
         };
     }
-    let rows = list_after(db.conn(), org_id, after.position, head.position, limit).await?;
     let follows = rows
         .first()
         .is_some_and(|first| first.position == after.position + 1 && first.previous_id == after.event_id);
@@ -109,21 +107,43 @@ impl Row {
     }
 }
 
+/// Returns the head of a log and its next events. One statement sees both at the same time.
 async fn list_after(
     conn: &impl ConnectionTrait,
     org_id: OrgId,
     after: i64,
-    until: i64,
     limit: u64,
-) -> Result<Vec<Row>, StorageError> {
+) -> Result<(LogHead, Vec<Row>), StorageError> {
     let sql = format!(
-        "SELECT position, event_id, previous_id, occur_time, trace_parent, payload FROM event \
-         WHERE org_id = $1 AND position > $2 AND position <= $3 ORDER BY position LIMIT {limit}"
+        "SELECT x.epoch, h.position AS head_position, h.event_id AS head_event_id, e.position, e.event_id, \
+         e.previous_id, e.occur_time, e.trace_parent, e.payload FROM event_epoch x \
+         LEFT JOIN event_head h ON h.org_id = $1 \
+         LEFT JOIN (SELECT position, event_id, previous_id, occur_time, trace_parent, payload FROM event \
+           WHERE org_id = $1 AND position > $2 ORDER BY position LIMIT {limit}) e ON TRUE ORDER BY e.position"
     );
-    let values = [org_id.uuid().into(), after.into(), until.into()];
+    let values = [org_id.uuid().into(), after.into()];
     let statement = Statement::from_sql_and_values(conn.get_database_backend(), sql, values);
     let rows = conn.query_all_raw(statement).await?;
-    Ok(rows.iter().map(Row::read).collect::<Result<_, _>>()?)
+    let first = rows.first().ok_or_else(no_epoch)?;
+    let head = LogHead {
+        epoch: first.try_get("", "epoch")?,
+        position: first.try_get::<Option<i64>>("", "head_position")?.unwrap_or(0),
+        event_id: first
+            .try_get::<Option<Uuid>>("", "head_event_id")?
+            .unwrap_or(Uuid::nil()),
+    };
+    let mut events = Vec::with_capacity(rows.len());
+    for row in &rows {
+        let position: Option<i64> = row.try_get("", "position")?;
+        if position.is_some() {
+            events.push(Row::read(row)?);
+        }
+    }
+    Ok((head, events))
+}
+
+fn no_epoch() -> StorageError {
+    StorageError::Schema("the database has no epoch: migrate it".into())
 }
 
 /// Returns the heads of all logs.
@@ -150,8 +170,7 @@ pub(crate) async fn list_heads(
             heads.push((OrgId::from_uuid(org_id), head));
         }
     }
-    let epoch = epoch.ok_or_else(|| StorageError::Schema("the database has no epoch: migrate it".into()))?;
-    Ok((epoch, heads))
+    Ok((epoch.ok_or_else(no_epoch)?, heads))
 }
 
 /// Deletes events that are older than the retention. The positions that remain in a log are dense.

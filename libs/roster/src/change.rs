@@ -27,6 +27,9 @@ pub enum Change {
     /// The [`crate::MemberContext`] of a member changed. Also reported for the guardians when the classes of
     /// a child change.
     Member(MemberId),
+    /// Staff released the record of a member from its account (F10): from now on, another person is the
+    /// member. Reported before the change of the member.
+    MemberReleased(MemberId),
     /// A roster import was staged and requests units and invitations.
     RosterImportStaged {
         /// The import and the batch of its changes. A snapshot repeats a request under the same key, so that

@@ -31,13 +31,15 @@ pub struct Projected {
     units: BTreeSet<UnitId>,
 }
 
-/// What gives a member access.
+/// The facts that give a member access.
 #[derive(Debug)]
 struct Access {
     has_left: bool,
     roles: BTreeSet<Role>,
     /// Whether the member has the badge.
     verified: bool,
+    /// How many times the record was released.
+    release_count: i32,
 }
 
 /// Members, rights and relations that have ended in one projection and not in another one.
@@ -64,6 +66,8 @@ pub struct Endings {
 /// Members to whom one projection grants more than another one, and what has not ended.
 #[derive(Debug, Default, PartialEq)]
 pub struct Widened {
+    /// Members whose records were released from an account that has them again.
+    pub released: BTreeSet<MemberId>,
     /// Guardians who had limits.
     pub limits: BTreeSet<MemberId>,
     /// Children whose family was protected.
@@ -106,6 +110,7 @@ impl Endings {
 impl Widened {
     /// Adds the members of another comparison.
     pub fn add(&mut self, mut other: Self) {
+        self.released.append(&mut other.released);
         self.limits.append(&mut other.limits);
         self.protected.append(&mut other.protected);
     }
@@ -129,6 +134,7 @@ impl Projected {
                 has_left: row.state == i32::from(MemberState::Left),
                 roles: Role::set_of(row.roles),
                 verified: row.teacher_verified,
+                release_count: row.release_count,
             };
             all.members.insert(MemberId::from_uuid(row.member_id), access);
         }
@@ -233,11 +239,16 @@ impl Projected {
 
     /// Returns the members to whom this state grants more than a later one of the same feed.
     pub fn wider_than(&self, later: &Self) -> Widened {
+        let released = self.members.iter().filter(|(id, own)| {
+            let later = later.members.get(*id);
+            later.is_some_and(|later| own.release_count < later.release_count)
+        });
         let limits = later
             .limits
             .iter()
             .filter(|(pair, limits)| *limits & !self.limits.get(*pair).copied().unwrap_or_default() != 0);
         Widened {
+            released: released.map(|(id, _)| *id).collect(),
             limits: limits.map(|((guardian, _), _)| *guardian).collect(),
             protected: later.protected.difference(&self.protected).copied().collect(),
         }

@@ -34,6 +34,8 @@ table!(pub(crate) member, "roster_member", {
     roles: i32,
     suspended_roles: i32,
     teacher_verified: bool,
+    release_count: i32,
+    removed_for_cause: bool,
     seen: bool,
 });
 

@@ -17,6 +17,7 @@ mod duty_rows;
 mod entities;
 mod label;
 mod member_context;
+mod member_rows;
 mod members;
 mod migrations;
 mod organizations;

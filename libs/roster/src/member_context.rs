@@ -192,6 +192,8 @@ pub struct MemberContext {
     pub suspended: BTreeSet<Role>,
     /// Whether the organization has verified this teacher.
     pub teacher_verified: bool,
+    /// Whether the person was ever removed for a stated cause, also if the person is a member again.
+    pub removed_for_cause: bool,
     /// The units of which the member is the class teacher, not as a substitute.
     pub class_teacher_of: BTreeSet<UnitId>,
     /// The units in which the member teaches, as class teacher or subject teacher, not as a substitute.
@@ -232,6 +234,7 @@ impl MemberContext {
             roles: roles.into_iter().collect(),
             suspended: BTreeSet::new(),
             teacher_verified: false,
+            removed_for_cause: false,
             class_teacher_of: BTreeSet::new(),
             teaches: BTreeSet::new(),
             substitute_class_teacher_of: BTreeSet::new(),

@@ -2,7 +2,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use async_trait::async_trait;
 use parta_database::Tx;
-use parta_feed::{HandleError, Handler};
+use parta_feed::{HandleError, Handler, Snapshot};
 use parta_ids::{AssignmentId, EnrollmentId, GuardianshipId, MemberId, OrgId, TypedId, UnitId};
 use parta_proto_membership::v1::{
     AssignmentCreated, AssignmentKind, MembershipEvent, Role as PbRole, membership_event::Payload,
@@ -14,9 +14,9 @@ use crate::{
     change::staged_key,
     duty_rows,
     entities::{assignment, enrollment, guardianship, member, protection, relation_limit},
+    member_rows::{MemberRow, put_member},
     organizations::id,
     suspensions,
-    unit_kind::is_sent,
 };
 
 /// Applies the feed of membership.
@@ -29,28 +29,31 @@ impl Members {
     pub fn new(observer: Arc<dyn RosterObserver>) -> Self {
         Self { observer }
     }
+}
 
-    /// Writes the rows of consecutive events. Returns the changes, on which the observer acts once all rows
-    /// are written.
-    async fn write(
-        &self,
-        tx: &Tx,
-        org: OrgId,
-        events: &[MembershipEvent],
-    ) -> Result<Vec<Change>, HandleError> {
-        let mut changes = Vec::new();
-        for event in events {
-            match &event.payload {
-                Some(Payload::RosterImportStaged(staged)) => changes.push(Change::RosterImportStaged {
-                    key: staged_key(staged),
-                    staged: staged.clone(),
-                }),
-                Some(payload) => write_one(tx, org, payload, &mut changes).await?,
-                None => {}
-            }
+/// The changes by events.
+#[derive(Default)]
+struct Touched {
+    changes: Vec<Change>,
+    /// The children whose families are changed too.
+    children: BTreeSet<MemberId>,
+}
+
+/// Writes the rows of consecutive events. Returns what they change, on which the observer acts once all rows
+/// are written.
+async fn write(tx: &Tx, org: OrgId, events: &[MembershipEvent]) -> Result<Touched, HandleError> {
+    let mut touched = Touched::default();
+    for event in events {
+        match &event.payload {
+            Some(Payload::RosterImportStaged(staged)) => touched.changes.push(Change::RosterImportStaged {
+                key: staged_key(staged),
+                staged: staged.clone(),
+            }),
+            Some(payload) => write_one(tx, org, payload, &mut touched).await?,
+            None => {}
         }
-        Ok(changes)
     }
+    Ok(touched)
 }
 
 /// Returns the changes of a child, of the guardians and of those who are limited toward the child, because
@@ -87,43 +90,34 @@ fn mask(roles: impl Iterator<Item = PbRole>) -> i32 {
 }
 
 /// Writes the row of an event and adds what it changes.
-async fn write_one(
-    tx: &Tx,
-    org: OrgId,
-    payload: &Payload,
-    changes: &mut Vec<Change>,
-) -> Result<(), HandleError> {
+async fn write_one(tx: &Tx, org: OrgId, payload: &Payload, touched: &mut Touched) -> Result<(), HandleError> {
     match payload {
         Payload::MemberAdmitted(admitted) => {
-            let member_id = id(&admitted.member_id)?;
-            put_member(
-                tx,
-                org,
-                member_id,
-                admitted.state,
-                mask(admitted.roles()),
-                admitted.teacher_verified,
-            )
-            .await?;
-            changes.push(Change::Member(member_id));
+            let member = MemberRow {
+                member_id: id(&admitted.member_id)?,
+                state: admitted.state,
+                roles: mask(admitted.roles()),
+                teacher_verified: admitted.teacher_verified,
+                release_count: admitted.release_count,
+                removed_for_cause: admitted.removed_for_cause,
+            };
+            touched.changes.extend(put_member(tx, org, &member).await?);
         }
         Payload::MemberChanged(changed) => {
-            let member_id = id(&changed.member_id)?;
-            put_member(
-                tx,
-                org,
-                member_id,
-                changed.state,
-                mask(changed.roles()),
-                changed.teacher_verified,
-            )
-            .await?;
-            changes.push(Change::Member(member_id));
+            let member = MemberRow {
+                member_id: id(&changed.member_id)?,
+                state: changed.state,
+                roles: mask(changed.roles()),
+                teacher_verified: changed.teacher_verified,
+                release_count: changed.release_count,
+                removed_for_cause: changed.removed_for_cause,
+            };
+            touched.changes.extend(put_member(tx, org, &member).await?);
         }
         Payload::AssignmentCreated(made) => {
             let member_id: MemberId = id(&made.member_id)?;
             put_assignment(tx, org, member_id, made).await?;
-            changes.push(Change::Member(member_id));
+            touched.changes.push(Change::Member(member_id));
         }
         Payload::AssignmentEnded(ended) => {
             let key = (org.uuid(), id::<AssignmentId>(&ended.assignment_id)?.uuid());
@@ -131,7 +125,9 @@ async fn write_one(
                 return Ok(());
             };
             assignment::Entity::delete_by_id(key).exec(tx).await?;
-            changes.push(Change::Member(MemberId::from_uuid(row.member_id)));
+            touched
+                .changes
+                .push(Change::Member(MemberId::from_uuid(row.member_id)));
         }
         Payload::EnrollmentBegun(begun) => {
             let member_id: MemberId = id(&begun.member_id)?;
@@ -150,7 +146,7 @@ async fn write_one(
                 .on_conflict(known)
                 .exec_without_returning(tx)
                 .await?;
-            changes.extend(family(tx, org, member_id).await?);
+            touched.children.insert(member_id);
         }
         Payload::EnrollmentEnded(ended) => {
             let key = (org.uuid(), id::<EnrollmentId>(&ended.enrollment_id)?.uuid());
@@ -158,7 +154,7 @@ async fn write_one(
                 return Ok(());
             };
             enrollment::Entity::delete_by_id(key).exec(tx).await?;
-            changes.extend(family(tx, org, MemberId::from_uuid(row.member_id)).await?);
+            touched.children.insert(MemberId::from_uuid(row.member_id));
         }
         Payload::GuardianshipEstablished(made) => {
             let guardian: MemberId = id(&made.guardian_id)?;
@@ -179,7 +175,7 @@ async fn write_one(
                 .on_conflict(known)
                 .exec_without_returning(tx)
                 .await?;
-            changes.push(Change::Member(guardian));
+            touched.changes.push(Change::Member(guardian));
         }
         Payload::GuardianshipChanged(changed) => {
             let key = (org.uuid(), id::<GuardianshipId>(&changed.guardianship_id)?.uuid());
@@ -196,7 +192,9 @@ async fn write_one(
                 .filter(guardianship::Column::GuardianshipId.eq(key.1))
                 .exec(tx)
                 .await?;
-            changes.push(Change::Member(MemberId::from_uuid(row.guardian_id)));
+            touched
+                .changes
+                .push(Change::Member(MemberId::from_uuid(row.guardian_id)));
         }
         Payload::GuardianshipEnded(ended) => {
             let key = (org.uuid(), id::<GuardianshipId>(&ended.guardianship_id)?.uuid());
@@ -204,22 +202,28 @@ async fn write_one(
                 return Ok(());
             };
             guardianship::Entity::delete_by_id(key).exec(tx).await?;
-            changes.push(Change::Member(MemberId::from_uuid(row.guardian_id)));
+            touched
+                .changes
+                .push(Change::Member(MemberId::from_uuid(row.guardian_id)));
         }
         Payload::MemberSuspended(suspended) => {
-            changes.push(Change::Member(suspensions::put(tx, org, suspended).await?));
+            touched
+                .changes
+                .push(Change::Member(suspensions::put(tx, org, suspended).await?));
         }
         Payload::MemberReinstated(reinstated) => {
             let suspension = id(&reinstated.suspension_id)?;
             let member = suspensions::delete(tx, org, suspension).await?;
-            changes.extend(member.map(Change::Member));
+            touched.changes.extend(member.map(Change::Member));
         }
         Payload::DutyAssigned(assigned) => {
-            changes.push(Change::Member(duty_rows::put(tx, org, assigned).await?));
+            touched
+                .changes
+                .push(Change::Member(duty_rows::put(tx, org, assigned).await?));
         }
         Payload::DutyEnded(ended) => {
             let member = duty_rows::delete(tx, org, id(&ended.duty_id)?).await?;
-            changes.extend(member.map(Change::Member));
+            touched.changes.extend(member.map(Change::Member));
         }
         Payload::RelationLimited(limited) => {
             let guardian: MemberId = id(&limited.guardian_id)?;
@@ -232,14 +236,14 @@ async fn write_one(
                 RelationLimits::of_event(&limited.limits),
             )
             .await?;
-            changes.push(Change::Member(guardian));
+            touched.changes.push(Change::Member(guardian));
         }
         Payload::FamilyProtectionChanged(changed) => {
             let child: MemberId = id(&changed.child_id)?;
             put_protection(tx, org, child, changed.protected).await?;
-            changes.extend(family(tx, org, child).await?);
+            touched.children.insert(child);
         }
-        Payload::JoinDecided(decided) => changes.push(Change::JoinDecided {
+        Payload::JoinDecided(decided) => touched.changes.push(Change::JoinDecided {
             join_request_id: id(&decided.join_request_id)?,
             invitation_id: id(&decided.invitation_id)?,
             member_id: match decided.member_id.as_str() {
@@ -310,13 +314,29 @@ impl Handler for Members {
     type Event = MembershipEvent;
 
     async fn apply(&self, tx: &Tx, org: OrgId, events: &[MembershipEvent]) -> Result<(), HandleError> {
-        let changes = self.write(tx, org, events).await?;
+        let Touched {
+            mut changes,
+            children,
+        } = write(tx, org, events).await?;
+        for child in children {
+            changes.extend(family(tx, org, child).await?);
+        }
         self.observer.changed(tx, org, &changes).await
     }
 
-    async fn replace(&self, tx: &Tx, org: OrgId, events: &[MembershipEvent]) -> Result<(), HandleError> {
+    async fn replace(
+        &self,
+        tx: &Tx,
+        org: OrgId,
+        snapshot: &Snapshot<MembershipEvent>,
+    ) -> Result<(), HandleError> {
         mark_unseen(tx, org).await?;
-        let mut changes = self.write(tx, org, events).await?;
+        let mut changes = Vec::new();
+        for events in snapshot.parts() {
+            // After a snapshot the observer looks at all members, so that none is named.
+            let touched = write(tx, org, &events?).await?.changes.into_iter();
+            changes.extend(touched.filter(|change| !matches!(change, Change::Member(_))));
+        }
         delete_unseen(tx, org).await?;
         changes.push(Change::Resynced);
         self.observer.changed(tx, org, &changes).await
@@ -391,40 +411,6 @@ async fn delete_unseen(tx: &Tx, org: OrgId) -> Result<(), HandleError> {
         .filter(protection::Column::OrgId.eq(org.uuid()))
         .filter(protection::Column::Seen.eq(false))
         .exec(tx)
-        .await?;
-    Ok(())
-}
-
-async fn put_member(
-    tx: &Tx,
-    org: OrgId,
-    member_id: MemberId,
-    state: i32,
-    roles: i32,
-    teacher_verified: bool,
-) -> Result<(), HandleError> {
-    if !is_sent(state) {
-        return Err(HandleError::Failed(
-            "the event names no state of the member".into(),
-        ));
-    }
-    let row = member::ActiveModel {
-        org_id: Set(org.uuid()),
-        member_id: Set(member_id.uuid()),
-        state: Set(state),
-        roles: Set(roles),
-        // A suspension follows the record of its member.
-        suspended_roles: Set(0),
-        teacher_verified: Set(teacher_verified),
-        seen: Set(true),
-    };
-    use member::Column as C;
-    let known = OnConflict::columns([C::OrgId, C::MemberId])
-        .update_columns([C::State, C::Roles, C::TeacherVerified, C::Seen])
-        .to_owned();
-    member::Entity::insert(row)
-        .on_conflict(known)
-        .exec_without_returning(tx)
         .await?;
     Ok(())
 }

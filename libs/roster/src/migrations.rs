@@ -38,6 +38,8 @@ impl MigrationTrait for Tables {
             .col(integer("roles"))
             .col(integer("suspended_roles"))
             .col(boolean("teacher_verified"))
+            .col(integer("release_count"))
+            .col(boolean("removed_for_cause"))
             .to_owned();
         let suspension = keyed("roster_suspension", "suspension_id")
             .col(uuid("member_id"))

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use parta_database::Tx;
-use parta_feed::{HandleError, Handler};
+use parta_feed::{HandleError, Handler, Snapshot};
 use parta_ids::{OrgId, TypedId, UnitId};
 use parta_proto_org_registry::v1::{
     OrgRegistryEvent, OrganizationCreated, PoliciesChanged, UnitCreated, org_registry_event::Payload,
@@ -41,7 +41,12 @@ impl Handler for Organizations {
         self.observer.changed(tx, org, &changes).await
     }
 
-    async fn replace(&self, tx: &Tx, org: OrgId, events: &[OrgRegistryEvent]) -> Result<(), HandleError> {
+    async fn replace(
+        &self,
+        tx: &Tx,
+        org: OrgId,
+        snapshot: &Snapshot<OrgRegistryEvent>,
+    ) -> Result<(), HandleError> {
         organization::Entity::update_many()
             .col_expr(organization::Column::Seen, false.into())
             .filter(organization::Column::OrgId.eq(org.uuid()))
@@ -52,7 +57,10 @@ impl Handler for Organizations {
             .filter(unit::Column::OrgId.eq(org.uuid()))
             .exec(tx)
             .await?;
-        let mut changes = write(tx, org, events).await?;
+        let mut changes = Vec::new();
+        for events in snapshot.parts() {
+            changes.extend(write(tx, org, &events?).await?);
+        }
         unit::Entity::delete_many()
             .filter(unit::Column::OrgId.eq(org.uuid()))
             .filter(unit::Column::Seen.eq(false))

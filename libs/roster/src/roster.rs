@@ -308,6 +308,7 @@ impl Roster {
             let member = MemberId::from_uuid(row.member_id);
             let mut context = MemberContext::new(org, member, state, roles(row.roles)?);
             context.teacher_verified = row.teacher_verified;
+            context.removed_for_cause = row.removed_for_cause;
             if row.suspended_roles != 0 {
                 suspended.insert(row.member_id, Role::set_of(row.suspended_roles));
             }

@@ -120,6 +120,7 @@ impl Projection {
             state,
             roles,
             teacher_verified: true,
+            ..Default::default()
         })
     }
 

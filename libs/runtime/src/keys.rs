@@ -328,7 +328,10 @@ mod tests {
             let keys = open().signing_keys(MEMBERSHIP).unwrap();
             let kids: Vec<_> = keys.iter().map(|key| key.kid.clone()).collect();
             let issuer = TokenIssuer::new(keys, "parta", TimeDelta::minutes(10), env.clone());
-            let token = issuer.joiner(env.id()).unwrap().text;
+            let token = issuer
+                .joiner(env.id(), parta_access::LinkDigest::of("link"), env.id())
+                .unwrap()
+                .text;
             let jwks = issuer.jwks().to_json();
             assert!(kids.iter().all(|kid| jwks.contains(kid)));
             (jsonwebtoken::decode_header(token).unwrap().kid.unwrap(), kids)

@@ -2,6 +2,7 @@
 
 mod configuration;
 mod limits;
+mod metrics;
 mod panics;
 mod revocations;
 mod roles;

@@ -2,8 +2,8 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use chrono::TimeDelta;
 use parta_access::{
-    AccessRules, JwkSource, KeyPair, OperatorCredential, Secrets, ServiceAccountPermission, ServiceIdentity,
-    ServiceKeys, SigningKey, TokenIssuer, Verifier,
+    AccessRules, JwkSource, KeyPair, LinkDigest, OperatorCredential, Secrets, ServiceAccountPermission,
+    ServiceIdentity, ServiceKeys, SigningKey, TokenIssuer, Verifier,
 };
 use parta_database::{DatabaseConfig, Db, StorageError, Tx};
 use parta_feed::{Freshness, Handler as _};
@@ -267,8 +267,9 @@ impl ServiceEnv {
     }
 
     /// Returns a request of a person who accepts an invitation.
-    pub fn joiner_request<T>(&self, flow: FlowId, message: T) -> Request<T> {
-        with_token(message, &self.issuer.joiner(flow).expect("a token").text)
+    pub fn joiner_request<T>(&self, flow: FlowId, link: &str, message: T) -> Request<T> {
+        let ticket = self.issuer.joiner(flow, LinkDigest::of(link), self.env.id());
+        with_token(message, &ticket.expect("a token").text)
     }
 
     /// Returns a request of a service account with these permissions.

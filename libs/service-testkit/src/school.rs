@@ -151,6 +151,7 @@ impl School {
             roles: vec![role.into()],
             teacher_verified: verified,
             invitation_id: String::new(),
+            ..Default::default()
         };
         env.apply_membership(self.org, Membership::MemberAdmitted(admitted))
             .await;

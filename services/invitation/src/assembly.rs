@@ -29,7 +29,7 @@ use crate::{
     context::Context,
     feed,
     grpc::Server,
-    invitations::{CreateImportedLinks, IMPORT_JOB, ImportObserver},
+    invitations::{CreateImportedLinks, IMPORT_JOB, ImportObserver, ReleaseObserver},
 };
 
 const CONSUMERS: ConsumerNames = ConsumerNames {
@@ -94,7 +94,8 @@ impl Ports {
     }
 }
 
-/// Enqueues the jobs that create the links of staged roster imports and that end requests to join.
+/// Enqueues the jobs that create the links of staged roster imports and that end requests to join, and
+/// revokes the links of released records.
 pub(crate) fn roster_observer() -> Arc<dyn RosterObserver> {
     Arc::new(Observer)
 }
@@ -105,6 +106,7 @@ struct Observer;
 impl RosterObserver for Observer {
     async fn changed(&self, tx: &Tx, org: OrgId, changes: &[Change]) -> Result<(), HandleError> {
         ImportObserver.changed(tx, org, changes).await?;
+        ReleaseObserver.changed(tx, org, changes).await?;
         DecisionObserver.changed(tx, org, changes).await
     }
 }

@@ -14,7 +14,7 @@ use parta_proto_membership::{
         admission_service_server::AdmissionServiceServer, revocation_service_server::RevocationServiceServer,
     },
     v1::{
-        appointment_service_server::AppointmentServiceServer,
+        account_service_server::AccountServiceServer, appointment_service_server::AppointmentServiceServer,
         assignment_service_server::AssignmentServiceServer,
         authentication_service_server::AuthenticationServiceServer, duty_service_server::DutyServiceServer,
         enrollment_service_server::EnrollmentServiceServer,
@@ -40,6 +40,7 @@ use crate::{
     appointments::Appointments,
     assignments::Assignments,
     config::Config,
+    contact_changes::{self, Accounts},
     context::Context,
     delivery::{self, Operator},
     duties::Duties,
@@ -148,6 +149,12 @@ impl Ports {
                 |db, _| async move { sign_in::purge(&db).await },
             ),
             Task::periodic(
+                "membership.purge_contact_changes",
+                PURGE_INTERVAL,
+                db(),
+                |db, _| async move { contact_changes::purge(&db).await },
+            ),
+            Task::periodic(
                 "membership.purge_sessions",
                 PURGE_INTERVAL,
                 db(),
@@ -189,11 +196,13 @@ impl Ports {
             .withhold(feed::is_withheld);
         let reader = Arc::new(RevocationReader::new(self.db.clone(), self.secrets.clone()));
         let imports = RosterImports::new(edge.clone(), context.clone());
+        let accounts = Accounts::new(edge.clone(), context.clone());
         let authentication = Authentication::new(edge.clone(), context);
         let service_accounts = ServiceAccounts::new(edge.clone(), self.verifier.clone());
         let jobs = JobServer::<MembershipJobs>::new(self.db.clone());
         let quarantines = QuarantineServer::<MembershipQuarantines>::new(self.db.clone());
         Routes::new(AuthenticationServiceServer::new(authentication))
+            .add_service(AccountServiceServer::new(accounts))
             .add_service(AppointmentServiceServer::new(Appointments::new(edge.clone())))
             .add_service(MemberServiceServer::new(Members::new(edge.clone())))
             .add_service(AssignmentServiceServer::new(Assignments::new(edge.clone())))

@@ -1,6 +1,7 @@
 //! Membership: people, and their roles and relations in each organization.
 //!
-//! Features in order: `accounts`, `delivery`, `sign_in`; `member_records`; `sessions`; `endings`, `orders`;
+//! Features in order: `accounts`, `delivery`, `sign_in`; `member_records`; `sessions`, `contact_changes`;
+//! `endings`, `orders`;
 //! `assignments`, `enrollments`, `guardianships`; `suspensions`, `duties`; `roles`; `departures`;
 //! `join_requests`, `admission`, `appointments`; `names`, `members`; `service_accounts`; `revocations`;
 //! `roster_import`; `end_due`; `restored`.
@@ -14,6 +15,7 @@ mod appointments;
 mod assembly;
 mod assignments;
 mod config;
+mod contact_changes;
 mod context;
 mod delivery;
 mod departures;
@@ -68,6 +70,7 @@ const TOKEN_LIFETIME: TimeDelta = TimeDelta::minutes(10);
 const PURGE_INTERVAL: Duration = Duration::from_mins(1);
 const GRPC_SERVICES: &[&str] = &[
     "parta.membership.v1.AuthenticationService",
+    "parta.membership.v1.AccountService",
     "parta.membership.v1.AppointmentService",
     "parta.membership.v1.MemberService",
     "parta.membership.v1.AssignmentService",

@@ -2,9 +2,9 @@
 use parta_access::{Permission, permission_rows};
 
 use crate::{
-    admission, appointments, assembly, assignments, delivery, departures, duties, enrollments, guardianships,
-    join_requests, members, names, revocations, roles, roster_import, service_accounts, sessions, sign_in,
-    suspensions,
+    admission, appointments, assembly, assignments, contact_changes, delivery, departures, duties,
+    enrollments, guardianships, join_requests, members, names, revocations, roles, roster_import,
+    service_accounts, sessions, sign_in, suspensions,
 };
 
 /// One row for each RPC and kind of principal.
@@ -13,6 +13,7 @@ pub fn permissions() -> Vec<Permission> {
         delivery::rules(),
         sign_in::rules(),
         sessions::rules(),
+        contact_changes::rules(),
         assignments::rules(),
         enrollments::rules(),
         guardianships::rules(),

@@ -76,6 +76,7 @@ pub(super) const FEATURES: &[(&str, &[&str])] = &[
             "sign_in",
             "member_records",
             "sessions",
+            "contact_changes",
             "endings",
             "orders",
             "assignments",

@@ -48,6 +48,23 @@ async fn start_of_session(two_schools: &TwoSchools) -> Value {
     json!({"flow_id": flow, "proof": verified["proof"], "new_account": {"full_name": "Новый Человек"}})
 }
 
+/// Returns a person who has requested another address, and the request of ConfirmContactChange.
+async fn contact_change(two_schools: &TwoSchools) -> (Client, Value) {
+    let (present, new) = (new_phone(), new_phone());
+    let account = two_schools.suite.sign_in(&present, "Новый Человек").await.client;
+    let asked = account
+        .must("AccountService/RequestContactChange", json!({"phone": new}))
+        .await;
+    let codes = (
+        two_schools.suite.code(&present).await,
+        two_schools.suite.code(&new).await,
+    );
+    (
+        account,
+        json!({"flow_id": asked["flow_id"], "present_code": codes.0, "new_code": codes.1}),
+    )
+}
+
 /// Creates the request. `own` says whether the caller belongs to the school of `place`.
 pub async fn sample(
     two_schools: &TwoSchools,
@@ -117,6 +134,17 @@ pub async fn sample(
             caller = Some(other).filter(|_| kind == Kind::Account);
             json!({"session_id": session})
         }
+        "AccountService/RequestContactChange" => {
+            // Each account waits between two codes to its own address.
+            let account = two_schools.suite.newcomer("Новый Человек").await.client;
+            caller = Some(account).filter(|_| kind == Kind::Account);
+            json!({"phone": new_phone()})
+        }
+        "AccountService/ConfirmContactChange" => {
+            let (account, confirm) = contact_change(two_schools).await;
+            caller = Some(account).filter(|_| kind == Kind::Account);
+            confirm
+        }
         "AuthenticationService/CreateJoinTicket" => json!({"invitation_token": place.link}),
         "AppointmentService/ClaimAppointment" => {
             let (account, org) = two_schools.suite.appointed("Школа № 8").await;
@@ -170,6 +198,7 @@ pub async fn sample(
         }),
         "MemberService/ListFormerNames" => json!({"member_id": place.pupil.member_id}),
         "MemberService/UnlockMemberSignIn" => json!({"member_id": fresh.member("ROLE_PUPIL", None).await}),
+        "MemberService/ReleaseProfile" => json!({"member_id": fresh.claimed_pupil(two_schools).await}),
         "OperatorService/UnlockSignIn" => json!({"phone": new_phone()}),
         "AssignmentService/CreateAssignment" | "AssignmentService/EndAssignment" => {
             let wanted = json!({

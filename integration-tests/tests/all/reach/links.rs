@@ -1,4 +1,4 @@
-//! Links of a member who is suspended.
+//! Links of a member who is suspended or was removed, and the tickets with which links are accepted.
 use super::*;
 
 // The open link and the link for a child stop while the class teacher who made them is suspended. They work
@@ -52,3 +52,86 @@ on_both_topologies!(links_of_a_suspended_issuer_stop, |suite: Suite| async move 
     }
     account.join(&links[1], &leader).await;
 });
+
+// Case 42: a ticket for one link opens no other one, and it ends with its session.
+// Covers: R16 refused, R29 allowed, R29 refused
+on_both_topologies!(
+    join_ticket_is_for_one_link_and_session,
+    |suite: Suite| async move {
+        let school = suite.school("Школа № 1").await;
+        let class = school.class("5А").await;
+        let leader = school.class_teacher("Анна Белова", &class).await;
+        let child = school.pupil(&leader, "Иван Иванов", &class).await;
+        let of_child = json!({
+            "role": "ROLE_PARENT", "unit_id": class, "child_id": child.member_id, "max_uses": 2,
+        });
+        let link = school.link(&leader, of_child.clone()).await;
+        let other = school.link(&leader, of_child).await;
+        let mother = suite.newcomer("Ольга Иванова").await;
+        let (rpc, accept) = ("InvitationService/AcceptInvitation", json!({"link_token": link}));
+        let refused = mother.joiner(&other).await.refused(rpc, accept.clone()).await;
+        assert_eq!(refused.reason, "INVITATION_NOT_USABLE");
+        let stolen = mother.joiner(&link).await;
+        mother
+            .client
+            .must("AuthenticationService/EndSession", json!({}))
+            .await;
+        let probe = json!({"link_token": link});
+        eventually("the ticket is revoked", async || {
+            let resolved = stolen
+                .call("InvitationService/ResolveInvitation", probe.clone())
+                .await;
+            (reason(&resolved.err()?) == "CREDENTIAL_REVOKED").then_some(())
+        })
+        .await;
+        assert_eq!(stolen.refused(rpc, accept).await.reason, "CREDENTIAL_REVOKED");
+        // Another session of the person uses the link.
+        let again = suite.sign_in(&mother.phone, "Ольга Иванова").await;
+        again.join(&link, &leader).await;
+    }
+);
+
+// The links for children of a teacher who was removed for a cause stop until the administration adopts them.
+// Those of a teacher who was removed without one go on.
+// Covers: F8 allowed, F8 refused
+on_both_topologies!(
+    links_of_an_issuer_removed_for_cause_stop,
+    |suite: Suite| async move {
+        let school = suite.school("Школа № 1").await;
+        let class = school.class("5А").await;
+        let other_class = school.class("6Б").await;
+        let removed = school.class_teacher("Анна Белова", &class).await;
+        let retired = school.class_teacher("Олег Волков", &other_class).await;
+        let child = school.pupil(&removed, "Иван Иванов", &class).await;
+        let other_child = school.pupil(&retired, "Пётр Петров", &other_class).await;
+        let of_child = |class: &str, child: &Person| json!({"role": "ROLE_PARENT", "unit_id": class, "child_id": child.member_id});
+        let made = removed
+            .client
+            .must("InvitationService/CreateInvitation", of_child(&class, &child))
+            .await;
+        let stopped = json!({"link_token": made["link"]["link_token"]});
+        let kept = school.link(&retired, of_child(&other_class, &other_child)).await;
+        let nobody = suite.anonymous();
+        nobody
+            .must("InvitationService/ResolveInvitation", stopped.clone())
+            .await;
+        let by = &school.administrator.client;
+        let for_cause = json!({"member_id": removed.member_id, "cause": "приказ № 7"});
+        by.must("MemberService/RemoveMember", for_cause).await;
+        let without = json!({"member_id": retired.member_id});
+        by.must("MemberService/RemoveMember", without).await;
+        // The next caller has no consistency token: after this call invitation has read the removal.
+        let get = json!({"invitation_id": made["invitation"]["id"]});
+        let seen = by.must("InvitationService/GetInvitation", get).await;
+        assert_eq!(seen["invitation"]["stop"], "INVITATION_STOP_ISSUER");
+        let refused = nobody
+            .refused("InvitationService/ResolveInvitation", stopped.clone())
+            .await;
+        assert_eq!(refused.reason, "INVITATION_NOT_USABLE");
+        let resolve = json!({"link_token": kept});
+        nobody.must("InvitationService/ResolveInvitation", resolve).await;
+        let adopt = json!({"invitation_ids": [made["invitation"]["id"]]});
+        by.must("InvitationService/AdoptInvitations", adopt).await;
+        nobody.must("InvitationService/ResolveInvitation", stopped).await;
+    }
+);

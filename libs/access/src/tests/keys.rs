@@ -13,7 +13,7 @@ fn successor_is_published_early_and_the_old_key_is_kept() {
     old.retire_time = Some(new.sign_from);
     let issuer = TokenIssuer::new(vec![old, new], "parta", TimeDelta::minutes(10), env.clone());
     let kid = |issuer: &TokenIssuer| {
-        jsonwebtoken::decode_header(issuer.joiner(env.id()).unwrap().text)
+        jsonwebtoken::decode_header(ticket(issuer, &env))
             .unwrap()
             .kid
             .unwrap()
@@ -47,7 +47,7 @@ fn key_announced_late_does_not_sign_early() {
         early_key.kid = "early".to_owned();
         let issuer = TokenIssuer::new(vec![old, early_key], "parta", TimeDelta::minutes(10), env.clone());
         let kid = || {
-            jsonwebtoken::decode_header(issuer.joiner(env.id()).unwrap().text)
+            jsonwebtoken::decode_header(ticket(&issuer, &env))
                 .unwrap()
                 .kid
                 .unwrap()
@@ -81,7 +81,7 @@ fn membership_outage_is_distinct_from_an_invalid_token() {
             })
         });
         let verifier = Verifier::new(JwkSource::fetched(fetch), "parta", test.env.clone());
-        let token = |test: &TestEnv| test.issuer.joiner(test.env.id()).unwrap().text;
+        let token = |test: &TestEnv| ticket(&test.issuer, &test.env);
 
         // Without keys, eight concurrent calls share one failure, and none is refused for an invalid token.
         let texts: Vec<_> = (0..8).map(|_| token(&test)).collect();
@@ -105,7 +105,7 @@ fn membership_outage_is_distinct_from_an_invalid_token() {
             TimeDelta::minutes(10),
             test.env.clone(),
         );
-        let unknown = other_issuer.joiner(test.env.id()).unwrap().text;
+        let unknown = ticket(&other_issuer, &test.env);
         assert!(
             verifier
                 .caller(&unknown, "rpc")
@@ -142,7 +142,7 @@ fn canceled_fetch_does_not_invalidate_tokens() {
             })
         });
         let verifier = Verifier::new(JwkSource::fetched(fetch), "parta", test.env.clone());
-        let token = test.issuer.joiner(test.env.id()).unwrap().text;
+        let token = ticket(&test.issuer, &test.env);
         assert!(futures::FutureExt::now_or_never(verifier.caller(&token, "rpc")).is_none());
         must_hang.store(false, Ordering::SeqCst);
         assert!(verifier.caller(&token, "rpc").await.is_ok());
@@ -159,6 +159,7 @@ fn token_gives_no_permission_that_this_build_does_not_know() {
         org: Some(env.id::<parta_ids::OrgId>().to_string()),
         sid: None,
         key,
+        link: None,
         permissions: ["future.write", "roster.read", "feed.watch"]
             .map(str::to_owned)
             .to_vec(),

@@ -69,9 +69,10 @@ fn people_are_refused_30_seconds_after_the_last_answer() {
         assert_eq!(polled.reason().await, None);
         advance(Duration::from_secs(11)).await;
         assert_eq!(polled.reason().await, STALE);
-        // A joiner cannot be revoked.
-        let joiner = polled.test.issuer.joiner(polled.test.env.id()).unwrap().text;
-        assert!(polled.test.verifier.caller(&joiner, "rpc").await.is_ok());
+        // A join ticket belongs to a session, which may have ended.
+        let joiner = ticket(&polled.test.issuer, &polled.test.env);
+        let refused = polled.test.verifier.caller(&joiner, "rpc").await;
+        assert_eq!(refused.unwrap_err().reason(), "PROJECTION_STALE");
         let service = Principal::Service { name: "chat".into() };
         assert!(polled.test.verifier.require_current(&service).is_ok());
     });

@@ -1,17 +1,21 @@
 //! Applies batches and snapshots inside the transaction of the consumer.
-use std::panic::AssertUnwindSafe;
+use std::{panic::AssertUnwindSafe, time::Duration};
 
 use futures::FutureExt;
 use parta_database::{Db, StorageError, Tx};
 use parta_ids::{OrgId, TypedId};
-use sea_orm::{ConnectionTrait, QueryResult, Statement};
+use sea_orm::{ConnectionTrait, QueryResult, Statement, Value};
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::{
     Consumer, HandleError, Handler,
     quarantine::{self, Request, build},
 };
-use crate::{Cursor, FeedEvent, Source};
+use crate::{Cursor, FeedEvent, Snapshot, Source};
+
+/// A transaction takes on no further organization after this time, so that requests do not wait behind it.
+const TOGETHER: Duration = Duration::from_millis(50);
 
 /// The reason why a transaction was rolled back.
 #[derive(Debug)]
@@ -63,6 +67,23 @@ pub(super) struct Stored {
     pub(super) has_row: bool,
 }
 
+impl Stored {
+    /// Whether this build cannot apply the next events.
+    pub(super) fn is_closed(&self) -> bool {
+        self.failed_builds.as_deref().is_some_and(quarantine::has_failed)
+    }
+
+    /// Whether another build has met events of a kind that it did not know.
+    pub(super) fn is_outdated(&self) -> bool {
+        !self.unknown_build.is_empty() && self.unknown_build != build()
+    }
+
+    /// Whether nothing but the next events is to apply.
+    pub(super) fn is_plain(&self) -> bool {
+        self.request == Request::None && self.failed_builds.is_none() && !self.is_outdated()
+    }
+}
+
 fn decode(org_id: OrgId, row: &QueryResult) -> Result<Option<Cursor>, StorageError> {
     let epoch: Option<Uuid> = row.try_get("", "epoch")?;
     let Some(epoch) = epoch else {
@@ -94,39 +115,73 @@ pub(super) async fn list_cursors(db: &Db, consumer: &str) -> Result<(Vec<Cursor>
 
 /// Loads the cursor of an organization, and whether it is quarantined.
 pub(super) async fn load(db: &Db, consumer: &str, org_id: OrgId) -> Result<Stored, StorageError> {
-    let sql = "SELECT c.cursor, c.epoch, c.position, c.event_id, c.request, c.request_event_id, \
-               c.unknown_build, q.builds FROM (SELECT 1 AS one) present \
-               LEFT JOIN feed_cursor c ON c.org_id = $1 AND c.consumer = $2 \
-               LEFT JOIN feed_quarantine q ON q.org_id = $1 AND q.consumer = $2";
-    let values = [org_id.uuid().into(), consumer.into()];
-    let statement = Statement::from_sql_and_values(db.backend(), sql, values);
-    let Some(row) = db.conn().query_one_raw(statement).await? else {
-        return Ok(Stored::default());
-    };
-    let text: Option<String> = row.try_get("", "cursor")?;
-    let unknown_build: Option<String> = row.try_get("", "unknown_build")?;
-    Ok(Stored {
-        has_row: text.is_some(),
-        text: text.unwrap_or_default(),
-        cursor: decode(org_id, &row)?,
-        failed_builds: row.try_get("", "builds")?,
-        request: Request::decode(row.try_get("", "request")?, row.try_get("", "request_event_id")?)?,
-        unknown_build: unknown_build.unwrap_or_default(),
-    })
+    let all = load_all(db, consumer, &[org_id]).await?;
+    Ok(all
+        .into_iter()
+        .next()
+        .map(|(_, stored)| stored)
+        .unwrap_or_default())
 }
 
-/// Inserts the row of the cursor of an organization that has none.
-pub(super) async fn begin(db: &Db, consumer: &str, org_id: OrgId) -> Result<(), StorageError> {
+/// Loads the cursors of organizations, and whether they are quarantined.
+pub(super) async fn load_all(
+    db: &Db,
+    consumer: &str,
+    organizations: &[OrgId],
+) -> Result<Vec<(OrgId, Stored)>, StorageError> {
+    let places: Vec<_> = (0..organizations.len())
+        .map(|n| format!("(${})", n + 2))
+        .collect();
+    let sql = format!(
+        "SELECT wanted.column1 AS org_id, c.cursor, c.epoch, c.position, c.event_id, c.request, \
+         c.request_event_id, c.unknown_build, q.builds FROM (VALUES {}) AS wanted \
+         LEFT JOIN feed_cursor c ON c.org_id = wanted.column1 AND c.consumer = $1 \
+         LEFT JOIN feed_quarantine q ON q.org_id = wanted.column1 AND q.consumer = $1",
+        places.join(", ")
+    );
+    let values: Vec<Value> = std::iter::once(consumer.into())
+        .chain(organizations.iter().map(|org_id| org_id.uuid().into()))
+        .collect();
+    let statement = Statement::from_sql_and_values(db.backend(), sql, values);
+    let rows = db.conn().query_all_raw(statement).await?;
+    let mut all = Vec::with_capacity(rows.len());
+    for row in rows {
+        let org_id = OrgId::from_uuid(row.try_get("", "org_id")?);
+        let text: Option<String> = row.try_get("", "cursor")?;
+        let unknown_build: Option<String> = row.try_get("", "unknown_build")?;
+        let stored = Stored {
+            has_row: text.is_some(),
+            text: text.unwrap_or_default(),
+            cursor: decode(org_id, &row)?,
+            failed_builds: row.try_get("", "builds")?,
+            request: Request::decode(row.try_get("", "request")?, row.try_get("", "request_event_id")?)?,
+            unknown_build: unknown_build.unwrap_or_default(),
+        };
+        all.push((org_id, stored));
+    }
+    Ok(all)
+}
+
+/// Inserts the rows of the cursors of organizations that have none.
+pub(super) async fn begin(db: &Db, consumer: &str, organizations: &[OrgId]) -> Result<(), StorageError> {
+    if organizations.is_empty() {
+        return Ok(());
+    }
     db.write(|tx| async move {
-        let sql = "INSERT INTO feed_cursor (org_id, consumer, cursor, position, event_id, update_time) \
-                   VALUES ($1, $2, '', 0, $3, $4) ON CONFLICT DO NOTHING";
-        let values = [
-            org_id.uuid().into(),
-            consumer.into(),
-            Uuid::nil().into(),
-            tx.now().into(),
-        ];
-        tx.execute_sql(sql, values).await?;
+        let places: Vec<_> = (0..organizations.len())
+            .map(|n| format!("(${}, $1, '', 0, $2, $3)", n + 4))
+            .collect();
+        let sql = format!(
+            "INSERT INTO feed_cursor (org_id, consumer, cursor, position, event_id, update_time) \
+             VALUES {} ON CONFLICT DO NOTHING",
+            places.join(", ")
+        );
+        let mut sorted = organizations.to_vec();
+        // Two replicas insert in the same order, so that neither waits for the other one in a circle.
+        sorted.sort_unstable();
+        let mut values: Vec<Value> = vec![consumer.into(), Uuid::nil().into(), tx.now().into()];
+        values.extend(sorted.iter().map(|org_id| Value::from(org_id.uuid())));
+        tx.execute_sql(&sql, values).await?;
         Ok(())
     })
     .await
@@ -151,37 +206,55 @@ async fn lock(tx: &Tx, consumer: &str, org_id: OrgId) -> Result<Option<Cursor>, 
     }
 }
 
-/// Moves the cursor behind events of which some may be of an unknown kind. The build that knows the kind
-/// takes a snapshot.
-async fn advance<E: FeedEvent>(tx: &Tx, consumer: &str, batch: &Batch<E>) -> Result<(), StorageError> {
-    let (text, at) = (batch.text.as_str(), batch.end);
-    if batch.events.iter().any(|event| event.payload().is_none()) {
+/// Moves the cursor to a place behind events. If some were of a kind that this build does not know, the build
+/// that knows it takes a snapshot.
+async fn advance(tx: &Tx, consumer: &str, to: &Place, has_unknown: bool) -> Result<(), StorageError> {
+    if has_unknown {
         let sql = "UPDATE feed_cursor SET unknown_build = $3 WHERE org_id = $1 AND consumer = $2";
-        let values = [at.org_id.uuid().into(), consumer.into(), build().into()];
+        let values = [to.end.org_id.uuid().into(), consumer.into(), build().into()];
         tx.execute_sql(sql, values).await?;
     }
     let sql = "UPDATE feed_cursor SET cursor = $3, epoch = $4, position = $5, event_id = $6, update_time = $7 \
                WHERE org_id = $1 AND consumer = $2";
     let values = [
-        at.org_id.uuid().into(),
+        to.end.org_id.uuid().into(),
         consumer.into(),
-        text.into(),
-        at.epoch.into(),
-        at.position.into(),
-        at.event_id.into(),
+        to.text.as_str().into(),
+        to.end.epoch.into(),
+        to.end.position.into(),
+        to.end.event_id.into(),
         tx.now().into(),
     ];
     tx.execute_sql(sql, values).await?;
     Ok(())
 }
 
-/// Consecutive events of one organization, or the events of its snapshot.
+/// The place in a log that follows events or a snapshot.
+pub(super) struct Place {
+    /// The cursor as the source has written it.
+    pub(super) text: String,
+    /// The decoded cursor.
+    pub(super) end: Cursor,
+}
+
+/// Consecutive events of one organization.
 pub(super) struct Batch<E> {
     pub(super) events: Vec<E>,
-    /// The text of the cursor after them.
-    pub(super) text: String,
-    /// The cursor after them.
-    pub(super) end: Cursor,
+    /// The place after them.
+    pub(super) to: Place,
+}
+
+/// The next events of an organization and the cursor before them.
+pub(super) struct Next<E> {
+    pub(super) org_id: OrgId,
+    pub(super) after: Option<Cursor>,
+    pub(super) batch: Batch<E>,
+}
+
+impl<E: FeedEvent> Batch<E> {
+    fn has_unknown(&self) -> bool {
+        self.events.iter().any(|event| event.payload().is_none())
+    }
 }
 
 impl<S: Source, H: Handler<Event = S::Event>> Consumer<S, H> {
@@ -192,7 +265,7 @@ impl<S: Source, H: Handler<Event = S::Event>> Consumer<S, H> {
         after: Option<Cursor>,
         batch: &Batch<S::Event>,
     ) -> Result<Option<Cursor>, Failure> {
-        let org_id = batch.end.org_id;
+        let org_id = batch.to.end.org_id;
         let _writing = self.writing.lock().await;
         self.db
             .write_idempotent(|tx| async move {
@@ -202,8 +275,40 @@ impl<S: Source, H: Handler<Event = S::Event>> Consumer<S, H> {
                 }
                 let applied = AssertUnwindSafe(self.handler.apply(&tx, org_id, &batch.events));
                 without_panic(applied.catch_unwind().await)?;
-                advance(&tx, self.name, batch).await?;
-                Ok(Some(batch.end))
+                advance(&tx, self.name, &batch.to, batch.has_unknown()).await?;
+                Ok(Some(batch.to.end))
+            })
+            .await
+    }
+
+    /// Applies the events of as many of these organizations as is quick, one at least, in one transaction,
+    /// and moves their cursors. Returns the organizations with the stored cursors. SQLite only: PostgreSQL
+    /// would hold the locks of one organization while it waits for those of another.
+    pub(super) async fn apply_some(
+        &self,
+        all: &[Next<S::Event>],
+    ) -> Result<Vec<(OrgId, Option<Cursor>)>, Failure> {
+        let _writing = self.writing.lock().await;
+        self.db
+            .write_idempotent(|tx| async move {
+                let began = Instant::now();
+                let mut done = Vec::new();
+                for next in all {
+                    let stored = lock(&tx, self.name, next.org_id).await?;
+                    if stored == next.after {
+                        let applied = self.handler.apply(&tx, next.org_id, &next.batch.events);
+                        without_panic(AssertUnwindSafe(applied).catch_unwind().await)?;
+                        advance(&tx, self.name, &next.batch.to, next.batch.has_unknown()).await?;
+                        done.push((next.org_id, Some(next.batch.to.end)));
+                    } else {
+                        done.push((next.org_id, stored));
+                    }
+                    // A transaction appends to one log only.
+                    if tx.log_org().is_some() || began.elapsed() >= TOGETHER {
+                        break;
+                    }
+                }
+                Ok(done)
             })
             .await
     }
@@ -214,7 +319,7 @@ impl<S: Source, H: Handler<Event = S::Event>> Consumer<S, H> {
         after: Option<Cursor>,
         skipped: &Batch<S::Event>,
     ) -> Result<Option<Cursor>, Failure> {
-        let org_id = skipped.end.org_id;
+        let org_id = skipped.to.end.org_id;
         let _writing = self.writing.lock().await;
         self.db
             .write_idempotent(|tx| async move {
@@ -223,9 +328,9 @@ impl<S: Source, H: Handler<Event = S::Event>> Consumer<S, H> {
                     return Ok(stored);
                 }
                 quarantine::clear(&tx, self.name, org_id).await?;
-                advance(&tx, self.name, skipped).await?;
+                advance(&tx, self.name, &skipped.to, skipped.has_unknown()).await?;
                 quarantine::set_request(&tx, self.name, org_id, Request::Correct, None).await?;
-                Ok(Some(skipped.end))
+                Ok(Some(skipped.to.end))
             })
             .await
     }
@@ -234,9 +339,10 @@ impl<S: Source, H: Handler<Event = S::Event>> Consumer<S, H> {
     pub(super) async fn apply_snapshot(
         &self,
         after: Option<Cursor>,
-        snapshot: &Batch<S::Event>,
+        snapshot: &Snapshot<S::Event>,
+        to: &Place,
     ) -> Result<Option<Cursor>, Failure> {
-        let org_id = snapshot.end.org_id;
+        let org_id = to.end.org_id;
         let _writing = self.writing.lock().await;
         self.db
             .write_idempotent(|tx| async move {
@@ -244,15 +350,15 @@ impl<S: Source, H: Handler<Event = S::Event>> Consumer<S, H> {
                 if stored != after {
                     return Ok(stored);
                 }
-                let replaced = AssertUnwindSafe(self.handler.replace(&tx, org_id, &snapshot.events));
+                let replaced = AssertUnwindSafe(self.handler.replace(&tx, org_id, snapshot));
                 without_panic(replaced.catch_unwind().await)?;
                 quarantine::clear(&tx, self.name, org_id).await?;
                 quarantine::set_request(&tx, self.name, org_id, Request::None, None).await?;
                 let sql = "UPDATE feed_cursor SET unknown_build = '' WHERE org_id = $1 AND consumer = $2";
                 let key = [org_id.uuid().into(), self.name.into()];
                 tx.execute_sql(sql, key).await.map_err(StorageError::from)?;
-                advance(&tx, self.name, snapshot).await?;
-                Ok(Some(snapshot.end))
+                advance(&tx, self.name, to, snapshot.has_unknown()).await?;
+                Ok(Some(to.end))
             })
             .await
     }

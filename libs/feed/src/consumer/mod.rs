@@ -8,6 +8,7 @@
 
 mod apply;
 mod breaker;
+mod group;
 mod heads;
 mod lag;
 mod progress;
@@ -37,7 +38,7 @@ pub use quarantine::{
 };
 pub use registry::{ConsumerHandle, consumers};
 
-use crate::{FeedEvent, Freshness, Source};
+use crate::{FeedEvent, Freshness, Snapshot, Source};
 
 /// The failure of an event handler.
 #[derive(Debug, thiserror::Error)]
@@ -54,6 +55,12 @@ pub enum HandleError {
 impl From<DbErr> for HandleError {
     fn from(error: DbErr) -> Self {
         Self::Storage(error.into())
+    }
+}
+
+impl From<prost::DecodeError> for HandleError {
+    fn from(_: prost::DecodeError) -> Self {
+        Self::Failed("an event of the snapshot is malformed".to_owned())
     }
 }
 
@@ -77,8 +84,14 @@ pub trait Handler: Send + Sync + 'static {
     type Event: FeedEvent;
     /// Applies consecutive events of one organization. Unknown kinds are ignored.
     async fn apply(&self, tx: &Tx, org_id: OrgId, events: &[Self::Event]) -> Result<(), HandleError>;
-    /// Replaces the projection of the organization by the state that these events build from nothing.
-    async fn replace(&self, tx: &Tx, org_id: OrgId, events: &[Self::Event]) -> Result<(), HandleError>;
+    /// Replaces the projection of the organization by the state that the events of a snapshot build from
+    /// nothing. Readers see the old projection until the transaction commits.
+    async fn replace(
+        &self,
+        tx: &Tx,
+        org_id: OrgId,
+        snapshot: &Snapshot<Self::Event>,
+    ) -> Result<(), HandleError>;
 }
 
 /// Follows one feed for one projection. Cheap to clone; clones share their progress.

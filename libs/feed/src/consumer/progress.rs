@@ -1,9 +1,10 @@
 //! The progress of a consumer as this replica knows it: the heads of the source, the applied cursors, and
 //! the organizations that are behind.
+mod queue;
 mod status;
 
 use std::{
-    collections::{BTreeSet, HashMap, HashSet, VecDeque},
+    collections::{HashMap, HashSet},
     sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
     time::Duration,
 };
@@ -13,10 +14,11 @@ use parta_ids::OrgId;
 use tokio::{sync::watch, time::Instant};
 use uuid::Uuid;
 
+use queue::Queue;
+pub(super) use queue::{Lane, WORKERS};
+
 use crate::Cursor;
 
-/// An organization with at most this many unapplied events goes before the others.
-const SMALL: i64 = 64;
 /// An organization whose cursor is ahead of the known head is checked after this long: the replica of the
 /// source that announces the heads may lag behind the one that was read.
 const AHEAD: Duration = Duration::from_secs(3);
@@ -60,24 +62,6 @@ struct Behind {
     has_failed: bool,
 }
 
-#[derive(Debug, Default)]
-struct Queue {
-    small: VecDeque<OrgId>,
-    large: VecDeque<OrgId>,
-    queued: HashSet<OrgId>,
-    running: HashSet<OrgId>,
-    /// Organizations that became due again while a worker had them.
-    again: HashSet<OrgId>,
-    delayed: BTreeSet<(Instant, OrgId)>,
-    /// The same organizations, and when each is due.
-    due: HashMap<OrgId, Instant>,
-    /// Organizations whose events cannot be applied, and which are tried again when nothing else is to do.
-    last: VecDeque<OrgId>,
-    rejected: HashSet<OrgId>,
-    /// Organizations for which the operator has requested something while a worker had them.
-    requested: HashSet<OrgId>,
-}
-
 /// How current the projection of an organization is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Age {
@@ -89,13 +73,6 @@ pub(crate) enum Age {
     Quarantined,
 }
 
-/// The work that a worker looks for first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Lane {
-    Small,
-    Large,
-}
-
 impl Default for Progress {
     fn default() -> Self {
         Self {
@@ -103,6 +80,12 @@ impl Default for Progress {
             changed: watch::Sender::new(0),
         }
     }
+}
+
+/// Returns the number of events after the cursor; below zero if the source has lost events.
+fn lag(heads: &HashMap<OrgId, LogHead>, cursors: &HashMap<OrgId, Cursor>, org_id: OrgId) -> i64 {
+    let head = heads.get(&org_id).map_or(0, |head| head.position);
+    head - cursors.get(&org_id).map_or(0, |cursor| cursor.position)
 }
 
 impl Known {
@@ -118,9 +101,7 @@ impl Known {
     }
 
     fn lag(&self, org_id: OrgId) -> i64 {
-        let head = self.heads.get(&org_id).map_or(0, |head| head.position);
-        let cursor = self.cursors.get(&org_id).map_or(0, |cursor| cursor.position);
-        head - cursor
+        lag(&self.heads, &self.cursors, org_id)
     }
 
     /// Marks the heads that a heartbeat has shown, where no earlier mark is open.
@@ -145,6 +126,7 @@ impl Known {
     fn compare(&mut self, org_id: OrgId) {
         if !self.is_behind(org_id) {
             self.behind.remove(&org_id);
+            self.settle(org_id);
             return;
         }
         let fresh_until = self.heartbeat.filter(|_| self.is_complete);
@@ -166,78 +148,38 @@ impl Known {
         }
     }
 
-    fn check_complete(&mut self) {
-        if self.is_complete || self.heartbeat.is_none() {
+    /// Whether an organization delays the readiness: its events up to the position are not applied, and no
+    /// worker has failed to apply them.
+    fn is_open(&self, org_id: OrgId, position: i64) -> bool {
+        let applied = self.cursors.get(&org_id).map_or(0, |cursor| cursor.position);
+        let is_tried = |behind: &Behind| !behind.is_quarantined && !behind.has_failed;
+        applied < position && self.behind.get(&org_id).is_some_and(is_tried)
+    }
+
+    /// Notes at the first heartbeat which organizations are behind. Events that arrive later do not delay the
+    /// readiness of a busy installation.
+    fn begin_backlog(&mut self) {
+        if self.backlog.is_some() {
             return;
         }
-        let mut backlog = self.backlog.take().unwrap_or_else(|| {
-            let heads = self.behind.keys();
-            heads
-                .map(|org_id| (*org_id, self.heads.get(org_id).map_or(0, |head| head.position)))
-                .collect()
-        });
-        // Events that arrive later do not delay the readiness of a busy installation.
-        backlog.retain(|org_id, position| {
-            let applied = self.cursors.get(org_id).map_or(0, |cursor| cursor.position);
-            let is_open = |behind: &Behind| !behind.is_quarantined && !behind.has_failed;
-            applied < *position && self.behind.get(org_id).is_some_and(is_open)
-        });
+        let position = |org_id: &OrgId| self.heads.get(org_id).map_or(0, |head| head.position);
+        let behind = self.behind.keys().map(|org_id| (*org_id, position(org_id)));
+        let backlog: HashMap<OrgId, i64> = behind
+            .filter(|(org_id, position)| self.is_open(*org_id, *position))
+            .collect();
         self.is_complete = backlog.is_empty();
         self.backlog = Some(backlog);
     }
-}
 
-impl Queue {
-    fn push(&mut self, org_id: OrgId, lag: i64) {
-        if self.running.contains(&org_id) {
-            self.again.insert(org_id);
-        } else if self.queued.insert(org_id) {
-            let lane = if self.rejected.contains(&org_id) {
-                &mut self.last
-            } else if lag <= SMALL {
-                &mut self.small
-            } else {
-                &mut self.large
-            };
-            lane.push_back(org_id);
+    /// Takes an organization out of the backlog when its events are applied or could not be. Looks at no
+    /// other one: the backlog of a start may have tens of thousands.
+    fn settle(&mut self, org_id: OrgId) {
+        let position = self.backlog.as_ref().and_then(|all| all.get(&org_id)).copied();
+        let is_settled = position.is_some_and(|position| !self.is_open(org_id, position));
+        if is_settled && let Some(backlog) = &mut self.backlog {
+            backlog.remove(&org_id);
+            self.is_complete |= backlog.is_empty();
         }
-    }
-
-    /// Puts an organization before all others.
-    fn push_first(&mut self, org_id: OrgId) {
-        if self.running.contains(&org_id) {
-            self.requested.insert(org_id);
-        } else if self.queued.insert(org_id) {
-            self.small.push_front(org_id);
-        }
-    }
-
-    fn delay(&mut self, org_id: OrgId, wait: Duration) {
-        if !self.queued.contains(&org_id) && !self.due.contains_key(&org_id) {
-            let due = Instant::now() + wait;
-            self.due.insert(org_id, due);
-            self.delayed.insert((due, org_id));
-        }
-    }
-
-    /// Takes the next delayed organization that is due.
-    fn pop_due(&mut self, now: Instant) -> Option<OrgId> {
-        let (due, org_id) = self.delayed.first().copied().filter(|(due, _)| *due <= now)?;
-        self.delayed.remove(&(due, org_id));
-        self.due.remove(&org_id);
-        Some(org_id)
-    }
-
-    fn pop(&mut self, lane: Lane) -> Option<OrgId> {
-        let (first, second) = match lane {
-            Lane::Small => (&mut self.small, &mut self.large),
-            Lane::Large => (&mut self.large, &mut self.small),
-        };
-        let next = first.pop_front().or_else(|| second.pop_front());
-        let org_id = next.or_else(|| self.last.pop_front())?;
-        self.queued.remove(&org_id);
-        self.running.insert(org_id);
-        Some(org_id)
     }
 }
 
@@ -339,7 +281,7 @@ impl Progress {
         if is_heartbeat {
             known.heartbeat = Some(Instant::now());
             known.mark();
-            known.check_complete();
+            known.begin_backlog();
         }
         drop(known);
         self.notify();
@@ -355,7 +297,7 @@ impl Progress {
         for org_id in organizations {
             known.compare(org_id);
         }
-        known.check_complete();
+        known.begin_backlog();
         drop(known);
         self.notify();
     }
@@ -390,23 +332,48 @@ impl Progress {
         }
     }
 
-    /// Takes the next organization that has work, and returns the time when a delayed one becomes due.
-    pub(super) fn next(&self, lane: Lane) -> (Option<OrgId>, Option<Instant>) {
+    /// Takes the next organizations that have work, and returns the time when a delayed one becomes due.
+    pub(super) fn next(&self, lane: Lane) -> (Vec<OrgId>, Option<Instant>) {
         let mut known = self.write();
         let now = Instant::now();
         while let Some(org_id) = known.queue.pop_due(now) {
             let lag = known.lag(org_id);
             known.queue.push(org_id, lag);
         }
-        let next = known.queue.pop(lane);
+        let Known {
+            queue,
+            heads,
+            cursors,
+            ..
+        } = &mut *known;
+        let next = queue.pop(lane, |org_id| lag(heads, cursors, org_id));
         let due = known.queue.delayed.first().map(|(at, _)| *at);
         (next, due)
+    }
+
+    /// Gives back organizations that a worker has taken together with others. Each is next taken alone.
+    pub(super) fn put_back(&self, organizations: impl IntoIterator<Item = OrgId>) {
+        let mut organizations = organizations.into_iter().peekable();
+        if organizations.peek().is_none() {
+            return;
+        }
+        let mut known = self.write();
+        for org_id in organizations {
+            known.queue.running.remove(&org_id);
+            known.queue.again.remove(&org_id);
+            known.queue.requested.remove(&org_id);
+            known.queue.alone.insert(org_id);
+            known.queue.push_first(org_id);
+        }
+        drop(known);
+        self.notify();
     }
 
     /// Notes that a worker has finished with an organization. The cursor is that which is stored now.
     pub(super) fn finished(&self, org_id: OrgId, cursor: Option<Cursor>, outcome: Outcome) {
         let mut known = self.write();
         known.queue.running.remove(&org_id);
+        known.queue.alone.remove(&org_id);
         let is_due = known.queue.again.remove(&org_id);
         let is_requested = known.queue.requested.remove(&org_id);
         match cursor {
@@ -423,9 +390,11 @@ impl Progress {
             Outcome::Quarantined(wait) => (true, Some(wait)),
         };
         let has_failed = matches!(outcome, Outcome::Failed(_) | Outcome::Rejected(_));
+        // A worker that could not begin has learned nothing about the events.
+        let is_busy = matches!(outcome, Outcome::Busy(_));
         if matches!(outcome, Outcome::Rejected(_)) {
             known.queue.rejected.insert(org_id);
-        } else {
+        } else if !is_busy {
             known.queue.rejected.remove(&org_id);
         }
         let fresh_until = known.heartbeat.filter(|_| known.is_complete);
@@ -438,7 +407,7 @@ impl Progress {
             });
             behind.is_quarantined = is_quarantined;
             behind.has_failed = has_failed;
-        } else if let Some(behind) = known.behind.get_mut(&org_id) {
+        } else if let Some(behind) = known.behind.get_mut(&org_id).filter(|_| !is_busy) {
             behind.is_quarantined = false;
             behind.has_failed = false;
         }
@@ -463,7 +432,7 @@ impl Progress {
         if wait.is_none() {
             known.compare(org_id);
         }
-        known.check_complete();
+        known.settle(org_id);
         drop(known);
         self.notify();
     }

@@ -11,23 +11,22 @@ use uuid::Uuid;
 
 use super::{
     Consumer, Handler, QUIET_FAILURES,
-    apply::{self, Batch, Failure, Stored},
-    progress::{Lane, Outcome},
+    apply::{self, Batch, Failure, Place, Stored},
+    progress::{Lane, Outcome, WORKERS},
     quarantine::{self, Rejection, Request},
 };
-use crate::{Cursor, FeedEvent as _, SnapshotItem, Source};
+use crate::{Cursor, FeedEvent as _, Snapshot, SnapshotItem, Source};
 
 /// Largest number of events of one batch.
-const PAGE: i32 = 256;
-/// The workers. They read the source at the same time. On SQLite, which has one writer, only one of them
-/// writes at a time, so that requests do not wait behind all of them.
-const WORKERS: usize = 4;
+pub(super) const PAGE: i32 = 256;
 /// The source answers a reading within this time, or is asked again.
-const READ_LIMIT: Duration = Duration::from_secs(5);
+pub(super) const READ_LIMIT: Duration = Duration::from_secs(5);
 /// The source begins a snapshot within this time, and sends its next message within this time.
 const SNAPSHOT_SILENCE: Duration = Duration::from_secs(15);
 /// A snapshot arrives within this time.
 const SNAPSHOT_LIMIT: Duration = Duration::from_mins(2);
+/// Largest size of the encoded events of a snapshot: more than ten times that of 20,000 members.
+const SNAPSHOT_MAX_BYTES: usize = 128 << 20;
 /// An organization that needs a snapshot while others are read waits for this long.
 const SNAPSHOT_BUSY: Duration = Duration::from_secs(1);
 /// Waits between attempts on an organization whose events and snapshot cannot be applied, and which is not
@@ -40,7 +39,7 @@ const LOCKED: Duration = Duration::from_millis(50);
 const QUARANTINE_CHECK: Duration = Duration::from_secs(2);
 
 /// Why the events of an organization were not applied.
-enum Setback {
+pub(super) enum Setback {
     /// Another replica works on the organization.
     Locked,
     /// Other snapshots are being read.
@@ -67,6 +66,14 @@ fn rejected(failure: impl Into<String>) -> Setback {
         event: None,
         failure: failure.into(),
     })
+}
+
+/// Returns the place that a cursor of the source names.
+fn place(org_id: OrgId, text: String) -> Result<Place, Setback> {
+    match Cursor::peek(&text).filter(|end| end.org_id == org_id) {
+        Some(end) => Ok(Place { text, end }),
+        None => Err(rejected("the source returned an unknown cursor")),
+    }
 }
 
 impl From<Failure> for Setback {
@@ -104,9 +111,11 @@ impl<S: Source, H: Handler<Event = S::Event>> Consumer<S, H> {
         let lane = if worker == 0 { Lane::Large } else { Lane::Small };
         loop {
             changed.mark_unchanged();
-            match self.progress.next(lane) {
-                (Some(org_id), _) => self.process(org_id).await,
-                (None, due) => {
+            let (next, due) = self.progress.next(lane);
+            match next.as_slice() {
+                [org_id] => self.process(*org_id).await,
+                [_, ..] => self.process_group(&next).await,
+                [] => {
                     let due = async {
                         match due {
                             Some(due) => tokio::time::sleep_until(due).await,
@@ -128,7 +137,7 @@ impl<S: Source, H: Handler<Event = S::Event>> Consumer<S, H> {
             let stored = apply::load(&self.db, self.name, org_id).await?;
             if !stored.has_row {
                 // Committed at once: another replica that does the same waits for no batch.
-                apply::begin(&self.db, self.name, org_id).await?;
+                apply::begin(&self.db, self.name, &[org_id]).await?;
             }
             Ok::<_, StorageError>(stored)
         };
@@ -140,12 +149,8 @@ impl<S: Source, H: Handler<Event = S::Event>> Consumer<S, H> {
                 return self.progress.finished(org_id, known, Outcome::Failed(wait));
             }
         };
-        let is_closed = stored
-            .failed_builds
-            .as_deref()
-            .is_some_and(quarantine::has_failed);
         match stored.request {
-            Request::None if is_closed => {
+            Request::None if stored.is_closed() => {
                 let outcome = Outcome::Quarantined(QUARANTINE_CHECK);
                 self.progress.finished(org_id, stored.cursor, outcome);
             }
@@ -154,7 +159,7 @@ impl<S: Source, H: Handler<Event = S::Event>> Consumer<S, H> {
                 self.resync(org_id, &stored, Rejection::because("a snapshot was requested"))
                     .await;
             }
-            _ if !stored.unknown_build.is_empty() && stored.unknown_build != quarantine::build() => {
+            _ if stored.is_outdated() => {
                 self.resync(org_id, &stored, Rejection::because("events of a new kind"))
                     .await;
             }
@@ -255,7 +260,7 @@ impl<S: Source, H: Handler<Event = S::Event>> Consumer<S, H> {
         cleared.map_err(|error| Setback::Temporary(error.to_string()))
     }
 
-    fn applied(&self, org_id: OrgId, cursor: Option<Cursor>) {
+    pub(super) fn applied(&self, org_id: OrgId, cursor: Option<Cursor>) {
         self.failures().remove(&org_id);
         self.progress.finished(org_id, cursor, Outcome::Applied);
     }
@@ -315,8 +320,9 @@ impl<S: Source, H: Handler<Event = S::Event>> Consumer<S, H> {
             .map_err(|setback| (setback, limit))?;
         let is_at_end = batch.events.is_empty();
         if is_at_end {
-            self.progress.read_to_end(batch.end, began);
-            if stored.cursor == Some(batch.end) || batch.end.position == 0 {
+            let end = batch.to.end;
+            self.progress.read_to_end(end, began);
+            if stored.cursor == Some(end) || end.position == 0 {
                 let cursor = stored.cursor;
                 return Ok(Advanced { cursor, is_at_end });
             }
@@ -335,16 +341,17 @@ impl<S: Source, H: Handler<Event = S::Event>> Consumer<S, H> {
     }
 
     /// Reads at most `limit` events after the stored cursor.
-    async fn read(&self, org_id: OrgId, stored: &Stored, limit: i32) -> Result<Batch<S::Event>, Setback> {
+    pub(super) async fn read(
+        &self,
+        org_id: OrgId,
+        stored: &Stored,
+        limit: i32,
+    ) -> Result<Batch<S::Event>, Setback> {
         let read = tokio::time::timeout(READ_LIMIT, self.source.read(org_id, &stored.text, limit)).await;
         let page = read.map_err(|_| Setback::Temporary("the source does not answer".into()))??;
-        let Some(end) = Cursor::peek(&page.cursor).filter(|end| end.org_id == org_id) else {
-            return Err(rejected("the source returned an unknown cursor"));
-        };
         Ok(Batch {
             events: page.events,
-            text: page.cursor,
-            end,
+            to: place(org_id, page.cursor)?,
         })
     }
 
@@ -354,35 +361,37 @@ impl<S: Source, H: Handler<Event = S::Event>> Consumer<S, H> {
             return Err(Setback::Busy);
         };
         let read = tokio::time::timeout(SNAPSHOT_LIMIT, self.read_snapshot(org_id)).await;
-        let (events, text) = read.map_err(|_| Setback::Temporary("the snapshot takes too long".into()))??;
-        let Some(end) = Cursor::peek(&text).filter(|end| end.org_id == org_id) else {
-            return Err(rejected("the source returned an unknown cursor"));
-        };
-        let snapshot = Batch { events, text, end };
-        let at = self.apply_snapshot(stored.cursor, &snapshot).await?;
+        let (snapshot, cursor) =
+            read.map_err(|_| Setback::Temporary("the snapshot takes too long".into()))??;
+        let to = place(org_id, cursor)?;
+        let at = self.apply_snapshot(stored.cursor, &snapshot, &to).await?;
         tracing::info!(
             consumer = self.name,
             org.id = %org_id,
-            events = snapshot.events.len(),
-            position = end.position,
+            events = snapshot.len(),
+            bytes = snapshot.bytes(),
+            position = to.end.position,
             "projection replaced"
         );
         Ok(at)
     }
 
     /// Reads the events of a snapshot and the cursor after it.
-    async fn read_snapshot(&self, org_id: OrgId) -> Result<(Vec<S::Event>, String), Setback> {
+    async fn read_snapshot(&self, org_id: OrgId) -> Result<(Snapshot<S::Event>, String), Setback> {
         let silent = || Setback::Temporary("the source does not answer".into());
         let opened = tokio::time::timeout(SNAPSHOT_SILENCE, self.source.snapshot(org_id)).await;
         let mut stream = opened.map_err(|_| silent())??;
-        let mut events = Vec::new();
+        let mut snapshot = Snapshot::default();
         loop {
             let item = tokio::time::timeout(SNAPSHOT_SILENCE, stream.next())
                 .await
                 .map_err(|_| silent())?;
             match item.ok_or_else(|| Setback::Temporary("the snapshot has no end".into()))?? {
-                SnapshotItem::Event(event) => events.push(event),
-                SnapshotItem::End { cursor } => return Ok((events, cursor)),
+                SnapshotItem::Event(event) => snapshot.push(&event),
+                SnapshotItem::End { cursor } => return Ok((snapshot, cursor)),
+            }
+            if snapshot.bytes() > SNAPSHOT_MAX_BYTES {
+                return Err(rejected("the snapshot is too large"));
             }
         }
     }

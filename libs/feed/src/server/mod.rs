@@ -10,7 +10,7 @@ use std::{sync::Arc, time::Duration};
 use chrono::{DateTime, Utc};
 use futures::{FutureExt, Stream, future::BoxFuture, stream};
 use parta_access::{Caller, Principal, ServiceAccountPermission};
-use parta_database::{Db, StorageError, Tx};
+use parta_database::{Db, LogHead, StorageError, Tx};
 use parta_ids::{EventId, OrgId};
 use parta_proto::{EventPage, ReadFrom, WatchItem};
 use parta_status::{self as status, RpcError};
@@ -18,7 +18,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Cursor, EventPayload, FeedKind,
+    Cursor, EventPayload, FeedKind, Snapshot,
     heads::Heads,
     kind::EventMeta,
     log::{self, PAGE},
@@ -158,12 +158,13 @@ impl<K: FeedKind> FeedServer<K> {
         }))
     }
 
+    /// Reads the state of an organization. Returns its events, without what the log adds to each of them, and
+    /// the head of the log.
     async fn take_snapshot(
         &self,
         caller: &Caller,
-        org_id: &str,
-    ) -> Result<(Vec<K::Event>, String), RpcError> {
-        let org_id = scope::<K>(caller, org_id)?;
+        org_id: OrgId,
+    ) -> Result<(Snapshot<K::Event>, LogHead), RpcError> {
         let overloaded = |why| status::overloaded(why, Duration::from_secs(1));
         let permit = tokio::time::timeout(SNAPSHOT_WAIT, self.snapshots.acquire()).await;
         let _permit = permit
@@ -176,25 +177,44 @@ impl<K: FeedKind> FeedServer<K> {
         let (head, payloads) = tokio::time::timeout(SNAPSHOT_LIMIT, read)
             .await
             .map_err(|_| overloaded("The snapshot could not be read in time. Try again."))??;
-        let occur_time = self.db.env().now();
         let withheld = self.withheld_from(caller);
-        let events = payloads
-            .into_iter()
-            .filter(|payload| !withheld.covers(payload))
-            .map(|payload| {
-                let mut event = payload.into_event();
+        let payloads = payloads.into_iter().filter(|payload| !withheld.covers(payload));
+        Ok((payloads.map(EventPayload::into_event).collect(), head))
+    }
+
+    /// Streams the state of an organization as it was when the stream began, and then the cursor after it.
+    async fn stream_snapshot(
+        &self,
+        caller: &Caller,
+        org_id: &str,
+    ) -> Result<
+        impl Stream<Item = Result<(String, Option<K::Event>), RpcError>> + Send + 'static + use<K>,
+        RpcError,
+    > {
+        let org_id = scope::<K>(caller, org_id)?;
+        let (snapshot, head) = self.take_snapshot(caller, org_id).await?;
+        let (env, occur_time) = (self.db.env().clone(), self.db.env().now());
+        let cursor = Cursor::at(org_id, head).encode(self.db.secrets());
+        let events = snapshot.into_parts().flat_map(move |part| {
+            let (events, failure) = match part {
+                Ok(events) => (events, None),
+                Err(error) => (Vec::new(), Some(Err(RpcError::internal(error)))),
+            };
+            let env = env.clone();
+            let events = events.into_iter().map(move |mut event| {
                 EventMeta {
-                    event_id: self.db.env().id::<EventId>(),
+                    event_id: env.id::<EventId>(),
                     org_id,
                     position: head.position,
                     occur_time,
                     trace_parent: String::new(),
                 }
                 .set(&mut event);
-                event
-            })
-            .collect();
-        Ok((events, Cursor::at(org_id, head).encode(self.db.secrets())))
+                Ok((String::new(), Some(event)))
+            });
+            events.chain(failure)
+        });
+        Ok(stream::iter(events.chain([Ok((cursor, None))])))
     }
 }
 

@@ -1,4 +1,4 @@
-use futures::{StreamExt as _, TryStreamExt as _, stream};
+use futures::{StreamExt as _, TryStreamExt as _};
 use parta_access::{Caller, Principal};
 use parta_proto::{EventPage, FeedKind, FeedStream, HeadStream, ReadFrom, ServeFeed, WatchItem};
 use parta_status::caller_not_accepted;
@@ -23,9 +23,8 @@ impl<K: FeedKind> ServeFeed for FeedServer<K> {
 
     async fn snapshot(&self, request: Request<String>) -> Result<FeedStream<Option<K::Event>>, Status> {
         let caller = Caller::of(&request)?;
-        let (events, cursor) = self.take_snapshot(&caller, request.get_ref()).await?;
-        let messages = events.into_iter().map(|event| (String::new(), Some(event)));
-        Ok(stream::iter(messages.chain([(cursor, None)]).map(Ok)).boxed())
+        let messages = self.stream_snapshot(&caller, request.get_ref()).await?;
+        Ok(messages.map_err(Status::from).boxed())
     }
 
     async fn watch_heads(&self, request: Request<()>) -> Result<HeadStream, Status> {

@@ -4,8 +4,12 @@ mod bus;
 mod consuming;
 mod cursors;
 mod log;
+mod many;
+mod metrics;
+mod plans;
 mod quarantine;
 mod school;
 mod serving;
+mod snapshots;
 #[path = "../../../database/tests/suite/support.rs"]
 mod support;

@@ -19,8 +19,8 @@ use std::{
 use async_trait::async_trait;
 use futures::StreamExt;
 use parta_access::{Caller, Principal};
-use parta_database::{DatabaseConfig, Db, LogHead, StorageError, Tx};
-use parta_feed::{Consumer, FeedClient, FeedServer, HandleError, Handler, append_event};
+use parta_database::{CommitStep, DatabaseConfig, Db, LogHead, StorageError, Tx};
+use parta_feed::{Consumer, FeedClient, FeedServer, HandleError, Handler, Snapshot, append_event};
 use parta_ids::{OrgId, TypedId};
 use parta_mutations::ServicePosition;
 use parta_proto_org_registry::{
@@ -237,6 +237,25 @@ pub struct Roster {
     pub gate: Arc<Mutex<Option<String>>>,
     pub held: watch::Sender<u32>,
     pub opened: Arc<Notify>,
+    /// The number of transactions that have applied events.
+    pub commits: Arc<AtomicU32>,
+}
+
+/// Counts the commit of a transaction that has applied events.
+#[derive(Default)]
+struct CountCommit(Mutex<Option<Arc<AtomicU32>>>);
+
+#[async_trait]
+impl CommitStep for CountCommit {
+    async fn before_commit(&self, _tx: &Tx) -> Result<(), StorageError> {
+        Ok(())
+    }
+
+    fn after_commit(&self, _db: &Db) {
+        if let Some(commits) = self.0.lock().unwrap().as_ref() {
+            commits.fetch_add(1, Ordering::SeqCst);
+        }
+    }
 }
 
 #[async_trait]
@@ -244,6 +263,7 @@ impl Handler for Roster {
     type Event = OrgRegistryEvent;
 
     async fn apply(&self, tx: &Tx, org_id: OrgId, events: &[OrgRegistryEvent]) -> Result<(), HandleError> {
+        *tx.step::<CountCommit>().0.lock().unwrap() = Some(self.commits.clone());
         for event in events {
             let sql = "INSERT INTO applied (org_id, event_id, position) VALUES ($1, $2, $3)";
             let values = vec![
@@ -257,12 +277,19 @@ impl Handler for Roster {
         Ok(())
     }
 
-    async fn replace(&self, tx: &Tx, org_id: OrgId, events: &[OrgRegistryEvent]) -> Result<(), HandleError> {
+    async fn replace(
+        &self,
+        tx: &Tx,
+        org_id: OrgId,
+        snapshot: &Snapshot<OrgRegistryEvent>,
+    ) -> Result<(), HandleError> {
         self.snapshots.fetch_add(1, Ordering::SeqCst);
         let sql = "DELETE FROM roster WHERE org_id = $1";
         run(tx, sql, vec![org_id.uuid().into()]).await?;
-        for event in events {
-            self.write(tx, org_id, event).await?;
+        for events in snapshot.parts() {
+            for event in events? {
+                self.write(tx, org_id, &event).await?;
+            }
         }
         Ok(())
     }

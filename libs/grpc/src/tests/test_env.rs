@@ -303,7 +303,10 @@ impl TestEnv {
     }
 
     pub fn joiner(&self) -> String {
-        self.issuer.joiner(self.env.id()).unwrap().text
+        self.issuer
+            .joiner(self.env.id(), parta_access::LinkDigest::of("link"), self.env.id())
+            .unwrap()
+            .text
     }
 
     pub fn client(&self) -> ClientBuilder {

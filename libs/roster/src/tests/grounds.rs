@@ -1,9 +1,11 @@
 //! Suspensions and duties: a projection that was rebuilt equals one that followed the feed.
+use parta_database::Tx;
+use parta_feed::Snapshot;
 use parta_ids::{DutyId, SuspensionId};
 use parta_proto_membership::v1::{self as pb, duty_scope::Scope, membership_event::Payload};
 
 use super::*;
-use crate::{DutyFunction, Role, State};
+use crate::{Change, DutyFunction, Role, RosterObserver, State};
 
 const PARENT: i32 = 2;
 
@@ -15,10 +17,10 @@ impl Projection {
             payload: Some(payload),
             ..Default::default()
         };
-        let events: Vec<_> = payloads.into_iter().map(event).collect();
-        let (handler, events) = (&Members::new(Arc::new(NoObserver)), &events);
+        let events = payloads.into_iter().map(event);
+        let (handler, snapshot) = (&Members::new(Arc::new(NoObserver)), &Snapshot::from_iter(events));
         self.db
-            .write(|tx| async move { handler.replace(&tx, self.org, events).await })
+            .write(|tx| async move { handler.replace(&tx, self.org, snapshot).await })
             .await
             .unwrap();
     }
@@ -95,6 +97,37 @@ on_both!(
     }
 );
 
+// Covers: F8 allowed
+on_both!(
+    removal_for_cause_follows_the_feed_and_the_snapshot,
+    |database| async move {
+        let projection = Projection::open(&database).await;
+        let changed = |removed_for_cause: bool| {
+            Payload::MemberChanged(pb::MemberChanged {
+                member_id: projection.member.to_string(),
+                state: ACTIVE,
+                roles: vec![PARENT],
+                removed_for_cause,
+                ..Default::default()
+            })
+        };
+        projection.apply(changed(false)).await.unwrap();
+        assert!(!projection.context().await.unwrap().removed_for_cause);
+        projection.apply(changed(true)).await.unwrap();
+        let followed = projection.context().await.unwrap();
+        assert!(followed.removed_for_cause && followed.is_active());
+        let admitted = Payload::MemberAdmitted(pb::MemberAdmitted {
+            member_id: projection.member.to_string(),
+            state: ACTIVE,
+            roles: vec![PARENT],
+            removed_for_cause: true,
+            ..Default::default()
+        });
+        projection.replace(vec![admitted]).await;
+        assert_eq!(projection.context().await.unwrap(), followed);
+    }
+);
+
 // Covers: F1 allowed, F3 allowed, F3 refused
 on_both!(duty_follows_the_feed_and_the_snapshot, |database| async move {
     let projection = Projection::open(&database).await;
@@ -149,4 +182,65 @@ on_both!(duty_follows_the_feed_and_the_snapshot, |database| async move {
         !context.may(DutyFunction::Names, &pupil),
         "an empty list is nobody, and not everybody"
     );
+});
+
+/// Records the members whose records were released.
+#[derive(Default)]
+struct Releases(std::sync::Mutex<Vec<MemberId>>);
+
+#[async_trait::async_trait]
+impl RosterObserver for Releases {
+    async fn changed(&self, _: &Tx, _: OrgId, changes: &[Change]) -> Result<(), HandleError> {
+        for change in changes {
+            if let Change::MemberReleased(member) = change {
+                self.0.lock().unwrap().push(*member);
+            }
+        }
+        Ok(())
+    }
+}
+
+// A consumer that reads a snapshot after the release notices it as well as one that followed the feed, and a
+// record that is not known has nothing to hide.
+on_both!(release_is_noticed_once, |database| async move {
+    let projection = Projection::open(&database).await;
+    let releases = Arc::new(Releases::default());
+    let handler = &Members::new(releases.clone());
+    let event = |count| pb::MembershipEvent {
+        org_id: projection.org.to_string(),
+        payload: Some(Payload::MemberAdmitted(pb::MemberAdmitted {
+            member_id: projection.member.to_string(),
+            state: ACTIVE,
+            roles: vec![PARENT],
+            release_count: count,
+            ..Default::default()
+        })),
+        ..Default::default()
+    };
+    let count = || releases.0.lock().unwrap().len();
+    let (db, org) = (&projection.db, projection.org);
+    let apply = async |events: Vec<pb::MembershipEvent>, is_snapshot: bool| {
+        let (events, snapshot) = (&events, &Snapshot::from_iter(events.clone()));
+        let applied = db.write(|tx| async move {
+            if is_snapshot {
+                handler.replace(&tx, org, snapshot).await
+            } else {
+                handler.apply(&tx, org, events).await
+            }
+        });
+        applied.await.unwrap();
+    };
+    apply(vec![event(1)], false).await;
+    assert_eq!(count(), 0);
+    let earlier = crate::Projected::load(db.conn(), org).await.unwrap();
+    apply(vec![event(2)], false).await;
+    apply(vec![event(2)], false).await;
+    assert_eq!(count(), 1);
+    apply(vec![event(3)], true).await;
+    apply(vec![event(3)], true).await;
+    assert_eq!(*releases.0.lock().unwrap(), [projection.member; 2]);
+    // Recovery lists the member if the restored state is the one of before.
+    let later = crate::Projected::load(db.conn(), org).await.unwrap();
+    assert_eq!(earlier.wider_than(&later).released, [projection.member].into());
+    assert!(later.wider_than(&earlier).released.is_empty());
 });

@@ -9,7 +9,7 @@ use parta_ids::{MemberId, OrgId, UnitId};
 use parta_roster::{Change, RosterObserver};
 
 use super::AudienceUpdater;
-use crate::entries::lock_roster;
+use crate::entries::{self, lock_roster};
 
 #[async_trait]
 impl RosterObserver for AudienceUpdater {
@@ -20,6 +20,9 @@ impl RosterObserver for AudienceUpdater {
         }
         let scope = &OrgScope::for_consumer("chat.roster", org);
         lock_roster(tx, org, true).await?;
+        for member in &affected.released {
+            entries::seal_chats_of(tx, &*self.sink, scope, *member).await?;
+        }
         // A snapshot of a lost organization, or one that overtakes the other feed, has no organization.
         if affected.organization_created && self.roster()?.organization(tx, org).await?.is_some() {
             self.ensure_organization(tx, scope).await?;
@@ -56,6 +59,8 @@ struct Affected {
     /// The units whose members may have other rights now. Members may belong to a unit before it is known.
     concerned_units: BTreeSet<UnitId>,
     members: BTreeSet<MemberId>,
+    /// The members whose records were released from their accounts.
+    released: BTreeSet<MemberId>,
 }
 
 impl Affected {
@@ -80,6 +85,9 @@ impl Affected {
                 }
                 Change::Member(member) => {
                     affected.members.insert(*member);
+                }
+                Change::MemberReleased(member) => {
+                    affected.released.insert(*member);
                 }
                 Change::Resynced => {
                     affected.organization_created = true;

@@ -22,7 +22,7 @@ use crate::{
 /// Updates the participants of all chats when the roster changes. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct AudienceUpdater {
-    sink: Arc<dyn EntrySink>,
+    pub(super) sink: Arc<dyn EntrySink>,
     // The roster is created together with the consumers that call this.
     roster: Arc<OnceLock<Roster>>,
 }

@@ -15,7 +15,9 @@ mod tests;
 pub(crate) use model::{
     ChatKind, Content, Entry, ParticipantDiff, Participation, Rule, difference, direct_chat_key,
 };
-pub(crate) use operations::{apply_diff, apply_diffs, create_chat, lock_roster, update_chats_of_unit};
+pub(crate) use operations::{
+    apply_diff, apply_diffs, create_chat, lock_roster, seal_chats_of, update_chats_of_unit,
+};
 pub(crate) use sink::EntrySink;
 pub(crate) use storage::{
     ChatMembership, Head, LOOKUP_MAX_ROWS, MESSAGE, chat, count_chats, entry, find_chat_by_key,

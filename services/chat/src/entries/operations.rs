@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use parta_access::OrgScope;
 use parta_database::{StorageError, Tx};
-use parta_ids::{ChatId, OrgId, TypedId, UnitId};
+use parta_ids::{ChatId, MemberId, OrgId, TypedId, UnitId};
 
 use super::{ChatKind, EntrySink, ParticipantDiff, events, storage};
 
@@ -54,6 +54,29 @@ pub(crate) async fn apply_diffs(
     }
     sink.publish_after_commit(tx, entries);
     Ok(())
+}
+
+/// Closes the personal and named chats of a member whose record was released, so that the next person who is
+/// the member reads nothing of them. The member leaves them, and a pair opens a new personal chat.
+pub(crate) async fn seal_chats_of(
+    tx: &Tx,
+    sink: &dyn EntrySink,
+    scope: &OrgScope,
+    member: MemberId,
+) -> Result<(), StorageError> {
+    let chats = storage::list_private_chats(tx, scope, member).await?;
+    let leaving = ParticipantDiff {
+        leaves: [member].into(),
+        ..ParticipantDiff::default()
+    };
+    let diffs = chats.iter().map(|(chat, kind)| (*chat, (*kind, &leaving)));
+    apply_diffs(tx, sink, scope, &diffs.collect()).await?;
+    let ids: Vec<ChatId> = chats.keys().copied().collect();
+    storage::seal(tx, scope, &ids, member).await?;
+    // The roster decides no longer about these chats, because the member is in none of them.
+    let personal = chats.iter().filter(|(_, kind)| **kind == ChatKind::Direct);
+    let personal: Vec<ChatId> = personal.map(|(chat, _)| *chat).collect();
+    storage::silence(tx, scope, &personal).await
 }
 
 /// Updates the label of the chats of a unit, and archives those of an archived one that are not archived yet.

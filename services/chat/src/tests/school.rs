@@ -54,6 +54,7 @@ pub(crate) fn admitted_in(member: MemberId, roles: &[Role], verified: bool) -> M
         roles: roles.iter().map(|role| (*role).into()).collect(),
         teacher_verified: verified,
         invitation_id: String::new(),
+        ..Default::default()
     })
 }
 

@@ -1,6 +1,7 @@
 //! Acceptance in `parta.invitation.v1.InvitationService`: decodes, calls the edge, encodes.
 use std::sync::Arc;
 
+use parta_access::LinkDigest;
 use parta_edge::Edge;
 use parta_ids::optional_text;
 use parta_proto_invitation::v1::{self as pb, accept_invitation_request::Secret};
@@ -33,7 +34,8 @@ impl Acceptance {
                 None => (None, None),
             };
             let secret = presented(v, &self.context.secrets, token, code);
-            Some(AcceptInvitation { secret })
+            let link = LinkDigest::of(token.or(code).unwrap_or_default());
+            Some(AcceptInvitation { secret, link })
         })?;
         let reserved = self.edge.mutate(&call, &command).await?.view;
         let accepted = operations::finish(&self.context, call.caller(), &reserved).await?;

@@ -9,7 +9,7 @@ use std::{sync::Arc, time::Duration};
 use async_trait::async_trait;
 use backon::BackoffBuilder as _;
 use chrono::TimeDelta;
-use parta_access::{Caller, OrgScope, Principal, lookup_scope};
+use parta_access::{Caller, LinkDigest, OrgScope, Principal, lookup_scope};
 use parta_database::Tx;
 use parta_edge::{Mutation, Stored};
 use parta_ids::{FlowId, InvitationId, JoinRequestId, MemberId, OrgId, ReservationId, TypedId as _};
@@ -42,6 +42,20 @@ const LEASE: TimeDelta = TimeDelta::seconds(30);
 pub(crate) struct AcceptInvitation {
     /// `None` if no secret has the form of the presented text.
     pub(crate) secret: Option<Presented>,
+    /// The digest of the presented text.
+    pub(crate) link: LinkDigest,
+}
+
+impl AcceptInvitation {
+    /// The flow of the caller. A ticket that was made for another link gives no right to this one, and the
+    /// refusal does not say whether there is such a link.
+    fn join_flow(&self, caller: &Caller) -> Result<FlowId, Error> {
+        match &caller.principal {
+            Principal::Joiner { flow_id, link, .. } if *link == self.link => Ok(*flow_id),
+            Principal::Joiner { .. } => Err(Error::NotUsable),
+            _ => Err(status::permission_denied("Only a join ticket can accept an invitation.").into()),
+        }
+    }
 }
 
 /// The proof that the caller may accept this invitation.
@@ -71,7 +85,7 @@ impl Mutation for AcceptInvitation {
     /// The link must be active, or the flow must have a use of it: a caller does not learn why a link is
     /// unusable.
     async fn authorize(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<MayAccept, Error> {
-        let flow_id = join_flow(caller)?;
+        let flow_id = self.join_flow(caller)?;
         let secret = self.secret.as_ref().ok_or(Error::NotUsable)?;
         let invitation = invitations::find_by_secret(tx, secret)
             .await?
@@ -139,7 +153,7 @@ impl Mutation for AcceptInvitation {
         caller: &Caller,
         outcome: &Reserved,
     ) -> Result<MayAccept, Error> {
-        let flow_id = join_flow(caller)?;
+        let flow_id = self.join_flow(caller)?;
         let scope = lookup_scope(caller, outcome.org_id)?;
         let invitation = invitations::find(tx, &scope, outcome.invitation_id).await?;
         Ok(MayAccept {
@@ -147,15 +161,6 @@ impl Mutation for AcceptInvitation {
             flow_id,
             invitation: invitation.ok_or(Error::Unknown(outcome.invitation_id))?,
         })
-    }
-}
-
-fn join_flow(caller: &Caller) -> Result<FlowId, RpcError> {
-    match caller.principal {
-        Principal::Joiner { flow_id } => Ok(flow_id),
-        _ => Err(status::permission_denied(
-            "Only a join ticket can accept an invitation.",
-        )),
     }
 }
 

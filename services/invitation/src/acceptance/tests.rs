@@ -33,6 +33,26 @@ on_both!(
     }
 );
 
+// A ticket that was made for another link, or for no link at all, takes no use (case 42).
+// Covers: R16 refused
+on_both!(ticket_for_another_link_takes_no_use, |database| async move {
+    let fixture = Fixture::open(&database).await;
+    let (id, token) = fixture.link(1).await;
+    let (_, other) = fixture.link(1).await;
+    for made_for in [other.as_str(), "junk", ""] {
+        let request = pb::AcceptInvitationRequest {
+            request_id: fixture.test_env.request_id(),
+            secret: Some(pb::accept_invitation_request::Secret::LinkToken(token.clone())),
+        };
+        let request = fixture.test_env.joiner_request(fixture.flow(), made_for, request);
+        let refused = fixture.client.clone().accept_invitation(request).await;
+        assert_eq!(reason(&refused), "INVITATION_NOT_USABLE", "{made_for}");
+    }
+    assert_eq!(fixture.get(&id).await.use_count, 0);
+    assert_eq!(fixture.membership.admitted(&id), 0);
+    fixture.accept(fixture.flow(), &token).await.unwrap();
+});
+
 // Covers: R16 allowed
 on_both!(repeated_acceptance_takes_one_use, |database| async move {
     let fixture = Fixture::open(&database).await;

@@ -1,6 +1,6 @@
 //! Events of invitations in the service's feed, and the roster imports that create links.
 use async_trait::async_trait;
-use parta_access::{OrgScope, Secrets};
+use parta_access::{Caller, OrgScope, Principal, Secrets};
 use parta_database::{Db, StorageError, Tx};
 use parta_feed::{HandleError, append_event};
 use parta_ids::{InvitationId, OrgId, RosterImportId, TypedId};
@@ -63,6 +63,9 @@ pub(super) fn role_from_proto(role: Role) -> Option<InviteRole> {
     InviteRole::ALL.into_iter().find(|r| role_to_proto(*r) == role)
 }
 
+/// Name of the consumer that revokes the links of released records.
+const RELEASE: &str = "invitation.release";
+
 /// The kind of the job that creates the links of a staged roster import.
 pub(crate) const IMPORT_JOB: &str = "invitation.create_imported_links";
 
@@ -86,6 +89,33 @@ impl RosterObserver for ImportObserver {
             };
             let payload = payload.encode_to_vec();
             parta_jobs::enqueue(tx, IMPORT_JOB, Some(org), payload, *key).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Revokes the links that name a record which staff released: they were made before, and may be in the hands
+/// of the person from whom the record was taken (F10).
+pub(crate) struct ReleaseObserver;
+
+#[async_trait]
+impl RosterObserver for ReleaseObserver {
+    async fn changed(&self, tx: &Tx, org: OrgId, changes: &[Change]) -> Result<(), HandleError> {
+        let scope = &OrgScope::for_consumer(RELEASE, org);
+        let service = Principal::Service {
+            name: tx.db().service().to_owned(),
+        };
+        let caller = &Caller::new(service, RELEASE);
+        for change in changes {
+            let Change::MemberReleased(member) = change else {
+                continue;
+            };
+            for link in storage::list_claims(tx, scope, *member).await? {
+                if storage::update_revoked(tx, scope, link.id, tx.now()).await? {
+                    revoked(tx, &link);
+                    parta_audit::record(tx, caller, Some(org), link.resource_name()).await?;
+                }
+            }
         }
         Ok(())
     }

@@ -17,7 +17,9 @@ mod storage;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use events::{CreateImportedLinks, IMPORT_JOB, ImportObserver, role_to_proto, snapshot};
+pub(crate) use events::{
+    CreateImportedLinks, IMPORT_JOB, ImportObserver, ReleaseObserver, role_to_proto, snapshot,
+};
 pub(crate) use model::{Invitation, State};
 pub use operations::revoke_open_links;
 pub(crate) use operations::{managed, stop_of};

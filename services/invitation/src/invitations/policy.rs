@@ -45,12 +45,15 @@ pub(crate) struct Grounds {
 }
 
 /// Why the link does not work (F8). A link that names nobody stops with the right of its issuer; a
-/// named one stands, unless its issuer is suspended.
+/// named one stands, unless its issuer is suspended or was removed for a cause. After such a removal it works
+/// only if the person returns and may invite again.
 pub(crate) fn stop(invitation: &Invitation, grounds: &Grounds) -> Option<Stop> {
     let draft = &invitation.draft;
     let may_go_on = match &grounds.issuer {
         None => invitation.issuer_id.is_none(),
-        Some(issuer) if draft.is_named() => !issuer.is_suspended() && issuer.suspended.is_empty(),
+        Some(issuer) if draft.is_named() && !issuer.removed_for_cause => {
+            !issuer.is_suspended() && issuer.suspended.is_empty()
+        }
         Some(issuer) => may_invite(issuer, draft.role, draft.unit_id),
     };
     if !grounds.unit_alive {

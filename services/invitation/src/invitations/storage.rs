@@ -340,6 +340,23 @@ pub(crate) async fn list(
     rows.into_iter().map(from_row).collect()
 }
 
+/// Lists the links that name a record and were not revoked, also those that have expired, which can be
+/// extended.
+pub(super) async fn list_claims(
+    conn: &impl ConnectionTrait,
+    scope: &OrgScope,
+    member: MemberId,
+) -> Result<Vec<Invitation>, StorageError> {
+    let rows = Entity::find()
+        .filter(Column::OrgId.eq(scope.org_id().uuid()))
+        .filter(Column::ClaimMemberId.eq(member.uuid()))
+        .filter(Column::RevokeTime.is_null())
+        .order_by_asc(Column::Id)
+        .all(conn)
+        .await?;
+    rows.into_iter().map(from_row).collect()
+}
+
 /// The filter of BulkRevokeInvitations.
 #[derive(Debug, Clone)]
 pub(crate) struct RevocationFilter {

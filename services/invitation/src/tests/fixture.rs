@@ -115,9 +115,9 @@ impl Fixture {
         request_id: String,
     ) -> Result<pb::AcceptInvitationResponse, Status> {
         let secret = Some(pb::accept_invitation_request::Secret::LinkToken(token.to_owned()));
-        let request = self
-            .test_env
-            .joiner_request(flow, pb::AcceptInvitationRequest { request_id, secret });
+        let request =
+            self.test_env
+                .joiner_request(flow, token, pb::AcceptInvitationRequest { request_id, secret });
         Ok(self.client.clone().accept_invitation(request).await?.into_inner())
     }
 

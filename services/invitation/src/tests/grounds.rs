@@ -1,6 +1,6 @@
 //! The grounds of a link are judged whenever it is resolved, accepted and shown (F8).
 use parta_ids::{MemberId, UnitId};
-use parta_proto_invitation::v1::{self as pb, InvitationStop};
+use parta_proto_invitation::v1::{self as pb, InvitationState, InvitationStop};
 use parta_proto_membership::v1::{MemberChanged, MemberState, Role, membership_event::Payload};
 use parta_service_testkit::{fields, reason};
 use parta_testkit::on_both;
@@ -13,11 +13,24 @@ const DAY: i64 = 86_400;
 
 impl Fixture {
     async fn change(&self, member: MemberId, state: MemberState, roles: &[Role]) {
+        self.change_after_removal(member, state, roles, false).await;
+    }
+
+    /// Changes a member who was, or was not, removed for a cause.
+    async fn change_after_removal(
+        &self,
+        member: MemberId,
+        state: MemberState,
+        roles: &[Role],
+        removed_for_cause: bool,
+    ) {
         let changed = MemberChanged {
             member_id: member.to_string(),
             state: state.into(),
             roles: roles.iter().map(|role| (*role).into()).collect(),
             teacher_verified: roles.contains(&Role::Teacher),
+            removed_for_cause,
+            ..Default::default()
         };
         self.test_env
             .apply_membership(self.school.org, Payload::MemberChanged(changed))
@@ -139,6 +152,45 @@ on_both!(claimed_record_has_no_live_link, |database| async move {
     fixture.test_env.close().await;
 });
 
+// Staff released the record from the person who had claimed it: a link from before, which that person may
+// know, does not come alive, and a new one does.
+// Covers: F8 refused, F10 allowed, F10 refused
+on_both!(links_of_a_released_record_are_revoked, |database| async move {
+    let fixture = Fixture::open(&database).await;
+    let claim = || pb::CreateInvitationRequest {
+        claim_member_id: fixture.school.expected.to_string(),
+        ..fixture.wanted(Role::Pupil)
+    };
+    let administrator = fixture.school.administrator;
+    let made = fixture.create(administrator, claim()).await.unwrap();
+    let (id, token) = (made.invitation.unwrap().id, made.link.unwrap().link_token);
+    let (other, _) = fixture.link(2).await;
+    let expected = fixture.school.expected;
+    for state in [MemberState::Active, MemberState::Expected] {
+        let changed = MemberChanged {
+            member_id: expected.to_string(),
+            state: state.into(),
+            roles: vec![Role::Pupil.into()],
+            release_count: i32::from(state == MemberState::Expected),
+            ..Default::default()
+        };
+        fixture
+            .test_env
+            .apply_membership(fixture.school.org, Payload::MemberChanged(changed))
+            .await;
+    }
+    assert_eq!(reason(&fixture.resolve(&token).await), "INVITATION_NOT_USABLE");
+    let refused = fixture.accept(fixture.flow(), &token).await;
+    assert_eq!(reason(&refused), "INVITATION_NOT_USABLE");
+    assert_eq!(fixture.get(&id).await.state(), InvitationState::Revoked);
+    let refused = fixture.extend(administrator, &id, 7).await;
+    assert_eq!(reason(&refused), "INVITATION_CLOSED");
+    assert_eq!(fixture.get(&other).await.state(), InvitationState::Active);
+    let made = fixture.create(administrator, claim()).await.unwrap();
+    fixture.resolve(&made.link.unwrap().link_token).await.unwrap();
+    fixture.test_env.close().await;
+});
+
 // The link of a parent follows the child into another class, and stops when the child has left.
 // Covers: F8 allowed, F8 refused
 on_both!(link_of_a_parent_follows_the_child, |database| async move {
@@ -155,6 +207,36 @@ on_both!(link_of_a_parent_follows_the_child, |database| async move {
     fixture.is_stopped(&token, &id, InvitationStop::Child).await;
     fixture.test_env.close().await;
 });
+
+// A named link outlives the membership of its issuer, but not a removal for a cause, also when the person
+// returns without the right to invite. The holder of the office adopts it.
+// Covers: F8 allowed, F8 refused
+on_both!(
+    named_link_stops_when_issuer_was_removed_for_cause,
+    |database| async move {
+        let fixture = Fixture::open(&database).await;
+        let issuer = fixture.school.class_teacher;
+        let wanted = fixture.wanted(Role::Parent);
+        let made = fixture.create(issuer, wanted).await.unwrap();
+        let (id, token) = (made.invitation.unwrap().id, made.link.unwrap().link_token);
+        fixture.change(issuer, MemberState::Left, &[Role::Teacher]).await;
+        fixture.resolve(&token).await.unwrap();
+        assert_eq!(fixture.get(&id).await.stop(), InvitationStop::Unspecified);
+        fixture
+            .change_after_removal(issuer, MemberState::Left, &[Role::Teacher], true)
+            .await;
+        fixture.is_stopped(&token, &id, InvitationStop::Issuer).await;
+        assert_eq!(reason(&fixture.link_text(&id).await), "LINK_GROUND_GONE");
+        fixture
+            .change_after_removal(issuer, MemberState::Active, &[Role::Parent], true)
+            .await;
+        fixture.is_stopped(&token, &id, InvitationStop::Issuer).await;
+        let administrator = fixture.school.administrator;
+        fixture.adopt(administrator, &[&id]).await.unwrap();
+        fixture.resolve(&token).await.unwrap();
+        fixture.test_env.close().await;
+    }
+);
 
 // A link that names nobody lives for at most 14 days, however it is extended.
 // Covers: R13 allowed, R13 refused

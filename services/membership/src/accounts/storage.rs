@@ -4,8 +4,9 @@ use chrono::{DateTime, Utc};
 use parta_database::{StorageError, table};
 use parta_ids::{AccountId, TypedId as _, Uuid};
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait as _, ConnectionTrait, EntityTrait as _, QueryFilter as _, QueryOrder as _,
-    QuerySelect as _,
+    ActiveValue::Set,
+    ColumnTrait as _, ConnectionTrait, EntityTrait as _, QueryFilter as _, QueryOrder as _, QuerySelect as _,
+    sea_query::{Expr, OnConflict},
 };
 
 use super::model::{Account, is_phone};
@@ -22,6 +23,8 @@ table!(account_address, "account_address", {
     #[sea_orm(primary_key, auto_increment = false)]
     account_id: Uuid,
     verify_time: DateTimeUtc,
+    // When another address replaced it; empty while the account signs in by it.
+    end_time: Option<DateTimeUtc>,
 });
 
 impl From<account::Model> for Account {
@@ -42,6 +45,7 @@ pub(crate) async fn list_by_address(
         .select_only()
         .column(account_address::Column::AccountId)
         .filter(account_address::Column::Address.eq(address))
+        .filter(account_address::Column::EndTime.is_null())
         .into_tuple()
         .all(conn)
         .await?;
@@ -70,8 +74,50 @@ pub(crate) async fn insert(
         address: Set(address.to_owned()),
         account_id: Set(account.id.uuid()),
         verify_time: Set(now),
+        end_time: Set(None),
     };
     account_address::Entity::insert(row)
+        .exec_without_returning(conn)
+        .await?;
+    Ok(())
+}
+
+/// Locks the row of an account until the transaction ends, so that its address does not change meanwhile.
+pub(crate) async fn lock(conn: &impl ConnectionTrait, id: AccountId) -> Result<(), StorageError> {
+    account::Entity::find_by_id(id.uuid())
+        .lock_exclusive()
+        .one(conn)
+        .await?;
+    Ok(())
+}
+
+/// Makes a proved address the only one by which an account signs in. The row of the account must have been
+/// locked.
+pub(crate) async fn replace_address(
+    conn: &impl ConnectionTrait,
+    id: AccountId,
+    address: &str,
+    now: DateTime<Utc>,
+) -> Result<(), StorageError> {
+    account_address::Entity::update_many()
+        .col_expr(account_address::Column::EndTime, Expr::value(now))
+        .filter(account_address::Column::AccountId.eq(id.uuid()))
+        .filter(account_address::Column::EndTime.is_null())
+        .exec(conn)
+        .await?;
+    let row = account_address::ActiveModel {
+        address: Set(address.to_owned()),
+        account_id: Set(id.uuid()),
+        verify_time: Set(now),
+        end_time: Set(None),
+    };
+    use account_address::Column as C;
+    // The person may return to an earlier address.
+    let known = OnConflict::columns([C::Address, C::AccountId])
+        .update_columns([C::VerifyTime, C::EndTime])
+        .to_owned();
+    account_address::Entity::insert(row)
+        .on_conflict(known)
         .exec_without_returning(conn)
         .await?;
     Ok(())
@@ -85,25 +131,27 @@ pub(crate) async fn find(
     Ok(row.map(Account::from))
 }
 
-/// Lists the addresses that an account has proved.
+/// Lists the addresses by which an account signs in.
 pub(crate) async fn addresses(
     conn: &impl ConnectionTrait,
     id: AccountId,
 ) -> Result<Vec<String>, StorageError> {
     let rows = account_address::Entity::find()
         .filter(account_address::Column::AccountId.eq(id.uuid()))
+        .filter(account_address::Column::EndTime.is_null())
         .all(conn)
         .await?;
     Ok(rows.into_iter().map(|row| row.address).collect())
 }
 
-/// Lists the phone numbers that an account has proved.
+/// Lists the phone numbers by which an account signs in.
 pub(crate) async fn phones(conn: &impl ConnectionTrait, id: AccountId) -> Result<Vec<String>, StorageError> {
     let addresses = addresses(conn, id).await?.into_iter();
     Ok(addresses.filter(|address| is_phone(address)).collect())
 }
 
-/// Lists the accounts that have proved an address of this account, the account itself included.
+/// Lists the accounts that have proved an address of this account, the account itself included. Earlier
+/// addresses count, so that a person cannot hide the link between two accounts by a change of the address.
 pub(crate) async fn list_sharing_address(
     conn: &impl ConnectionTrait,
     id: AccountId,
@@ -126,7 +174,7 @@ pub(crate) async fn list_sharing_address(
     Ok(ids.into_iter().map(AccountId::from_uuid).collect())
 }
 
-/// Whether an account has proved an address.
+/// Whether an account signs in by an address.
 pub(crate) async fn has_address(
     conn: &impl ConnectionTrait,
     id: AccountId,
@@ -134,6 +182,7 @@ pub(crate) async fn has_address(
 ) -> Result<bool, StorageError> {
     let key = (address.to_owned(), id.uuid());
     Ok(account_address::Entity::find_by_id(key)
+        .filter(account_address::Column::EndTime.is_null())
         .one(conn)
         .await?
         .is_some())

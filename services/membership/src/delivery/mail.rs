@@ -28,7 +28,12 @@ impl Mailer {
         })
     }
 
-    pub(super) async fn send(&self, address: &EmailAddress, text: String) -> Result<(), Failure> {
+    pub(super) async fn send(
+        &self,
+        address: &EmailAddress,
+        subject: &str,
+        text: String,
+    ) -> Result<(), Failure> {
         let invalid = |_| Failure::Permanent("message_invalid".to_owned());
         let to = address
             .as_str()
@@ -37,7 +42,7 @@ impl Mailer {
         let message = Message::builder()
             .from(self.from.clone())
             .to(Mailbox::new(None, to))
-            .subject("Код для входа")
+            .subject(subject)
             .body(text)
             .map_err(invalid)?;
         self.transport

@@ -19,7 +19,7 @@ mod sms;
 mod storage;
 
 pub(crate) use grpc::Operator;
-pub(crate) use model::Channels;
+pub(crate) use model::{Channels, Purpose};
 pub(crate) use operations::{SEND_JOBS, SEND_LIMITS, flow_of, owe};
 pub(crate) use policy::rules;
 pub(crate) use purge::purge;

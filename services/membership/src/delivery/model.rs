@@ -21,16 +21,57 @@ pub(crate) struct OutboxMessage {
     pub(crate) create_time: DateTime<Utc>,
 }
 
-pub(super) fn text(code: &str) -> String {
-    format!(
-        "Код для входа в Parta: {code}. Никому его не сообщайте.\n\
-         Your Parta code is {code}. Do not share it with anyone."
-    )
+/// The act that a code permits. A code of one purpose is refused for another one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    SignIn,
+    /// The address by which an account signs in is replaced.
+    ContactChange,
+}
+
+impl Purpose {
+    /// Every purpose.
+    pub(crate) const ALL: [Self; 2] = [Self::SignIn, Self::ContactChange];
+
+    /// The number that is stored.
+    pub(crate) fn number(self) -> i32 {
+        match self {
+            Self::SignIn => 1,
+            Self::ContactChange => 2,
+        }
+    }
+
+    /// The purpose with a stored number; `None` if this build knows none.
+    pub(crate) fn from_number(number: i32) -> Option<Self> {
+        Self::ALL.into_iter().find(|purpose| purpose.number() == number)
+    }
+
+    fn russian(self) -> &'static str {
+        match self {
+            Self::SignIn => "Код для входа",
+            Self::ContactChange => "Код для смены адреса",
+        }
+    }
+}
+
+/// The subject of a mail with a code.
+pub(super) fn subject(purpose: Purpose) -> &'static str {
+    purpose.russian()
+}
+
+/// The text of a mail with a code.
+pub(super) fn text(purpose: Purpose, code: &str) -> String {
+    let russian = sms_text(purpose, code);
+    let english = match purpose {
+        Purpose::SignIn => "Your Parta code is",
+        Purpose::ContactChange => "Your Parta code for the change of your address is",
+    };
+    format!("{russian}\n{english} {code}. Do not share it with anyone.")
 }
 
 /// The text of an SMS with a code. It fits into one part, because providers bill each.
-pub(super) fn sms_text(code: &str) -> String {
-    format!("Код для входа в Parta: {code}. Никому его не сообщайте.")
+pub(super) fn sms_text(purpose: Purpose, code: &str) -> String {
+    format!("{} в Parta: {code}. Никому его не сообщайте.", purpose.russian())
 }
 
 #[cfg(test)]
@@ -42,8 +83,11 @@ mod tests {
 
     #[test]
     fn sms_fits_into_one_part() {
-        let text = sms_text("123456");
-        assert!(text.contains("123456"));
-        assert!(text.encode_utf16().count() <= PART, "{text}");
+        for purpose in Purpose::ALL {
+            let text = sms_text(purpose, "123456");
+            assert!(text.contains("123456"));
+            assert!(text.encode_utf16().count() <= PART, "{text}");
+            assert_eq!(Purpose::from_number(purpose.number()), Some(purpose));
+        }
     }
 }

@@ -8,7 +8,7 @@ use parta_jobs::Limits;
 use parta_status::invalid;
 
 use super::{
-    model::{OutboxMessage, text},
+    model::{OutboxMessage, Purpose, text},
     secret, storage,
 };
 use crate::{accounts::Address, context::Context, error::Error};
@@ -27,12 +27,18 @@ pub(crate) const SEND_LIMITS: Limits = Limits {
 
 /// Owes the code of a flow to its address, in the transaction that made the flow. The job names the flow
 /// only: the flow has the address, and the code is derived.
-pub(crate) async fn owe(context: &Context, tx: &Tx, flow: FlowId, address: &Address) -> Result<(), Error> {
+pub(crate) async fn owe(
+    context: &Context,
+    tx: &Tx,
+    flow: FlowId,
+    purpose: Purpose,
+    address: &Address,
+) -> Result<(), Error> {
     if context.channels.outbox {
         let message = OutboxMessage {
             id: tx.env().ids.uuid(),
             recipient: address.text().to_owned(),
-            text: text(&secret::code(&context.secrets, flow)),
+            text: text(purpose, &secret::code(&context.secrets, flow)),
             create_time: tx.now(),
         };
         return Ok(storage::insert(tx, &message).await?);

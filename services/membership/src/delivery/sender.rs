@@ -4,7 +4,13 @@ use parta_access::Secrets;
 use parta_ids::{FlowId, TypedId as _};
 use parta_jobs::{Job, JobError};
 
-use super::{failure::Failure, mail::Mailer, model, secret, sms::Gateway};
+use super::{
+    failure::Failure,
+    mail::Mailer,
+    model::{self, Purpose},
+    secret,
+    sms::Gateway,
+};
 use crate::{accounts::Address, config::Config};
 
 /// Sends codes by the channels of the configuration.
@@ -33,16 +39,25 @@ impl Sender {
 
     /// Sends the code of a flow to its address. A refusal that would be repeated ends the job: the code is
     /// valid for minutes, and the person asks for another.
-    pub(crate) async fn send(&self, job: &Job, flow: FlowId, address: &Address) -> Result<(), JobError> {
+    pub(crate) async fn send(
+        &self,
+        job: &Job,
+        flow: FlowId,
+        purpose: Purpose,
+        address: &Address,
+    ) -> Result<(), JobError> {
         let code = secret::code(&self.secrets, flow);
         let channel = channel(address);
         // The id of the job is the same for every attempt, and no secret of the person who signs in.
         let id = job.job_id.uuid().to_string();
         let sent = match (address, &self.sms, &self.mail) {
             (Address::Phone(phone), Some(gateway), _) => {
-                gateway.send(phone, &model::sms_text(&code), &id).await
+                gateway.send(phone, &model::sms_text(purpose, &code), &id).await
             }
-            (Address::Email(address), _, Some(mailer)) => mailer.send(address, model::text(&code)).await,
+            (Address::Email(address), _, Some(mailer)) => {
+                let text = model::text(purpose, &code);
+                mailer.send(address, model::subject(purpose), text).await
+            }
             // The configuration changed while the job waited.
             _ => Err(Failure::Permanent("no_channel".to_owned())),
         };

@@ -88,7 +88,9 @@ impl Mutation for RemoveMember {
                 suspensions::in_force(tx, scope, administrators, Role::Administrator).await?;
             roles::keep_an_administrator(&administrators, &member)?;
         }
-        member.leave_cause.clone_from(&self.cause);
+        if self.cause.is_some() {
+            member.leave_cause.clone_from(&self.cause);
+        }
         end_membership(tx, scope, &mut member, LeaveReason::Decision).await?;
         let object = format!("organizations/{}/members/{}", member.org_id, member.id);
         parta_audit::record(tx, caller, Some(member.org_id), object).await?;

@@ -138,6 +138,33 @@ on_both!(invitation_restores_no_earlier_membership, |database| async move {
     test_env.close().await;
 });
 
+// Consumers of the feed learn whether a removal had a cause, because named links depend on it. It outlasts
+// the return of the person and a second removal without a cause.
+// Covers: F8 allowed, R24 allowed
+on_both!(feed_has_whether_a_removal_had_a_cause, |database| async move {
+    let test_env = TestEnv::open(database).await;
+    let administrator = test_env.administrator(1).await;
+    let teacher = test_env
+        .join("+79161111111", "Олег Волков", Role::Teacher, |_| ())
+        .await;
+    let id = teacher.member_id.clone();
+    let has_cause = async || {
+        let admitted = test_env.snapshot(org(1)).await;
+        let admitted = admitted.into_iter().find(|admitted| admitted.member_id == id);
+        admitted.unwrap().removed_for_cause
+    };
+    remove(&test_env, &administrator, &id).await;
+    assert!(!has_cause().await);
+    admit(&test_env, &teacher.person, "second", Role::Staff).await;
+    test_env.remove(&administrator, &id, "Приказ № 7").await.unwrap();
+    assert!(has_cause().await);
+    admit(&test_env, &teacher.person, "third", Role::Teacher).await;
+    assert!(has_cause().await);
+    remove(&test_env, &administrator, &id).await;
+    assert!(has_cause().await);
+    test_env.close().await;
+});
+
 // Covers: R3 refused, R24 refused
 on_both!(
     removed_administrator_gets_no_repetition_of_the_claim,

@@ -353,3 +353,19 @@ pub(super) async fn upsert_admission(
         .await?;
     Ok(())
 }
+
+/// Deletes by which invitations an account became a member.
+pub(super) async fn delete_admissions(
+    conn: &impl ConnectionTrait,
+    scope: &OrgScope,
+    account: AccountId,
+    member: MemberId,
+) -> Result<(), StorageError> {
+    admission::Entity::delete_many()
+        .filter(admission::Column::OrgId.eq(scope.org_id().uuid()))
+        .filter(admission::Column::AccountId.eq(account.uuid()))
+        .filter(admission::Column::MemberId.eq(member.uuid()))
+        .exec(conn)
+        .await?;
+    Ok(())
+}

@@ -25,6 +25,8 @@ fn admission(member: &Member) -> Payload {
         roles: roles(member),
         teacher_verified: member.teacher_verified,
         invitation_id: optional_text(member.invitation_id),
+        release_count: member.release_count,
+        removed_for_cause: member.leave_cause.is_some(),
     })
 }
 
@@ -40,6 +42,8 @@ pub(crate) async fn changed(tx: &Tx, member: &Member) -> Result<(), Error> {
         state: state_number(member.state),
         roles: roles(member),
         teacher_verified: member.teacher_verified,
+        release_count: member.release_count,
+        removed_for_cause: member.leave_cause.is_some(),
     };
     state(tx, member.org_id, Payload::MemberChanged(changed)).await
 }

@@ -31,6 +31,14 @@ impl LeaveReason {
     }
 }
 
+/// The record as it was when a person claimed it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Claim {
+    /// The roles with which the member was expected.
+    pub(crate) roles: BTreeSet<Role>,
+    pub(crate) claim_time: DateTime<Utc>,
+}
+
 /// A person in an organization.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Member {
@@ -51,9 +59,14 @@ pub(crate) struct Member {
     pub(crate) verifier_id: Option<MemberId>,
     /// The invitation by which the present membership began.
     pub(crate) invitation_id: Option<InvitationId>,
+    /// The claim by which the person took over an expected record; `None` if the person did not.
+    pub(crate) claim: Option<Claim>,
+    /// How many times staff released the record from an account.
+    pub(crate) release_count: i32,
     pub(crate) create_time: DateTime<Utc>,
     pub(crate) leave_time: Option<DateTime<Utc>>,
-    /// Why the member was removed, as the deciding person wrote it.
+    /// The cause of the latest removal for which one was stated, as the deciding person wrote it. It stays
+    /// when the person returns, because the return does not make the earlier named links work (F8).
     pub(crate) leave_cause: Option<String>,
     /// `None` while the person is a member.
     pub(crate) leave_reason: Option<LeaveReason>,
@@ -83,6 +96,8 @@ impl Member {
             evidence: None,
             verifier_id: None,
             invitation_id: None,
+            claim: None,
+            release_count: 0,
             create_time: now,
             leave_time: None,
             leave_cause: None,
@@ -92,14 +107,27 @@ impl Member {
     }
 
     /// Begins another membership of a person who had left. Only the record itself stays: its id, name,
-    /// account and creation time. Relations ended with the earlier membership (`departures`).
+    /// account, creation time and the cause of a removal. Relations ended with the earlier membership
+    /// (`departures`).
     pub(crate) fn begin_anew(&mut self, invitation_id: Option<InvitationId>) {
         self.state = State::Active;
         self.roles.clear();
         self.teacher_verified = false;
         (self.evidence, self.verifier_id) = (None, None);
         self.invitation_id = invitation_id;
-        (self.leave_time, self.leave_cause, self.leave_reason) = (None, None, None);
+        self.claim = None;
+        (self.leave_time, self.leave_reason) = (None, None);
+    }
+
+    /// Takes an expected record over for an account.
+    pub(crate) fn claim(&mut self, account: AccountId, invitation_id: InvitationId, now: DateTime<Utc>) {
+        self.claim = Some(Claim {
+            roles: self.roles.clone(),
+            claim_time: now,
+        });
+        self.account_id = Some(account);
+        self.invitation_id = Some(invitation_id);
+        self.state = State::Active;
     }
 
     /// Gives a role by a decision, which takes back that an earlier one revoked it.

@@ -12,6 +12,7 @@ use tonic::{Request, Response, Status};
 
 use super::{
     operations::{CreateMember, GetMembers, ListMembers},
+    release::ReleaseProfile,
     unlock::UnlockMember,
 };
 use crate::{
@@ -439,6 +440,27 @@ impl MemberService for Members {
         let done = self.edge.mutate(&call, &command).await?;
         Ok(Response::new(pb::UnlockMemberSignInResponse {
             was_locked: done.view,
+            consistency_token: done.consistency_token,
+        }))
+    }
+
+    async fn release_profile(
+        &self,
+        request: Request<pb::ReleaseProfileRequest>,
+    ) -> Result<Response<pb::ReleaseProfileResponse>, Status> {
+        let call = self.edge.enter(request).await?;
+        let command = call.mutation(|v, r| {
+            let org_id = field::id(v, "org_id", &r.org_id);
+            let member_id = field::id(v, "member_id", &r.member_id);
+            Some(ReleaseProfile {
+                org_id: org_id?,
+                member_id: member_id?,
+                etag: r.etag.clone(),
+            })
+        })?;
+        let done = self.edge.mutate(&call, &command).await?;
+        Ok(Response::new(pb::ReleaseProfileResponse {
+            member: Some(to_proto(&done.view)),
             consistency_token: done.consistency_token,
         }))
     }

@@ -2,11 +2,13 @@
 //!
 //! Owns no table; serves MemberService, whose other acts belong to roles and departures. Invariants: nobody
 //! reads a member whom the policy does not show; a read by staff or by an external system is audited (R60);
-//! nobody lifts the lock of the own sign-in.
+//! nobody lifts the lock of the own sign-in, and nobody releases the own record.
 
+mod error;
 mod grpc;
 mod operations;
 mod policy;
+mod release;
 mod unlock;
 
 #[cfg(test)]

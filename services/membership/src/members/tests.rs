@@ -1,4 +1,6 @@
 //! Members, roles, verification, assignments, transfers (R22, R23, R24, R25, R26, R28).
+mod release;
+
 use parta_proto_membership::v1::{self as pb, AssignmentKind, MemberState, Role};
 use parta_testkit::on_both;
 use tonic::Status;

@@ -53,6 +53,7 @@ impl MigrationTrait for Tables {
                 .col(text("address"))
                 .col(uuid("account_id"))
                 .col(time("verify_time"))
+                .col(time_null("end_time"))
                 .primary_key(Index::create().col("address").col("account_id"))
                 .foreign_key(&mut of_account("account_address"))
                 .to_owned(),
@@ -79,12 +80,21 @@ impl MigrationTrait for Tables {
             table("sign_in_flow")
                 .col(uuid("flow_id").primary_key())
                 .col(text("address"))
+                .col(integer("purpose"))
                 .col(integer("tries"))
                 .col(time("create_time"))
                 .col(time("expire_time"))
                 .col(time_null("verify_time"))
                 .col(var_binary_null("proof_digest", 32))
                 .col(uuid_null("session_id"))
+                .to_owned(),
+            table("contact_change")
+                .col(uuid("account_id").primary_key())
+                .col(uuid("flow_id"))
+                .col(uuid("present_flow_id"))
+                .col(time("create_time"))
+                .col(time_null("confirm_time"))
+                .foreign_key(&mut of_account("contact_change"))
                 .to_owned(),
             table("join_flow")
                 .col(uuid("flow_id").primary_key())
@@ -103,12 +113,24 @@ impl MigrationTrait for Tables {
                 .col(text_null("evidence"))
                 .col(uuid_null("verifier_id"))
                 .col(uuid_null("invitation_id"))
+                .col(integer_null("claim_roles"))
+                .col(time_null("claim_time"))
+                .col(integer("release_count"))
                 .col(time("create_time"))
                 .col(time_null("leave_time"))
                 .col(text_null("leave_cause"))
                 .col(integer_null("leave_reason"))
                 .col(big_integer("revision"))
                 .foreign_key(&mut of_account("member"))
+                .to_owned(),
+            table("released_profile")
+                .col(uuid("org_id"))
+                .col(uuid("member_id"))
+                .col(uuid("account_id"))
+                .col(time("release_time"))
+                .primary_key(Index::create().col("org_id").col("member_id").col("account_id"))
+                .foreign_key(&mut of_member("released_profile", "member_id"))
+                .foreign_key(&mut of_account("released_profile"))
                 .to_owned(),
             table("admission")
                 .col(uuid("org_id"))
@@ -305,6 +327,7 @@ impl MigrationTrait for Tables {
             "CREATE INDEX sign_in_flow_expiry ON sign_in_flow (expire_time)",
             // A person is one member of an organization, also after leaving.
             "CREATE UNIQUE INDEX member_account ON member (account_id, org_id) WHERE account_id IS NOT NULL",
+            "CREATE INDEX released_profile_time ON released_profile (release_time)",
             // An account has one pending request by an invitation.
             "CREATE UNIQUE INDEX join_request_pending ON join_request (org_id, account_id, invitation_id) WHERE state = 1",
             "CREATE INDEX join_request_unit ON join_request (org_id, state, unit_id)",

@@ -1,8 +1,8 @@
 //! Corrections of names, with the former names (R71), and namesakes of the staff.
 //!
-//! Owns the table `former_name`; its acts are RPCs of MemberService. Invariants: nobody corrects the own name;
-//! a name that changes is kept, whatever changed it, unless the correction is sealed; after a sealed correction
-//! no earlier name is stored.
+//! Owns the table `former_name`; its acts are RPCs of MemberService. Invariants: nobody corrects the own
+//! name; a name that changes is kept, also if an import changes it, unless the correction is sealed; after a
+//! sealed correction no earlier name is stored.
 
 mod model;
 mod operations;

@@ -8,8 +8,8 @@ use parta_roster::{MemberContext, Role};
 use crate::member_records::manage;
 
 /// Whether the caller may correct the name of a member: the administration, and for a pupil the leader of a
-/// home unit who is no substitute. `home` has the home units of a pupil, and is empty for anybody else. Whether
-/// the name is the caller's own is decided later.
+/// home unit who is no substitute. `home` has the home units of a pupil, and is empty for anybody else. The
+/// operation decides whether the name is the caller's own.
 pub(crate) fn correct(caller: &MemberContext, home: &BTreeSet<UnitId>) -> Decision {
     let is_leader = caller.is_cleared() && home.iter().any(|unit| caller.is_class_teacher_of(*unit));
     Decision::allow_if(

@@ -19,8 +19,8 @@ const CAUSE: &str = "Ended before the database was restored.";
 const SUSPENDED: &str = "Suspended before the database was restored.";
 
 /// Ends what has ended in a service that had read more of the feed than the restored database has, and begins
-/// its suspensions. What has ended here, or does not exist, stays as it is. Returns the administrators who keep
-/// the role although they had lost it, because the organization has no other one.
+/// its suspensions. A fact that has ended here, or does not exist, stays as it is. Returns the administrators
+/// who keep the role although they had lost it, because the organization has no other one.
 pub async fn repeat_endings(db: &Db, org: OrgId, endings: &Endings) -> Result<BTreeSet<MemberId>, RpcError> {
     let scope = &OrgScope::for_consumer(ACTOR, org);
     let done = db

@@ -14,7 +14,9 @@ mod tests;
 mod verification;
 
 pub(crate) use model::VerificationRequest;
-pub(crate) use operations::{ChangeRoles, keep_an_administrator, load, lose_again, present, withdraw_again};
+pub(crate) use operations::{
+    ChangeRoles, end_what_hangs_on, keep_an_administrator, load, lose_again, present, withdraw_again,
+};
 pub(crate) use policy::rules;
 pub(crate) use verification::{
     ListVerificationRequests, RefuseVerification, RequestVerification, SetVerification, VerifyTeachers,

@@ -235,7 +235,7 @@ pub(crate) async fn withdraw_again(
 
 /// Ends the facts that rest on roles which a member loses (F2). Nothing of it comes back with the
 /// role.
-async fn end_what_hangs_on(
+pub(crate) async fn end_what_hangs_on(
     tx: &Tx,
     scope: &OrgScope,
     member: MemberId,

@@ -20,7 +20,7 @@ use crate::{
     member_records::{self, Member, MemberView},
 };
 
-/// What a request for verification is called in refusals.
+/// The name of a request for verification in refusals.
 const KIND: &str = "verification request";
 
 /// Deletes the request of a member, if there is one: it is decided, or the member is no teacher any longer.
@@ -131,7 +131,7 @@ pub(crate) struct VerifyTeachers {
 /// Names the member about whom a row of a list was refused.
 fn naming(member: MemberId, error: Error) -> Error {
     match error {
-        // What time can cure stays what it is.
+        // A failure of the database keeps its class, because a repetition may succeed.
         Error::Storage(_) => error,
         Error::State { .. } | Error::Refused(_) => RpcError::from(error).resource("member", member).into(),
     }

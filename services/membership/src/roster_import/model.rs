@@ -14,7 +14,7 @@ pub(crate) enum ImportState {
     Running,
     /// All changes are applied.
     Done,
-    /// The one who started it may no longer import. What was not applied stays undone.
+    /// The one who started it may no longer import. The changes that were not applied stay undone.
     Stopped,
 }
 

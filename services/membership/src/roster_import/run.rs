@@ -70,7 +70,7 @@ impl Runner {
             .starter_id
             .ok_or_else(|| RpcError::internal("an import has no starter"))?;
         let mut applier = Applier::new(&self.0, tx, scope, id, &rows, starter).await?;
-        // What acts later is judged when it acts (F18). The starter's record is locked.
+        // An import is judged when it acts (F18). The starter's record is locked.
         let is_left = rows.iter().any(|(_, change)| change.outcome == Outcome::Planned);
         if is_left && !self.may_import(tx, scope, starter).await? {
             return self.stop(tx, scope, import).await;

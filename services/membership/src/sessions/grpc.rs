@@ -2,6 +2,7 @@
 //! sessions and admission.
 use std::sync::Arc;
 
+use parta_access::LinkDigest;
 use parta_edge::{Edge, PageRequest};
 use parta_ids::SessionId;
 use parta_proto::timestamp;
@@ -249,7 +250,9 @@ impl AuthenticationService for Authentication {
         let call = self.edge.enter(request).await?;
         let command = call.mutation(|v, r| {
             let link = field::text(v, "invitation_token", &r.invitation_token, 1..=512, false);
-            Some(CreateJoinTicket { link })
+            Some(CreateJoinTicket {
+                link: LinkDigest::of(&link),
+            })
         })?;
         let done = self.edge.mutate(&call, &command).await?;
         Ok(Response::new(pb::CreateJoinTicketResponse {

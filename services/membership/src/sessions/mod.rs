@@ -4,7 +4,7 @@
 //! sign-in and admission. Invariants: no refresh token is stored, each is derived from the session and its
 //! generation; a refresh token that is used again after its successor ends the session; a session that was
 //! ended stands in `ended_session` for longer than its tokens live, and is listed for every organization of
-//! the person under the id by which that organization knows it.
+//! the person under the id by which that organization knows it, and for join tickets.
 
 mod error;
 mod grpc;
@@ -21,8 +21,9 @@ mod storage;
 mod tests;
 
 pub(crate) use grpc::Authentication;
-pub(crate) use operations::signed_in;
+pub(crate) use operations::{end_others, signed_in};
 pub(crate) use policy::rules;
 pub(crate) use purge::purge;
 pub use restored::end_all_sessions;
 pub(crate) use revoked::{list_revoked, purge_ended};
+pub(crate) use secret::joining_session;

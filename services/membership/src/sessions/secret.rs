@@ -1,7 +1,7 @@
 //! Refresh tokens, and the ids by which organizations know a session. Both are derived and never stored.
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use parta_access::Secrets;
-use parta_ids::{OrgId, SessionId, TypedId as _};
+use parta_ids::{MemberId, OrgId, SessionId, TypedId as _};
 use subtle::ConstantTimeEq as _;
 
 use crate::context::derived_uuid;
@@ -20,8 +20,35 @@ pub(super) fn read_refresh_token(secrets: &Secrets, text: &str) -> Option<(Sessi
     bool::from(genuine.as_bytes().ct_eq(text.as_bytes())).then_some((session, generation))
 }
 
-/// The id by which an organization knows a session. Two organizations cannot match theirs (R28).
-pub(super) fn pairwise_session(secrets: &Secrets, session: SessionId, org: OrgId) -> SessionId {
-    let parts = [&session.uuid().as_bytes()[..], org.uuid().as_bytes()].concat();
+/// The id by which join tickets know a session, so that they do not show the id of the account's tokens.
+pub(crate) fn joining_session(secrets: &Secrets, session: SessionId) -> SessionId {
+    SessionId::from_uuid(derived_uuid(
+        secrets.hmac("membership.joining_session", session.uuid().as_bytes()),
+    ))
+}
+
+/// The ids under which the tokens of a session name it: those of the account, join tickets, and those of each
+/// organization where the person is one of these members.
+pub(super) fn known_ids(
+    secrets: &Secrets,
+    session: SessionId,
+    members: &[(OrgId, MemberId)],
+) -> Vec<SessionId> {
+    let mut ids = vec![session, joining_session(secrets, session)];
+    let pairwise = |(org, member): &(OrgId, MemberId)| pairwise_session(secrets, session, *org, *member);
+    ids.extend(members.iter().map(pairwise));
+    ids
+}
+
+/// The id by which an organization knows a session of a member. Two organizations cannot match theirs (R28).
+/// The member is part of it, so that a person whose token for one record is refused can act as another one.
+pub(super) fn pairwise_session(
+    secrets: &Secrets,
+    session: SessionId,
+    org: OrgId,
+    member: MemberId,
+) -> SessionId {
+    let (session, org, member) = (session.uuid(), org.uuid(), member.uuid());
+    let parts = [&session.as_bytes()[..], org.as_bytes(), member.as_bytes()].concat();
     SessionId::from_uuid(derived_uuid(secrets.hmac("membership.session", &parts)))
 }

@@ -138,6 +138,47 @@ pub(super) async fn list_alive(
     Ok(rows.into_iter().map(Session::from).collect())
 }
 
+/// Lists the sessions of an account that are alive, and locks them until the transaction ends, in the order
+/// of their ids.
+pub(super) async fn lock_alive(
+    conn: &impl ConnectionTrait,
+    account: AccountId,
+    now: DateTime<Utc>,
+) -> Result<Vec<SessionId>, StorageError> {
+    let rows = Entity::find()
+        .filter(Column::AccountId.eq(account.uuid()))
+        .filter(Column::EndTime.is_null())
+        .filter(Column::RefreshTime.gt(now - SESSION_IDLE))
+        .order_by_asc(Column::SessionId)
+        .lock_exclusive()
+        .all(conn)
+        .await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| SessionId::from_uuid(row.session_id))
+        .collect())
+}
+
+/// Lists the sessions of an account, ended or not, that were refreshed after a time and created before
+/// another one.
+pub(super) async fn list_of_account(
+    conn: &impl ConnectionTrait,
+    account: AccountId,
+    refreshed_after: DateTime<Utc>,
+    created_before: DateTime<Utc>,
+) -> Result<Vec<SessionId>, StorageError> {
+    let ids: Vec<Uuid> = Entity::find()
+        .select_only()
+        .column(Column::SessionId)
+        .filter(Column::AccountId.eq(account.uuid()))
+        .filter(Column::RefreshTime.gt(refreshed_after))
+        .filter(Column::CreateTime.lt(created_before))
+        .into_tuple()
+        .all(conn)
+        .await?;
+    Ok(ids.into_iter().map(SessionId::from_uuid).collect())
+}
+
 /// Notes that a session was ended.
 pub(super) async fn insert_ended(
     conn: &impl ConnectionTrait,

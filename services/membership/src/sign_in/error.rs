@@ -16,6 +16,14 @@ impl Error {
         )
     }
 
+    /// The change of an address is unknown, has expired, has no attempt left, or was replaced by a later one.
+    pub(crate) fn change_unknown() -> Self {
+        Self::state(
+            ErrorReason::FlowUnknown,
+            "The change of the address has ended. Request it again.",
+        )
+    }
+
     /// The code is not the code of the flow.
     pub(super) fn code_wrong() -> Self {
         Self::state(ErrorReason::CodeWrong, "The code is wrong.")

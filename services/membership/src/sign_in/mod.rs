@@ -23,8 +23,10 @@ mod tests;
 
 pub(crate) use grpc::{SignInMetrics, address};
 pub(crate) use limiter::unlock;
-pub(crate) use model::Budgets;
-pub(crate) use operations::{RequestCode, UnlockAddress, Unlocked, VerifyCode};
+pub(crate) use model::{Budgets, FLOW_RETENTION};
+pub(crate) use operations::{
+    RequestCode, Requested, SentCode, UnlockAddress, Unlocked, VerifyCode, send_code, try_code,
+};
 pub(crate) use policy::rules;
 pub(crate) use proof::ProofDigest;
 pub(crate) use purge::purge;

@@ -11,7 +11,7 @@ pub(super) const CODE_LIFE: TimeDelta = TimeDelta::minutes(5);
 /// How long a proved address may be used to start a session.
 pub(super) const PROOF_LIFE: TimeDelta = TimeDelta::minutes(10);
 /// How long a flow is kept after its code has expired.
-pub(super) const FLOW_RETENTION: TimeDelta = TimeDelta::days(1);
+pub(crate) const FLOW_RETENTION: TimeDelta = TimeDelta::days(1);
 /// How long wrong codes in a row are counted after the latest one, so that waiting gives no more attempts.
 pub(super) const FAILURES_RETENTION: TimeDelta = TimeDelta::days(365);
 /// The shortest time between two codes of one network to one address.

@@ -14,11 +14,11 @@ use super::{
 use crate::{
     accounts::{self, Account, Address},
     context::Context,
-    delivery,
+    delivery::{self, Purpose},
     error::Error,
 };
 
-/// Sends a code to an address. Nothing here looks whether the address is known.
+/// Sends a code for signing in to an address. Nothing here looks whether the address is known.
 #[derive(Debug)]
 pub(crate) struct RequestCode {
     pub(crate) address: Address,
@@ -56,33 +56,89 @@ impl Mutation for RequestCode {
     }
 
     async fn act(&self, context: &Context, tx: &Tx, caller: &Caller, (): &()) -> Result<Requested, Error> {
-        let (now, address) = (tx.now(), self.address.text());
-        let limiter = Limiter::new(context, tx, caller);
-        limiter.require_unlocked(address).await?;
-        // A code that could not be entered is not sent.
-        limiter.require(Limit::WrongCodesToAddress, address).await?;
-        for limit in Limit::OF_REQUEST {
-            limiter.take(limit, address).await?;
-        }
-        let flow_id: FlowId = tx.env().id();
-        storage::insert(tx, flow_id, address, now, now + CODE_LIFE).await?;
-        delivery::owe(context, tx, flow_id, &self.address).await?;
-        parta_audit::record(tx, caller, None, format!("signInFlows/{flow_id}")).await?;
-        Ok(Requested {
-            flow_id,
-            send_time_micros: now.timestamp_micros(),
-        })
+        let requested = send_code(context, tx, caller, &self.address, Purpose::SignIn).await?;
+        let object = format!("signInFlows/{}", requested.flow_id);
+        parta_audit::record(tx, caller, None, object).await?;
+        Ok(requested)
     }
 
     async fn view(&self, _: &Context, _: &Tx, (): &(), outcome: &Requested) -> Result<SentCode, Error> {
-        let sent = DateTime::from_timestamp_micros(outcome.send_time_micros)
+        outcome.sent()
+    }
+}
+
+impl Requested {
+    /// The code as the person may know it.
+    pub(crate) fn sent(&self) -> Result<SentCode, Error> {
+        let sent = DateTime::from_timestamp_micros(self.send_time_micros)
             .ok_or_else(|| StorageError::Fault("an outcome has a time out of range".into()))?;
         Ok(SentCode {
-            flow_id: outcome.flow_id,
+            flow_id: self.flow_id,
             resend_time: sent + RESEND,
             expire_time: sent + CODE_LIFE,
         })
     }
+
+    /// The flow of the code.
+    pub(crate) fn flow_id(&self) -> FlowId {
+        self.flow_id
+    }
+}
+
+/// Sends a code to an address, as far as the limits allow it.
+pub(crate) async fn send_code(
+    context: &Context,
+    tx: &Tx,
+    caller: &Caller,
+    to: &Address,
+    purpose: Purpose,
+) -> Result<Requested, Error> {
+    let (now, address) = (tx.now(), to.text());
+    let limiter = Limiter::new(context, tx, caller);
+    limiter.require_unlocked(address).await?;
+    // A code that could not be entered is not sent.
+    limiter.require(Limit::WrongCodesToAddress, address).await?;
+    for limit in Limit::OF_REQUEST {
+        limiter.take(limit, address).await?;
+    }
+    let flow_id: FlowId = tx.env().id();
+    storage::insert(tx, flow_id, purpose, address, now, now + CODE_LIFE).await?;
+    delivery::owe(context, tx, flow_id, purpose, to).await?;
+    Ok(Requested {
+        flow_id,
+        send_time_micros: now.timestamp_micros(),
+    })
+}
+
+/// Compares a code with that of a flow. Returns the address of the flow, or `None` for a wrong code.
+///
+/// Each attempt is counted as a wrong code before the code is compared, so that concurrent attempts do not
+/// exceed a limit. A right code takes the count back. A call that a limit refuses counts nothing.
+pub(crate) async fn try_code(
+    context: &Context,
+    tx: &Tx,
+    caller: &Caller,
+    (flow, code): (FlowId, &str),
+    purpose: Purpose,
+) -> Result<Option<String>, Error> {
+    let limiter = Limiter::new(context, tx, caller);
+    limiter.take(Limit::WrongCodesOfNetwork, "").await?;
+    let address = storage::take_attempt(tx, flow, purpose, tx.now()).await?;
+    let address = address.ok_or_else(|| match purpose {
+        Purpose::SignIn => Error::flow_unknown(),
+        Purpose::ContactChange => Error::change_unknown(),
+    })?;
+    limiter.take(Limit::WrongCodesToAddress, &address).await?;
+    limiter.count_failure(&address).await?;
+    if !delivery::is_code(&context.secrets, flow, code) {
+        return Ok(None);
+    }
+    limiter.give_back(Limit::WrongCodesOfNetwork, "").await?;
+    limiter.refill(Limit::WrongCodesToAddress, &address).await?;
+    // The owner of the address is here: the next member of the family need not wait.
+    limiter.refill(Limit::Resend, &address).await?;
+    limiter.reset_failures(&address).await?;
+    Ok(Some(address))
 }
 
 /// Proves an address by the code that was sent to it. The attempt is counted whatever comes of it, so it is
@@ -105,27 +161,13 @@ impl UnclaimedMutation for VerifyCode {
     type View = Verified;
     type Error = Error;
 
-    /// Each attempt is counted as a wrong code before the code is compared, so that concurrent attempts
-    /// do not exceed a limit. A right code takes the count back. A call that a limit refuses counts
-    /// nothing.
     async fn run(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<Act<Verified>, Error> {
-        let now = tx.now();
-        let limiter = Limiter::new(context, tx, caller);
-        limiter.take(Limit::WrongCodesOfNetwork, "").await?;
-        let address = storage::take_attempt(tx, self.flow_id, now).await?;
-        let address = address.ok_or_else(Error::flow_unknown)?;
-        limiter.take(Limit::WrongCodesToAddress, &address).await?;
-        limiter.count_failure(&address).await?;
-        if !delivery::is_code(&context.secrets, self.flow_id, &self.code) {
+        let code = (self.flow_id, self.code.as_str());
+        let Some(address) = try_code(context, tx, caller, code, Purpose::SignIn).await? else {
             return Ok(Act::RefusedButKept(Error::code_wrong().into()));
-        }
-        limiter.give_back(Limit::WrongCodesOfNetwork, "").await?;
-        limiter.refill(Limit::WrongCodesToAddress, &address).await?;
-        // The owner of the address is here: the next member of the family need not wait.
-        limiter.refill(Limit::Resend, &address).await?;
-        limiter.reset_failures(&address).await?;
+        };
         let proof = proof::new(tx.env());
-        storage::update_verified(tx, self.flow_id, &ProofDigest::of(&proof), now).await?;
+        storage::update_verified(tx, self.flow_id, &ProofDigest::of(&proof), tx.now()).await?;
         let people = accounts::list_by_address(tx, &address).await?;
         Ok(Act::Done(Verified { people, proof }))
     }

@@ -24,14 +24,15 @@ impl JobHandler for SendCode {
         let fatal = |why: &str| JobError::Fatal(why.to_owned());
         let flow =
             delivery::flow_of(&job.payload).ok_or_else(|| fatal("the payload does not name a flow"))?;
-        let Some((address, expire_time)) = storage::find_unverified(self.db.conn(), flow).await? else {
+        let Some(code) = storage::find_unverified(self.db.conn(), flow).await? else {
             return Ok(());
         };
-        let address = Address::from_stored(&address).ok_or_else(|| fatal("the flow has no valid address"))?;
-        if expire_time <= self.db.env().now() {
+        let address =
+            Address::from_stored(&code.address).ok_or_else(|| fatal("the flow has no valid address"))?;
+        if code.expire_time <= self.db.env().now() {
             self.sender.expired(job, &address);
             return Ok(());
         }
-        self.sender.send(job, flow, &address).await
+        self.sender.send(job, flow, code.purpose, &address).await
     }
 }

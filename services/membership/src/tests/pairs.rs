@@ -174,6 +174,16 @@ on_postgres!(
                     let mut api = school.test_env.members();
                     api.correct_member_name(school.by_administrator(request)).await.map(|_| ())
                 })),
+                ("ReleaseProfile", |school, child| Box::pin(async move {
+                    let request = pb::ReleaseProfileRequest {
+                        request_id: school.test_env.act(),
+                        org_id: org(1).to_string(),
+                        member_id: child.member.clone(),
+                        etag: String::new(),
+                    };
+                    let mut api = school.test_env.members();
+                    api.release_profile(school.by_administrator(request)).await.map(|_| ())
+                })),
                 ("EnrollPupil", |school, child| Box::pin(async move {
                     let request = pb::EnrollPupilRequest {
                         request_id: school.test_env.act(),

@@ -20,7 +20,8 @@ use parta_proto_membership::{
         revocation_service_client::RevocationServiceClient,
     },
     v1::{
-        self as pb, appointment_service_client::AppointmentServiceClient,
+        self as pb, account_service_client::AccountServiceClient,
+        appointment_service_client::AppointmentServiceClient,
         assignment_service_client::AssignmentServiceClient,
         authentication_service_client::AuthenticationServiceClient, duty_service_client::DutyServiceClient,
         enrollment_service_client::EnrollmentServiceClient,
@@ -221,6 +222,7 @@ impl TestEnv {
 
     clients! {
         authentication: AuthenticationServiceClient,
+        accounts: AccountServiceClient,
         appointments: AppointmentServiceClient,
         members: MemberServiceClient,
         assignments: AssignmentServiceClient,

@@ -190,6 +190,7 @@ impl Fixture {
             roles: vec![role.into()],
             teacher_verified: role == Role::Teacher,
             invitation_id: String::new(),
+            ..Default::default()
         };
         self.apply(org, Payload::MemberAdmitted(admitted)).await;
         for unit in classes {
@@ -211,6 +212,7 @@ impl Fixture {
             state: state.into(),
             roles: vec![role.into()],
             teacher_verified: false,
+            ..Default::default()
         };
         self.apply(org, Payload::MemberChanged(changed)).await;
     }

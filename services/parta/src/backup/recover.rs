@@ -202,6 +202,7 @@ async fn repeat_endings(
                 "had lost the role of an administrator, and is the only one,",
                 &kept,
             ),
+            ("was released from an account", &widened.released),
             ("had limits toward a child", &widened.limits),
             ("had a protected family", &widened.protected),
         ] {

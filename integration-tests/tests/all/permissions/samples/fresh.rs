@@ -48,6 +48,19 @@ impl Fresh<'_> {
         id(own.unwrap(), "/id")
     }
 
+    /// Returns an expected pupil of the class whom a person has claimed.
+    pub(super) async fn claimed_pupil(&self, suite: &TwoSchools) -> String {
+        let member = self.member("ROLE_PUPIL", Some(&self.0.class)).await;
+        let wanted = json!({
+            "role": "ROLE_PUPIL", "unit_id": self.0.class, "claim_member_id": member, "max_uses": 1,
+        });
+        let administrator = &self.0.school.administrator;
+        let link = self.0.school.link(administrator, wanted).await;
+        let account = suite.suite.newcomer("Новый Ученик").await;
+        account.join(&link, administrator).await;
+        member
+    }
+
     /// Makes a request to join the class. Returns the account that asked, and the request.
     pub(super) async fn join_request(&self, suite: &TwoSchools) -> (Client, String) {
         let (_, link) = self.invitation().await;

@@ -172,6 +172,7 @@ on_both!(participation_ends_when_its_reason_ends, |database| async move {
             state: MemberState::Active.into(),
             roles: vec![Role::Teacher.into()],
             teacher_verified: verified,
+            ..Default::default()
         })
     };
     school.apply(vec![changed(true)]).await;

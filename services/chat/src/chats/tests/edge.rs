@@ -25,6 +25,7 @@ fn state(member: MemberId, state: MemberState, role: Role) -> Member {
         state: state.into(),
         roles: vec![role.into()],
         teacher_verified: true,
+        ..Default::default()
     })
 }
 

@@ -2,3 +2,4 @@ mod edge;
 mod pairs;
 mod participants;
 mod relations;
+mod released;

@@ -252,6 +252,7 @@ on_both!(
             state: MemberState::Active.into(),
             roles: vec![Role::Teacher.into()],
             teacher_verified: false,
+            ..Default::default()
         });
         s.apply(vec![withdrawn]).await;
         assert_eq!(
@@ -283,6 +284,7 @@ on_both!(
             state: MemberState::Left.into(),
             roles: vec![Role::Pupil.into()],
             teacher_verified: false,
+            ..Default::default()
         });
         s.apply(vec![left]).await;
         for chat in [chat, class] {

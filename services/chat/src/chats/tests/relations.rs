@@ -115,6 +115,7 @@ on_both!(
             state: MemberState::Active.into(),
             roles: vec![Role::Parent.into(), Role::Teacher.into()],
             teacher_verified: false,
+            ..Default::default()
         });
         school.apply(vec![changed]).await;
         school.send(father, chat, "Привет").await.unwrap();

@@ -13,6 +13,10 @@ use uuid::Uuid;
 use super::{chat, padded, participant};
 use crate::entries::{ChatKind, Rule};
 
+/// The `left_seq` of a participant whose record was released: the person who is the member now reads nothing.
+/// The row stays, so that the others in a personal chat know with whom it was.
+pub(super) const SEALED: i64 = 0;
+
 /// A chat with the participant row of one member.
 #[derive(Debug, Clone)]
 pub(crate) struct ChatMembership {
@@ -34,12 +38,13 @@ impl ChatMembership {
         kind_of(&self.chat)
     }
 
-    /// The last sequence number that the member may read; `None` for a derived chat that the member has left.
+    /// The last sequence number that the member may read; `None` for a derived chat that the member has left,
+    /// and for one that an earlier person left who was the member.
     pub(crate) fn readable_upto(&self) -> Result<Option<i64>, StorageError> {
         let derived = self.kind()?.is_derived();
         Ok(match self.participant.left_seq {
             None => Some(self.chat.head_seq),
-            Some(left) if !derived => Some(left),
+            Some(left) if !derived && left != SEALED => Some(left),
             Some(_) => None,
         })
     }

@@ -4,12 +4,17 @@ use parta_access::OrgScope;
 use parta_database::{Db, StorageError, Tx};
 use parta_ids::{ChatId, MemberId, OrgId, TypedId, UnitId};
 use sea_orm::{
-    ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Set, sea_query::Expr,
+    ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, QueryTrait, Set,
+    sea_query::Expr,
 };
 use uuid::Uuid;
 
-use super::{chat, padded, participant};
-use crate::entries::Participation;
+use super::{
+    chat,
+    chats::{SEALED, kind_of},
+    padded, participant,
+};
+use crate::entries::{ChatKind, Participation};
 
 /// Locks and returns the row of a chat. Until the commit nobody else changes its participants or its log.
 pub(crate) async fn lock_chat(
@@ -159,6 +164,75 @@ pub(crate) async fn move_read_mark(
     // One statement needs no transaction around it, which would cost two round trips more.
     let _write = db.write_gate().enter().await;
     update.exec(db.writer()).await?;
+    Ok(())
+}
+
+/// The personal and named chats in which a member participates or has participated.
+pub(crate) async fn list_private_chats(
+    conn: &impl ConnectionTrait,
+    scope: &OrgScope,
+    member: MemberId,
+) -> Result<BTreeMap<ChatId, ChatKind>, StorageError> {
+    let of_member = participant::Entity::find()
+        .select_only()
+        .column(participant::Column::ChatId)
+        .filter(participant::Column::OrgId.eq(scope.org_id().uuid()))
+        .filter(participant::Column::MemberId.eq(member.uuid()))
+        .into_query();
+    let rows = chat::Entity::find()
+        .filter(chat::Column::OrgId.eq(scope.org_id().uuid()))
+        .filter(chat::Column::ChatId.in_subquery(of_member))
+        .all(conn)
+        .await?;
+    let mut private = BTreeMap::new();
+    for row in rows {
+        let kind = kind_of(&row)?;
+        if !kind.is_derived() {
+            private.insert(ChatId::from_uuid(row.chat_id), kind);
+        }
+    }
+    Ok(private)
+}
+
+/// Hides these chats, which the member has left, from the person who will be the member. The pairs of the
+/// personal ones among them may open another chat. The rows of the chats must have been locked.
+pub(crate) async fn seal(
+    tx: &Tx,
+    scope: &OrgScope,
+    chats: &[ChatId],
+    member: MemberId,
+) -> Result<(), StorageError> {
+    // Both databases limit the number of bound values.
+    for some in chats.chunks(5_000) {
+        let ids = || some.iter().map(|chat| chat.uuid());
+        participant::Entity::update_many()
+            .col_expr(participant::Column::LeftSeq, Expr::value(SEALED))
+            .filter(participant::Column::OrgId.eq(scope.org_id().uuid()))
+            .filter(participant::Column::MemberId.eq(member.uuid()))
+            .filter(participant::Column::ChatId.is_in(ids()))
+            .exec(tx)
+            .await?;
+        chat::Entity::update_many()
+            .col_expr(chat::Column::UniqueKey, Expr::value(Option::<String>::None))
+            .filter(chat::Column::OrgId.eq(scope.org_id().uuid()))
+            .filter(chat::Column::Kind.eq(ChatKind::Direct as i16))
+            .filter(chat::Column::ChatId.is_in(ids()))
+            .exec(tx)
+            .await?;
+    }
+    Ok(())
+}
+
+/// Lets nobody write in these chats, whose rows must have been locked.
+pub(crate) async fn silence(tx: &Tx, scope: &OrgScope, chats: &[ChatId]) -> Result<(), StorageError> {
+    for some in chats.chunks(5_000) {
+        participant::Entity::update_many()
+            .col_expr(participant::Column::MayPost, Expr::value(false))
+            .filter(participant::Column::OrgId.eq(scope.org_id().uuid()))
+            .filter(participant::Column::ChatId.is_in(some.iter().map(|chat| chat.uuid())))
+            .exec(tx)
+            .await?;
+    }
     Ok(())
 }
 

@@ -1,7 +1,7 @@
-use parta_access::{Caller, SignedToken};
+use parta_access::{Caller, LinkDigest, SignedToken};
 use parta_database::Tx;
 use parta_edge::{Mutation, Stored};
-use parta_ids::{AccountId, FlowId};
+use parta_ids::{AccountId, FlowId, SessionId};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -13,8 +13,8 @@ use crate::{
 
 /// Makes a ticket by which the caller may accept one invitation.
 pub(crate) struct CreateJoinTicket {
-    /// The secret of the link, or its short code.
-    pub(crate) link: String,
+    /// The link, as its token or its typed code says it.
+    pub(crate) link: LinkDigest,
 }
 
 /// The outcome of CreateJoinTicket.
@@ -34,14 +34,19 @@ pub(crate) struct JoinTicket {
 
 impl Mutation for CreateJoinTicket {
     type Context = Context;
-    type Grant = AccountId;
+    /// The account, and the session to which the ticket belongs.
+    type Grant = (AccountId, SessionId);
     type Outcome = Created;
     type View = JoinTicket;
     type Error = Error;
 
-    async fn authorize(&self, _: &Context, tx: &Tx, caller: &Caller) -> Result<AccountId, Error> {
-        let (account, _) = sessions::signed_in(tx, caller).await?;
-        Ok(account)
+    async fn authorize(
+        &self,
+        _: &Context,
+        tx: &Tx,
+        caller: &Caller,
+    ) -> Result<(AccountId, SessionId), Error> {
+        sessions::signed_in(tx, caller).await
     }
 
     async fn act(
@@ -49,7 +54,7 @@ impl Mutation for CreateJoinTicket {
         context: &Context,
         tx: &Tx,
         caller: &Caller,
-        account: &AccountId,
+        (account, _): &(AccountId, SessionId),
     ) -> Result<Created, Error> {
         let flow_id = secret::join_flow(&context.secrets, *account, &self.link);
         storage::insert_join_flow(tx, flow_id, *account, tx.now()).await?;
@@ -61,13 +66,14 @@ impl Mutation for CreateJoinTicket {
         &self,
         context: &Context,
         _: &Tx,
-        _: &AccountId,
+        (_, session): &(AccountId, SessionId),
         outcome: &Created,
     ) -> Result<JoinTicket, Error> {
         let flow_id = outcome.flow_id;
+        let session = sessions::joining_session(&context.secrets, *session);
         Ok(JoinTicket {
             flow_id,
-            ticket: Context::signed(context.issuer.joiner(flow_id))?,
+            ticket: Context::signed(context.issuer.joiner(flow_id, self.link, session))?,
         })
     }
 }

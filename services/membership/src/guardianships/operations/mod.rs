@@ -9,6 +9,7 @@ mod source;
 
 use std::collections::BTreeSet;
 
+use chrono::{DateTime, Utc};
 use parta_access::{Caller, Decision, OrgScope, authorize, belongs};
 use parta_database::Tx;
 use parta_edge::{Mutation, Stored};
@@ -226,10 +227,38 @@ async fn insert(
 
 /// Ends every relation of a member on one side, because the member leaves or loses the role for it.
 pub(crate) async fn end_all_of(tx: &Tx, scope: &OrgScope, member: MemberId, side: Side) -> Result<(), Error> {
-    for id in storage::end_all_of(tx, scope, member, side, tx.now()).await? {
+    for id in storage::end_all_of(tx, scope, (member, side), None, tx.now()).await? {
         events::ended(tx, scope.org_id(), id).await?;
     }
     Ok(())
+}
+
+/// Ends the relations of a guardian to children that began at this time or later, because another person
+/// brought them.
+pub(crate) async fn end_begun_since(
+    tx: &Tx,
+    scope: &OrgScope,
+    guardian: MemberId,
+    since: DateTime<Utc>,
+) -> Result<(), Error> {
+    let of = (guardian, Side::Guardian);
+    for id in storage::end_all_of(tx, scope, of, Some(since), tx.now()).await? {
+        events::ended(tx, scope.org_id(), id).await?;
+    }
+    Ok(())
+}
+
+/// Whether a matter of the other member is the member's own (F6): the member is a guardian of the other, or
+/// both are guardians of one child.
+pub(crate) async fn are_family(
+    tx: &Tx,
+    scope: &OrgScope,
+    member: MemberId,
+    other: MemberId,
+) -> Result<bool, Error> {
+    let own = storage::children_of(tx, scope, member).await?;
+    let theirs = storage::children_of(tx, scope, other).await?;
+    Ok(own.contains(&other) || !own.is_disjoint(&theirs))
 }
 
 /// Ends a relation that had ended before the database was restored. Does nothing if it has ended.

@@ -168,12 +168,13 @@ pub(crate) enum Side {
     Child,
 }
 
-/// Ends every relation of a member on one side and returns their ids.
+/// Ends every relation of a member on one side and returns their ids; with `since`, only those that began at
+/// that time or later.
 pub(super) async fn end_all_of(
     conn: &impl ConnectionTrait,
     scope: &OrgScope,
-    member: MemberId,
-    side: Side,
+    (member, side): (MemberId, Side),
+    since: Option<DateTime<Utc>>,
     now: DateTime<Utc>,
 ) -> Result<Vec<GuardianshipId>, DbErr> {
     let own = match side {
@@ -183,7 +184,8 @@ pub(super) async fn end_all_of(
     let current = Condition::all()
         .add(Column::OrgId.eq(scope.org_id().uuid()))
         .add(own.eq(member.uuid()))
-        .add(Column::EndTime.is_null());
+        .add(Column::EndTime.is_null())
+        .add_option(since.map(|since| Column::CreateTime.gte(since)));
     let columns = (Column::GuardianshipId, Column::EndTime);
     end_rows::<Entity, _>(conn, columns, current, now).await
 }

@@ -57,9 +57,7 @@ async fn upsert_member(
             left.account_id = None;
             members::update(tx, scope, &mut left).await?;
         }
-        row.account_id = Some(account);
-        row.state = State::Active;
-        row.invitation_id = Some(terms.invitation_id);
+        row.claim(account, terms.invitation_id, tx.now());
         member_records::join_again(tx, scope, &mut row, terms.role, Some(terms.invitation_id)).await?;
         return Ok(row);
     }
@@ -106,6 +104,17 @@ pub(crate) async fn is_same_person(
         return Ok(false);
     };
     Ok(held == account || accounts::list_sharing_address(tx, account).await?.contains(&held))
+}
+
+/// Forgets by which invitations an account became this member, because the record was released from it. The
+/// same link does not give it back to the account.
+pub(crate) async fn forget(
+    tx: &Tx,
+    scope: &OrgScope,
+    account: AccountId,
+    member: MemberId,
+) -> Result<(), Error> {
+    Ok(storage::delete_admissions(tx, scope, account, member).await?)
 }
 
 /// Whether a decision took this role from the person, or ended a membership with it, or did so to another

@@ -5,7 +5,7 @@ mod own;
 mod read;
 
 pub(crate) use decide::DecideJoinRequests;
-pub(crate) use enter::{ask, enter, had_role, is_same_person, present_by};
+pub(crate) use enter::{ask, enter, forget, had_role, is_same_person, present_by};
 pub(crate) use own::{ListOwnJoinRequests, OwnRequest, WithdrawJoinRequest};
 pub(crate) use read::ListJoinRequests;
 

@@ -38,7 +38,7 @@ impl Mutation for EndSession {
     type Context = Context;
     type Grant = OwnSession;
     type Outcome = Ended;
-    /// The ids under which the session is known: here, and in each organization.
+    /// The ids under which the session is known: here, in join tickets, and in each organization.
     type View = Vec<SessionId>;
     type Error = Error;
 
@@ -76,12 +76,8 @@ impl Mutation for EndSession {
         own: &OwnSession,
         outcome: &Ended,
     ) -> Result<Vec<SessionId>, Error> {
-        let session = outcome.session_id;
-        let mut ids = vec![session];
-        for org in member_records::orgs_of_account(tx, own.account_id).await? {
-            ids.push(secret::pairwise_session(&context.secrets, session, org));
-        }
-        Ok(ids)
+        let members = member_records::members_of_account(tx, own.account_id).await?;
+        Ok(secret::known_ids(&context.secrets, outcome.session_id, &members))
     }
 
     /// A person who ended the session of the call still gets the answer: the act took the right away.

@@ -8,8 +8,8 @@ use parta_database::Tx;
 use parta_ids::{AccountId, SessionId};
 use parta_status::RpcError;
 
-use super::storage;
-use crate::error::Error;
+use super::{secret, storage};
+use crate::{context::Context, error::Error, member_records};
 
 pub(crate) use end::EndSession;
 pub(crate) use read::{IssueOrganizationToken, ListMemberships, ListSessions, MembershipView};
@@ -45,6 +45,29 @@ async fn end(tx: &Tx, account: AccountId, session: SessionId) -> Result<(), Erro
     storage::update_ended(tx, session, tx.now()).await?;
     storage::insert_ended(tx, session, account, tx.now()).await?;
     Ok(())
+}
+
+/// Ends every session of an account but `own`, which must be alive. Returns the ids under which the ended
+/// ones are known.
+pub(crate) async fn end_others(
+    context: &Context,
+    tx: &Tx,
+    caller: &Caller,
+    account: AccountId,
+    own: SessionId,
+) -> Result<Vec<SessionId>, Error> {
+    let alive = storage::lock_alive(tx, account, tx.now()).await?;
+    if !alive.contains(&own) {
+        return Err(Error::credential_revoked());
+    }
+    let members = member_records::members_of_account(tx, account).await?;
+    let mut ids = Vec::new();
+    for session in alive.into_iter().filter(|session| *session != own) {
+        end(tx, account, session).await?;
+        audit(tx, caller, account, session).await?;
+        ids.extend(secret::known_ids(&context.secrets, session, &members));
+    }
+    Ok(ids)
 }
 
 async fn audit(tx: &Tx, caller: &Caller, account: AccountId, session: SessionId) -> Result<(), Error> {

@@ -76,7 +76,7 @@ impl Query for IssueOrganizationToken {
         if facts.is_some_and(|facts| facts.is_suspended()) {
             return Err(MemberContext::suspended_refusal().into());
         }
-        let theirs = secret::pairwise_session(&context.secrets, session, org);
+        let theirs = secret::pairwise_session(&context.secrets, session, org, member.id);
         let token = context.issuer.person(org, member.id, theirs);
         Ok(Read::plain(OrganizationToken {
             member_id: member.id,

@@ -85,7 +85,14 @@ impl Mutation for StartSession {
             sign_in::use_proved(tx, self.flow_id, &ProofDigest::of(&self.proof), session_id, now).await?;
         let address = address.ok_or_else(Error::flow_unknown)?;
         let account_id = match &self.who {
-            Who::Known(account) => *account,
+            Who::Known(account) => {
+                // The person may change the address meanwhile, which ends the other sessions.
+                accounts::lock(tx, *account).await?;
+                if !accounts::has_address(tx, *account, &address).await? {
+                    return Err(Error::unknown("account", account));
+                }
+                *account
+            }
             Who::New(full_name) => {
                 let account = Account {
                     id: tx.env().id(),

@@ -15,11 +15,13 @@ use super::{
     model::{ATTEMPTS_MAX, PROOF_LIFE},
     proof::ProofDigest,
 };
+use crate::delivery::Purpose;
 
 table!(flow, "sign_in_flow", {
     #[sea_orm(primary_key, auto_increment = false)]
     flow_id: Uuid,
     address: String,
+    purpose: i32,
     tries: i32,
     create_time: DateTimeUtc,
     expire_time: DateTimeUtc,
@@ -31,6 +33,7 @@ table!(flow, "sign_in_flow", {
 pub(super) async fn insert(
     conn: &impl ConnectionTrait,
     id: FlowId,
+    purpose: Purpose,
     address: &str,
     now: DateTime<Utc>,
     expire_time: DateTime<Utc>,
@@ -38,6 +41,7 @@ pub(super) async fn insert(
     let row = flow::ActiveModel {
         flow_id: Set(id.uuid()),
         address: Set(address.to_owned()),
+        purpose: Set(purpose.number()),
         tries: Set(0),
         create_time: Set(now),
         expire_time: Set(expire_time),
@@ -54,28 +58,46 @@ async fn address_of(conn: &impl ConnectionTrait, id: FlowId) -> Result<Option<St
     Ok(row.map(|row| row.address))
 }
 
-/// The address of a flow whose code was not verified yet, and when the code expires.
+/// A code that was not verified yet.
+pub(super) struct Unverified {
+    pub(super) address: String,
+    pub(super) purpose: Purpose,
+    pub(super) expire_time: DateTime<Utc>,
+}
+
+/// Finds the flow whose code was not verified yet.
 pub(super) async fn find_unverified(
     conn: &impl ConnectionTrait,
     id: FlowId,
-) -> Result<Option<(String, DateTime<Utc>)>, StorageError> {
+) -> Result<Option<Unverified>, StorageError> {
     let row = flow::Entity::find_by_id(id.uuid())
         .filter(flow::Column::VerifyTime.is_null())
         .one(conn)
         .await?;
-    Ok(row.map(|row| (row.address, row.expire_time)))
+    let unverified = |row: flow::Model| {
+        let purpose = Purpose::from_number(row.purpose);
+        Ok(Unverified {
+            address: row.address,
+            purpose: purpose
+                .ok_or_else(|| StorageError::unknown_value("sign_in_flow.purpose", row.purpose))?,
+            expire_time: row.expire_time,
+        })
+    };
+    row.map(unverified).transpose()
 }
 
-/// Uses up one attempt of a flow and returns its address; `None` if the flow is unknown, has expired, has
-/// started a session or has no attempts left.
+/// Uses up one attempt of a flow and returns its address; `None` if the flow is unknown, has another purpose,
+/// has expired, has started a session or has no attempts left.
 pub(super) async fn take_attempt(
     conn: &impl ConnectionTrait,
     id: FlowId,
+    purpose: Purpose,
     now: DateTime<Utc>,
 ) -> Result<Option<String>, StorageError> {
     let done = flow::Entity::update_many()
         .col_expr(flow::Column::Tries, Expr::col(flow::Column::Tries).add(1))
         .filter(flow::Column::FlowId.eq(id.uuid()))
+        .filter(flow::Column::Purpose.eq(purpose.number()))
         .filter(flow::Column::Tries.lt(ATTEMPTS_MAX))
         .filter(flow::Column::ExpireTime.gt(now))
         .filter(flow::Column::SessionId.is_null())

@@ -14,6 +14,7 @@ async fn give(fixture: &Fixture, org: OrgId, member: MemberId, roles: &[Role]) {
         state: MemberState::Active.into(),
         roles: roles.iter().map(|role| (*role).into()).collect(),
         teacher_verified: false,
+        ..Default::default()
     };
     fixture.apply(org, Payload::MemberChanged(changed)).await;
 }

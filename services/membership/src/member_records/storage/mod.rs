@@ -1,6 +1,9 @@
 //! The table `member` and named queries over it.
+pub(crate) mod releases;
+
 use std::collections::{BTreeMap, BTreeSet};
 
+use chrono::{DateTime, Utc};
 use parta_access::OrgScope;
 use parta_database::{StorageError, table};
 use parta_ids::{AccountId, InvitationId, MemberId, OrgId, TypedId, Uuid};
@@ -11,7 +14,7 @@ use sea_orm::{
     sea_query::{Expr, ExprTrait as _},
 };
 
-use super::{LeaveReason, Member, name_key};
+use super::{LeaveReason, Member, model::Claim, name_key};
 use entity::{Column, Entity, Model};
 
 table!(entity, "member", {
@@ -29,6 +32,9 @@ table!(entity, "member", {
     evidence: Option<String>,
     verifier_id: Option<Uuid>,
     invitation_id: Option<Uuid>,
+    claim_roles: Option<i32>,
+    claim_time: Option<DateTimeUtc>,
+    release_count: i32,
     create_time: DateTimeUtc,
     leave_time: Option<DateTimeUtc>,
     leave_cause: Option<String>,
@@ -71,6 +77,17 @@ fn leave_reason(number: i32) -> Result<LeaveReason, StorageError> {
     LeaveReason::from_number(number).ok_or_else(|| StorageError::unknown_value("member.leave_reason", number))
 }
 
+/// Reads the two columns of a claim, which are both set or both empty.
+fn claim(mask: Option<i32>, time: Option<DateTime<Utc>>) -> Result<Option<Claim>, StorageError> {
+    let Some((mask, claim_time)) = mask.zip(time) else {
+        return Ok(None);
+    };
+    Ok(Some(Claim {
+        roles: roles(mask)?,
+        claim_time,
+    }))
+}
+
 fn member(row: Model) -> Result<Member, StorageError> {
     Ok(Member {
         org_id: OrgId::from_uuid(row.org_id),
@@ -84,6 +101,8 @@ fn member(row: Model) -> Result<Member, StorageError> {
         evidence: row.evidence,
         verifier_id: row.verifier_id.map(MemberId::from_uuid),
         invitation_id: row.invitation_id.map(InvitationId::from_uuid),
+        claim: claim(row.claim_roles, row.claim_time)?,
+        release_count: row.release_count,
         create_time: row.create_time,
         leave_time: row.leave_time,
         leave_cause: row.leave_cause,
@@ -116,6 +135,12 @@ fn to_row(scope: &OrgScope, member: &Member) -> Result<Model, StorageError> {
         evidence: member.evidence.clone(),
         verifier_id: member.verifier_id.map(TypedId::uuid),
         invitation_id: member.invitation_id.map(TypedId::uuid),
+        claim_roles: member
+            .claim
+            .as_ref()
+            .map(|of| Role::mask_of(of.roles.iter().copied())),
+        claim_time: member.claim.as_ref().map(|of| of.claim_time),
+        release_count: member.release_count,
         create_time: member.create_time,
         leave_time: member.leave_time,
         leave_cause: member.leave_cause.clone(),
@@ -220,42 +245,47 @@ pub(crate) async fn find_by_account(
     query.one(conn).await?.map(member).transpose()
 }
 
-/// The organizations in which an account is or was a member. Reads no other column, so that a row with values
-/// of a newer build does not matter.
-pub(crate) async fn orgs_of_account(
+/// The members that an account is or was, one per organization. Reads no other column, so that a row with
+/// values of a newer build does not matter.
+pub(crate) async fn members_of_account(
     conn: &impl ConnectionTrait,
     account: AccountId,
-) -> Result<Vec<OrgId>, StorageError> {
-    let ids: Vec<Uuid> = Entity::find()
+) -> Result<Vec<(OrgId, MemberId)>, StorageError> {
+    let ids: Vec<(Uuid, Uuid)> = Entity::find()
         .select_only()
-        .column(Column::OrgId)
+        .columns([Column::OrgId, Column::MemberId])
         .filter(Column::AccountId.eq(account.uuid()))
         .order_by_asc(Column::OrgId)
         .into_tuple()
         .all(conn)
         .await?;
-    Ok(ids.into_iter().map(OrgId::from_uuid).collect())
+    let ids = ids.into_iter();
+    Ok(ids
+        .map(|(org, member)| (OrgId::from_uuid(org), MemberId::from_uuid(member)))
+        .collect())
 }
 
-/// The accounts of one query of [`orgs_of_accounts`]. Both databases accept far more parameters.
+/// The accounts of one query of [`members_of_accounts`]. Both databases accept far more parameters.
 const ACCOUNTS_PER_QUERY: usize = 1_000;
 
-/// The organizations of accounts, also those that the people have left.
-pub(crate) async fn orgs_of_accounts(
+/// The members that accounts are, also in organizations that the people have left.
+pub(crate) async fn members_of_accounts(
     conn: &impl ConnectionTrait,
     accounts: &[AccountId],
-) -> Result<Vec<(AccountId, OrgId)>, StorageError> {
+) -> Result<Vec<(AccountId, OrgId, MemberId)>, StorageError> {
     let mut found = Vec::new();
     for accounts in accounts.chunks(ACCOUNTS_PER_QUERY) {
-        let rows: Vec<(Option<Uuid>, Uuid)> = Entity::find()
+        let rows: Vec<(Option<Uuid>, Uuid, Uuid)> = Entity::find()
             .select_only()
-            .columns([Column::AccountId, Column::OrgId])
+            .columns([Column::AccountId, Column::OrgId, Column::MemberId])
             .filter(Column::AccountId.is_in(accounts.iter().map(|id| id.uuid())))
             .into_tuple()
             .all(conn)
             .await?;
-        let ids =
-            |(account, org): (Option<Uuid>, _)| Some((AccountId::from_uuid(account?), OrgId::from_uuid(org)));
+        let ids = |(account, org, member): (Option<Uuid>, _, _)| {
+            let account = AccountId::from_uuid(account?);
+            Some((account, OrgId::from_uuid(org), MemberId::from_uuid(member)))
+        };
         found.extend(rows.into_iter().filter_map(ids));
     }
     Ok(found)

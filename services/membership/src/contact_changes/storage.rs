@@ -1,0 +1,100 @@
+//! The table `contact_change` and named queries over it. It belongs to no organization, so the queries
+//! have no scope. The addresses stand in the flows.
+use chrono::{DateTime, Utc};
+use parta_database::{StorageError, table};
+use parta_ids::{AccountId, FlowId, TypedId as _};
+use sea_orm::{
+    ActiveValue::Set,
+    ColumnTrait as _, ConnectionTrait, EntityTrait as _, QueryFilter as _,
+    sea_query::{Expr, OnConflict},
+};
+
+use entity::{ActiveModel, Column, Entity};
+
+table!(entity, "contact_change", {
+    #[sea_orm(primary_key, auto_increment = false)]
+    account_id: Uuid,
+    flow_id: Uuid,
+    present_flow_id: Uuid,
+    create_time: DateTimeUtc,
+    confirm_time: Option<DateTimeUtc>,
+});
+
+/// The latest change of the address of an account.
+#[derive(Debug)]
+pub(super) struct ContactChange {
+    /// The flow of the code that was sent to the new address.
+    pub(super) flow_id: FlowId,
+    /// The flow of the code that was sent to the present address.
+    pub(super) present_flow_id: FlowId,
+    pub(super) is_confirmed: bool,
+}
+
+/// Inserts the change of an account in place of an earlier one. The row of the account must have been locked.
+pub(super) async fn upsert(
+    conn: &impl ConnectionTrait,
+    account: AccountId,
+    flow: FlowId,
+    present_flow: FlowId,
+    now: DateTime<Utc>,
+) -> Result<(), StorageError> {
+    let row = ActiveModel {
+        account_id: Set(account.uuid()),
+        flow_id: Set(flow.uuid()),
+        present_flow_id: Set(present_flow.uuid()),
+        create_time: Set(now),
+        confirm_time: Set(None),
+    };
+    let earlier = OnConflict::column(Column::AccountId)
+        .update_columns([
+            Column::FlowId,
+            Column::PresentFlowId,
+            Column::CreateTime,
+            Column::ConfirmTime,
+        ])
+        .to_owned();
+    Entity::insert(row)
+        .on_conflict(earlier)
+        .exec_without_returning(conn)
+        .await?;
+    Ok(())
+}
+
+/// Finds the latest change of an account.
+pub(super) async fn find(
+    conn: &impl ConnectionTrait,
+    account: AccountId,
+) -> Result<Option<ContactChange>, StorageError> {
+    let row = Entity::find_by_id(account.uuid()).one(conn).await?;
+    Ok(row.map(|row| ContactChange {
+        flow_id: FlowId::from_uuid(row.flow_id),
+        present_flow_id: FlowId::from_uuid(row.present_flow_id),
+        is_confirmed: row.confirm_time.is_some(),
+    }))
+}
+
+/// Notes that the change was carried out. The row of the account must have been locked.
+pub(super) async fn update_confirmed(
+    conn: &impl ConnectionTrait,
+    account: AccountId,
+    now: DateTime<Utc>,
+) -> Result<(), StorageError> {
+    Entity::update_many()
+        .col_expr(Column::ConfirmTime, Expr::value(now))
+        .filter(Column::AccountId.eq(account.uuid()))
+        .exec(conn)
+        .await?;
+    Ok(())
+}
+
+/// Deletes the changes that were requested before a time.
+pub(super) async fn delete_old(
+    conn: &impl ConnectionTrait,
+    created_before: DateTime<Utc>,
+) -> Result<(), StorageError> {
+    Entity::delete_many()
+        .filter(Column::CreateTime.lt(created_before))
+        .exec(conn)
+        .await?;
+    Ok(())
+}
