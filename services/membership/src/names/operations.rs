@@ -74,7 +74,11 @@ impl CorrectName {
             }
             None => BTreeSet::new(),
         };
-        let scope = authorize(caller, self.org_id, policy::correct(&facts, &home))?;
+        let mut decision = policy::correct(&facts, &home);
+        if self.sealed && decision.is_allowed() {
+            decision = policy::seal(&facts);
+        }
+        let scope = authorize(caller, self.org_id, decision)?;
         Ok((scope, facts.member_id))
     }
 }

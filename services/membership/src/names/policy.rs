@@ -18,6 +18,12 @@ pub(crate) fn correct(caller: &MemberContext, home: &BTreeSet<UnitId>) -> Decisi
     )
 }
 
+/// Whether the caller may delete the former names of a member. A class teacher may not, because the names are
+/// the history of the teacher's own corrections.
+pub(crate) fn seal(caller: &MemberContext) -> Decision {
+    manage(caller)
+}
+
 /// Whether the caller may read former names.
 pub(crate) fn list(caller: &MemberContext) -> Decision {
     manage(caller)

@@ -164,7 +164,8 @@ on_both!(name_is_corrected_and_the_former_kept, |database| async move {
     school.school.test_env.close().await;
 });
 
-// Covers: R71 allowed
+// A class teacher may correct the name, and not delete the history of the correction.
+// Covers: R71 allowed, R71 refused
 on_both!(sealed_correction_leaves_no_former_name, |database| async move {
     let school = School::open(database).await;
     let administrator = &school.administrator;
@@ -172,11 +173,18 @@ on_both!(sealed_correction_leaves_no_former_name, |database| async move {
         .correct(administrator, school.correction("Ян Котов"))
         .await
         .unwrap();
-    let sealed = pb::CorrectMemberNameRequest {
+    let teacher = school
+        .test_env
+        .class_teacher(administrator, "+79162222222", unit(1))
+        .await;
+    let sealed = || pb::CorrectMemberNameRequest {
         sealed: true,
         ..school.correction("Ева Котова")
     };
-    let corrected = school.correct(administrator, sealed).await.unwrap();
+    let refused = school.correct(&teacher, sealed()).await;
+    assert_eq!(reason(&refused), "PERMISSION_DENIED");
+    assert_eq!(school.former(administrator).await.unwrap().len(), 1);
+    let corrected = school.correct(administrator, sealed()).await.unwrap();
     assert_eq!(corrected.full_name, "Ева Котова");
     assert_eq!(school.former(administrator).await.unwrap(), []);
     school.school.test_env.close().await;
