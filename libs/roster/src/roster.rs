@@ -12,7 +12,7 @@ use parta_proto_org_registry::v1::OrganizationKind;
 use parta_status::{RpcError, not_found};
 use sea_orm::{
     ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QuerySelect, QueryTrait, Select,
-    sea_query::SelectStatement,
+    sea_query::{Expr, ExprTrait as _, PostgresQueryBuilder, Query, SelectStatement},
 };
 
 use crate::{
@@ -114,6 +114,18 @@ impl Roster {
         state_column(org, member).into_query()
     }
 
+    /// Returns the query of [`Roster::state`] as SQL, for a statement by hand. `org` and `member` are
+    /// expressions of that statement, such as its parameters.
+    pub fn state_sql(org: &str, member: &str) -> String {
+        // The statement of sea-orm is the same on both databases.
+        Query::select()
+            .expr(suspensions::state())
+            .from(member::Entity)
+            .and_where(Expr::col(member::Column::OrgId).eq(Expr::cust(org.to_owned())))
+            .and_where(Expr::col(member::Column::MemberId).eq(Expr::cust(member.to_owned())))
+            .to_string(PostgresQueryBuilder)
+    }
+
     /// Loads the member context of the calling person. A caller who is not an active member of the
     /// organization gets NOT_FOUND (organization), regardless of the request (R26), and a suspended one
     /// MEMBER_SUSPENDED.
@@ -138,7 +150,7 @@ impl Roster {
         }
     }
 
-    /// Decodes the result of [`Roster::state_query`].
+    /// Decodes the result of [`Roster::state_query`] and [`Roster::state_sql`].
     pub fn found_state(number: Option<i32>) -> Result<Option<State>, RpcError> {
         Ok(number.map(state_of).transpose()?.flatten())
     }
