@@ -153,7 +153,7 @@ impl Servers {
             println!("xtask: NATS: local binary {} on port {port}", program.display());
             let mut server = unprivileged(&program);
             server.args(["--addr", "127.0.0.1", "--port", &port.to_string()]);
-            server.stdout(Stdio::null()).stderr(Stdio::null());
+            server.stdout(Stdio::null()).stderr(self.log("nats")?);
             self.running.push(Running::Process(
                 server.spawn().context("NATS cannot be started")?,
             ));
