@@ -109,6 +109,11 @@ const BY_HAND: &[(&str, usize, &str)] = &[
         "advisory locks of an organization, which sea-orm cannot express",
     ),
     (
+        "services/membership/src/join_requests/storage/ended.rs",
+        2,
+        "advisory locks of an invitation, which has no row before it ends",
+    ),
+    (
         "services/chat/src/messages/writer/postgres.rs",
         5,
         "the hot path: functions of the schema, with and without a wait, and one lookup of duplicates",

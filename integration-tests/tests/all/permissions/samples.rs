@@ -323,6 +323,7 @@ pub async fn sample(
                 "unit_id": place.class, "issuer_id": place.school.administrator.member_id,
             })
         }
+        "AdmissionService/EndInvitations" => json!({"invitation_ids": [fresh.invitation().await.0]}),
         "AdmissionService/AppointFoundingAdministrator" => json!({
             "application_id": two_schools.suite.applied("Школа № 7").await, "phone": new_phone(),
             "full_name": "Иван Орлов", "organization_display_name": "Школа № 7",

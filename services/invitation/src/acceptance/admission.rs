@@ -1,10 +1,11 @@
-//! The call to membership that admits a person.
+//! The calls to membership that admit a person and that end invitations.
 use std::time::Duration;
 
 use parta_grpc::RequestExt as _;
-use parta_ids::{JoinRequestId, MemberId, TypedId as _, optional_text};
+use parta_ids::{InvitationId, JoinRequestId, MemberId, OrgId, TypedId as _, Uuid, optional_text};
 use parta_proto_membership::internal::v1::{
-    AdmitMemberRequest, AdmitMemberResponse, admission_service_client::AdmissionServiceClient,
+    AdmitMemberRequest, AdmitMemberResponse, EndInvitationsRequest,
+    admission_service_client::AdmissionServiceClient,
 };
 use parta_status::RpcError;
 use tonic::{Code, IntoRequest as _, Status};
@@ -63,6 +64,33 @@ pub(super) async fn admit(
     }
     tracing::info!(code = ?status.code(), reservation.id = %reservation.id, "membership did not decide about an admission");
     Ok(Verdict::Failed)
+}
+
+/// Calls membership, which ends the requests by revoked links and admits nobody by them later.
+pub(super) async fn end_invitations(
+    context: &Context,
+    org: OrgId,
+    invitations: &[InvitationId],
+    request_id: Uuid,
+) -> Result<(), RpcError> {
+    let request = EndInvitationsRequest {
+        request_id: request_id.to_string(),
+        org_id: org.to_string(),
+        invitation_ids: invitations.iter().map(ToString::to_string).collect(),
+    };
+    let request = request.into_request().idempotent();
+    let channel = context.clients.client("membership").map_err(RpcError::internal)?;
+    let call = async {
+        AdmissionServiceClient::new(channel)
+            .end_invitations(request)
+            .await
+    };
+    match tokio::time::timeout(ATTEMPT, call).await {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(status)) => Err(RpcError::from_status(&status)
+            .unwrap_or_else(|| RpcError::internal(format!("membership answered {:?}", status.code())))),
+        Err(_) => Err(RpcError::internal("membership did not answer in time")),
+    }
 }
 
 fn answered(response: AdmitMemberResponse) -> Result<Verdict, RpcError> {

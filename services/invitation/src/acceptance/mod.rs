@@ -9,6 +9,7 @@
 //! no second use.
 
 mod admission;
+mod ending;
 mod events;
 pub(crate) mod grpc;
 mod model;
@@ -21,6 +22,7 @@ mod storage;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use ending::EndRequests;
 pub(crate) use events::snapshot;
 pub(crate) use model::LinkUse;
 pub(crate) use operations::{RESUME_JOB, ResumeAdmissions};

@@ -43,6 +43,7 @@ struct State {
     by_flow: BTreeMap<(String, String), MemberId>,
     faults: VecDeque<Fault>,
     calls: Vec<pb::AdmitMemberRequest>,
+    ended: Vec<pb::EndInvitationsRequest>,
 }
 
 #[derive(Clone)]
@@ -75,6 +76,12 @@ impl Membership {
 
     pub(crate) fn calls(&self) -> Vec<pb::AdmitMemberRequest> {
         self.0.lock().unwrap().calls.clone()
+    }
+
+    /// The ids of the invitations that have ended, in the order of the calls.
+    pub(crate) fn ended(&self) -> Vec<Vec<String>> {
+        let ended = &self.0.lock().unwrap().ended;
+        ended.iter().map(|call| call.invitation_ids.clone()).collect()
     }
 }
 
@@ -124,6 +131,18 @@ impl AdmissionService for Membership {
             already_member: fault == Some(Fault::Already),
             ..Default::default()
         }))
+    }
+
+    async fn end_invitations(
+        &self,
+        request: Request<pb::EndInvitationsRequest>,
+    ) -> Result<Response<pb::EndInvitationsResponse>, Status> {
+        let mut state = self.0.lock().unwrap();
+        if state.faults.pop_front() == Some(Fault::Before) {
+            return Err(Status::aborted("lost before"));
+        }
+        state.ended.push(request.into_inner());
+        Ok(Response::new(pb::EndInvitationsResponse::default()))
     }
 
     async fn appoint_founding_administrator(

@@ -14,8 +14,11 @@ use crate::{
     accounts::Address,
     appointments::{AppointFoundingAdministrator, NewAppointment},
     context::Context,
-    join_requests::Terms,
+    join_requests::{EndInvitations, Terms},
 };
+
+/// The largest number of invitations that one call ends.
+const MAX_ENDED: usize = 100;
 
 /// The server of the service.
 #[derive(Clone)]
@@ -101,6 +104,32 @@ impl AdmissionService for Admission {
                 consistency_token,
                 ..Default::default()
             },
+        }))
+    }
+
+    async fn end_invitations(
+        &self,
+        request: Request<internal::EndInvitationsRequest>,
+    ) -> Result<Response<internal::EndInvitationsResponse>, Status> {
+        let call = self.edge.enter(request).await?;
+        let command = call.mutation(|v, r| {
+            let org_id = field::id(v, "org_id", &r.org_id);
+            let count = r.invitation_ids.len();
+            v.check(
+                (1..=MAX_ENDED).contains(&count),
+                "invitation_ids",
+                "must have 1 to 100 ids",
+            );
+            let ids = r.invitation_ids.iter().take(MAX_ENDED).enumerate();
+            let ids = ids.filter_map(|(index, id)| field::id(v, &format!("invitation_ids[{index}]"), id));
+            Some(EndInvitations {
+                invitation_ids: ids.collect(),
+                org_id: org_id?,
+            })
+        })?;
+        let done = self.edge.mutate(&call, &command).await?;
+        Ok(Response::new(internal::EndInvitationsResponse {
+            consistency_token: done.consistency_token,
         }))
     }
 

@@ -12,6 +12,14 @@ impl Error {
         )
     }
 
+    /// The invitation was revoked while its acceptance was on the way.
+    pub(super) fn invitation_ended() -> Self {
+        Self::state(
+            ErrorReason::InvitationEnded,
+            "The invitation was revoked. Ask for another one.",
+        )
+    }
+
     /// The request is no longer pending.
     pub(super) fn join_request_decided() -> Self {
         Self::state(

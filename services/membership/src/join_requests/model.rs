@@ -33,15 +33,18 @@ pub(crate) enum RequestState {
     Withdrawn,
     /// Nobody decided in time.
     Expired,
+    /// The invitation was revoked before anybody decided.
+    InvitationRevoked,
 }
 
 impl RequestState {
-    pub(crate) const ALL: [Self; 5] = [
+    pub(crate) const ALL: [Self; 6] = [
         Self::Pending,
         Self::Accepted,
         Self::Refused,
         Self::Withdrawn,
         Self::Expired,
+        Self::InvitationRevoked,
     ];
 
     /// The number in the database, which is that of the API.
@@ -52,6 +55,7 @@ impl RequestState {
             Self::Refused => 3,
             Self::Withdrawn => 4,
             Self::Expired => 5,
+            Self::InvitationRevoked => 6,
         }
     }
 

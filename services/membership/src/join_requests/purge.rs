@@ -12,6 +12,10 @@ use crate::error::Error;
 /// How long a decided request is kept.
 const RETENTION: TimeDelta = TimeDelta::days(90);
 
+/// How long the end of an invitation is noted. An acceptance that was on its way has a join flow, which is
+/// deleted 31 days after its latest ticket.
+const ENDED_RETENTION: TimeDelta = TimeDelta::days(31);
+
 /// The number of requests that one transaction lets expire.
 const BATCH: u64 = 100;
 
@@ -37,6 +41,7 @@ pub(crate) async fn purge(db: &Db) -> Result<(), Error> {
     }
     db.write(|tx| async move {
         storage::delete_decided(&tx, tx.now() - RETENTION).await?;
+        storage::delete_ended(&tx, tx.now() - ENDED_RETENTION).await?;
         Ok(())
     })
     .await

@@ -163,6 +163,9 @@ impl MigrationTrait for Tables {
                 .col(uuid_null("member_id"))
                 .foreign_key(&mut of_account("join_request"))
                 .to_owned(),
+            keyed("ended_invitation", "invitation_id")
+                .col(time("end_time"))
+                .to_owned(),
             table("appointment")
                 .col(uuid("org_id").primary_key())
                 .col(uuid("application_id"))
@@ -329,7 +332,7 @@ impl MigrationTrait for Tables {
             "CREATE UNIQUE INDEX member_account ON member (account_id, org_id) WHERE account_id IS NOT NULL",
             "CREATE INDEX released_profile_time ON released_profile (release_time)",
             // An account has one pending request by an invitation.
-            "CREATE UNIQUE INDEX join_request_pending ON join_request (org_id, account_id, invitation_id) WHERE state = 1",
+            "CREATE UNIQUE INDEX join_request_pending ON join_request (org_id, invitation_id, account_id) WHERE state = 1",
             "CREATE INDEX join_request_unit ON join_request (org_id, state, unit_id)",
             "CREATE INDEX join_request_account ON join_request (account_id)",
             "CREATE INDEX join_request_expiry ON join_request (create_time) WHERE state = 1",

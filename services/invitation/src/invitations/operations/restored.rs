@@ -2,10 +2,12 @@
 use parta_access::OrgScope;
 use parta_database::{Db, StorageError, Tx};
 
-use super::super::{
-    events,
-    model::State,
-    storage::{self, Filter},
+use super::{
+    super::{
+        model::State,
+        storage::{self, Filter},
+    },
+    revocation::{end_requests, revoke_link},
 };
 
 const ACTOR: &str = "restore";
@@ -36,12 +38,13 @@ async fn revoke_batch(tx: &Tx, scope: &OrgScope) -> Result<u64, StorageError> {
         state: Some(State::Active),
         ..Filter::default()
     };
-    let mut revoked = 0;
+    let mut revoked = Vec::new();
     for link in storage::list(tx, scope, &open, tx.now(), None, BATCH).await? {
-        if storage::update_revoked(tx, scope, link.id, tx.now()).await? {
-            events::revoked(tx, &link);
-            revoked += 1;
+        if revoke_link(tx, scope, &link).await?.is_some() {
+            revoked.push(link.id);
         }
     }
-    Ok(revoked)
+    // The lost part may have held uses of any of them.
+    end_requests(tx, scope, &revoked).await?;
+    Ok(revoked.len() as u64)
 }

@@ -61,6 +61,7 @@ impl Mutation for AdmitMember {
                 already_member: true,
             });
         }
+        join_requests::require_not_ended(tx, scope, terms.invitation_id).await?;
         let is_issuer = match terms.issuer_id {
             Some(issuer) => join_requests::is_same_person(tx, scope, issuer, account).await?,
             None => false,

@@ -1,4 +1,6 @@
-//! The tables `join_request` and `admission` and named queries over them.
+//! The tables `join_request`, `admission` and `ended_invitation` and named queries over them.
+mod ended;
+
 use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
@@ -13,6 +15,8 @@ use sea_orm::{
 
 use super::model::{JoinRequest, RequestState, Terms};
 use join_request::{Column, Entity, Model};
+
+pub(super) use ended::{delete_ended, insert_ended, is_ended, lock_invitation};
 
 table!(join_request, "join_request", {
     #[sea_orm(primary_key, auto_increment = false)]
@@ -292,6 +296,23 @@ pub(super) async fn lock_pending(
         .filter(Column::CreateTime.lt(before))
         .order_by_asc(Column::JoinRequestId)
         .limit(limit)
+        .lock_exclusive()
+        .all(conn)
+        .await?;
+    requests(rows)
+}
+
+/// Locks the pending requests that were made by an invitation.
+pub(super) async fn lock_pending_by(
+    conn: &impl ConnectionTrait,
+    scope: &OrgScope,
+    invitation: InvitationId,
+) -> Result<Vec<JoinRequest>, StorageError> {
+    let rows = Entity::find()
+        .filter(Column::OrgId.eq(scope.org_id().uuid()))
+        .filter(Column::InvitationId.eq(invitation.uuid()))
+        .filter(Column::State.eq(RequestState::Pending.number()))
+        .order_by_asc(Column::JoinRequestId)
         .lock_exclusive()
         .all(conn)
         .await?;
