@@ -70,7 +70,7 @@ fn permission_rows_match_the_rpcs_and_kinds() {
 /// Returns the service that the access rule of an RPC names.
 fn service(rpc: &str) -> &'static str {
     match rpc.rsplit_once('/').unwrap().1 {
-        "AdmitMember" | "EndInvitations" => "invitation",
+        "AdmitMember" | "CancelAdmission" | "EndInvitations" => "invitation",
         "AppointFoundingAdministrator" => "org-registry",
         _ => "call-scheduling",
     }

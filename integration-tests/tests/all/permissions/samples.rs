@@ -323,6 +323,9 @@ pub async fn sample(
                 "unit_id": place.class, "issuer_id": place.school.administrator.member_id,
             })
         }
+        "AdmissionService/CancelAdmission" => json!({"admission": {
+            "request_id": two_schools.suite.service("invitation").request_id(), "org_id": place.school.org_id,
+        }}),
         "AdmissionService/EndInvitations" => json!({"invitation_ids": [fresh.invitation().await.0]}),
         "AdmissionService/AppointFoundingAdministrator" => json!({
             "application_id": two_schools.suite.applied("Школа № 7").await, "phone": new_phone(),

@@ -1,11 +1,11 @@
-//! The calls to membership that admit a person and that end invitations.
+//! The calls to membership that admit a person, cancel that, and end invitations.
 use std::time::Duration;
 
 use parta_grpc::RequestExt as _;
 use parta_ids::{InvitationId, JoinRequestId, MemberId, OrgId, TypedId as _, Uuid, optional_text};
 use parta_proto_membership::internal::v1::{
-    AdmitMemberRequest, AdmitMemberResponse, EndInvitationsRequest,
-    admission_service_client::AdmissionServiceClient,
+    AdmitMemberRequest, AdmitMemberResponse, CancelAdmissionRequest, CancelAdmissionResponse,
+    EndInvitationsRequest, admission_service_client::AdmissionServiceClient,
 };
 use parta_status::RpcError;
 use tonic::{Code, IntoRequest as _, Status};
@@ -18,6 +18,10 @@ use crate::{
 
 /// Deadline of one call.
 const ATTEMPT: Duration = Duration::from_secs(15);
+
+/// The reason of a use that was released because the link no longer admitted. It is that of membership, which
+/// refuses the admission from then on.
+const CANCELED: &str = "INVITATION_ENDED";
 
 /// A person whom membership admitted.
 #[derive(Debug)]
@@ -64,6 +68,43 @@ pub(super) async fn admit(
     }
     tracing::info!(code = ?status.code(), reservation.id = %reservation.id, "membership did not decide about an admission");
     Ok(Verdict::Failed)
+}
+
+/// Calls membership, which refuses the admission for ever or returns its result. Only an answer decides: after
+/// any failure, it is unknown whether the person was admitted.
+pub(super) async fn cancel(
+    context: &Context,
+    invitation: &Invitation,
+    reservation: &Reservation,
+) -> Result<Verdict, RpcError> {
+    let request = CancelAdmissionRequest {
+        request_id: reservation.id.uuid().to_string(),
+        admission: Some(request(invitation, reservation)),
+    };
+    let request = request.into_request().idempotent();
+    let channel = context.clients.client("membership").map_err(RpcError::internal)?;
+    let call = async {
+        AdmissionServiceClient::new(channel)
+            .cancel_admission(request)
+            .await
+    };
+    match tokio::time::timeout(ATTEMPT, call).await {
+        Err(_) => Ok(Verdict::TimedOut),
+        Ok(Ok(response)) => match response.into_inner() {
+            CancelAdmissionResponse {
+                admission: Some(admitted),
+                consistency_token,
+            } => answered(AdmitMemberResponse {
+                consistency_token,
+                ..admitted
+            }),
+            _ => Ok(Verdict::Refused(CANCELED.to_owned())),
+        },
+        Ok(Err(status)) => {
+            tracing::info!(code = ?status.code(), reservation.id = %reservation.id, "membership did not cancel an admission");
+            Ok(Verdict::Failed)
+        }
+    }
 }
 
 /// Calls membership, which ends the requests by revoked links and admits nobody by them later.
@@ -122,7 +163,7 @@ fn request(invitation: &Invitation, reservation: &Reservation) -> AdmitMemberReq
         unit_id: optional_text(draft.unit_id),
         child_id: optional_text(draft.child_id),
         claim_member_id: optional_text(draft.claim_member_id),
-        issuer_id: optional_text(invitation.issuer_id),
+        issuer_id: optional_text(reservation.issuer_id),
         open: !draft.is_named(),
         recipient_address: draft.recipient_address.clone().unwrap_or_default(),
     }

@@ -122,6 +122,7 @@ impl Mutation for AcceptInvitation {
             org_id,
             invitation_id: invitation.id,
             flow_id: *flow_id,
+            issuer_id: invitation.issuer_id,
             stage: Stage::Pending,
         };
         // The row comes first: a second acceptance of the same flow waits here for the first and then finds
@@ -267,15 +268,40 @@ async fn acquire(context: &Context, scope: &OrgScope, id: ReservationId) -> Resu
     }
 }
 
-/// Calls membership. After a failed call the lease is released, so that the next attempt does not wait for
-/// its end.
-async fn admit(context: &Context, scope: &OrgScope, reservation: &Reservation) -> Result<Verdict, Error> {
+/// Finds the invitation of a reservation, and whether it still admits (F18): the acceptance may have been
+/// interrupted long ago. The use was reserved in time, so that an expiry since then does not matter.
+async fn judge(
+    context: &Context,
+    scope: &OrgScope,
+    reservation: &Reservation,
+) -> Result<(Invitation, bool), Error> {
     let id = reservation.invitation_id;
-    let invitation = invitations::find(context.db.conn(), scope, id)
-        .await?
-        .ok_or(Error::Unknown(id))?;
-    let verdict = admission::admit(context, &invitation, reservation).await?;
-    if matches!(verdict, Verdict::Failed) {
+    context
+        .db
+        .read(|tx| async move {
+            let found = invitations::find(&tx, scope, id).await?;
+            let invitation = found.ok_or(Error::Unknown(id))?;
+            let admits = invitation.state(tx.now()) != State::Revoked
+                && invitations::stop_of(context, &tx, &invitation).await?.is_none();
+            Ok((invitation, admits))
+        })
+        .await
+}
+
+/// Calls membership: it admits the person, or, if the link no longer admits, cancels an admission that an
+/// earlier attempt may have begun. After a failed call the lease is released, so that the next attempt does
+/// not wait for its end.
+async fn admit(context: &Context, scope: &OrgScope, reservation: &Reservation) -> Result<Verdict, Error> {
+    let verdict = match judge(context, scope, reservation).await {
+        Ok((invitation, true)) => admission::admit(context, &invitation, reservation)
+            .await
+            .map_err(Error::from),
+        Ok((invitation, false)) => admission::cancel(context, &invitation, reservation)
+            .await
+            .map_err(Error::from),
+        Err(error) => Err(error),
+    };
+    if matches!(verdict, Ok(Verdict::Failed) | Err(_)) {
         let id = reservation.id;
         context
             .db
@@ -285,7 +311,7 @@ async fn admit(context: &Context, scope: &OrgScope, reservation: &Reservation) -
             })
             .await?;
     }
-    Ok(verdict)
+    verdict
 }
 
 async fn note_request(

@@ -20,6 +20,7 @@ table!(entity, "reservation", {
     id: Uuid,
     invitation_id: Uuid,
     flow_id: Uuid,
+    issuer_id: Option<Uuid>,
     stage: String,
     member_id: Option<Uuid>,
     join_request_id: Option<Uuid>,
@@ -48,6 +49,7 @@ fn from_row(row: Model) -> Result<Reservation, StorageError> {
         org_id: OrgId::from_uuid(row.org_id),
         invitation_id: InvitationId::from_uuid(row.invitation_id),
         flow_id: FlowId::from_uuid(row.flow_id),
+        issuer_id: row.issuer_id.map(MemberId::from_uuid),
         stage,
     })
 }
@@ -65,6 +67,7 @@ pub(crate) async fn insert(
         id: Set(reservation.id.uuid()),
         invitation_id: Set(reservation.invitation_id.uuid()),
         flow_id: Set(reservation.flow_id.uuid()),
+        issuer_id: Set(reservation.issuer_id.map(MemberId::uuid)),
         stage: Set(PENDING.to_owned()),
         member_id: Set(None),
         join_request_id: Set(None),

@@ -49,6 +49,7 @@ impl MigrationTrait for Tables {
                     .col(uuid("id"))
                     .col(uuid("invitation_id"))
                     .col(uuid("flow_id"))
+                    .col(uuid_null("issuer_id"))
                     .col(text("stage"))
                     .col(uuid_null("member_id"))
                     .col(uuid_null("join_request_id"))

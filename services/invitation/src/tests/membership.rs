@@ -4,7 +4,7 @@
     reason = "this fake fails as a lost connection does, without a documented reason"
 )]
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::{Arc, Mutex},
 };
 
@@ -43,6 +43,7 @@ struct State {
     by_flow: BTreeMap<(String, String), MemberId>,
     faults: VecDeque<Fault>,
     calls: Vec<pb::AdmitMemberRequest>,
+    canceled: BTreeSet<String>,
     ended: Vec<pb::EndInvitationsRequest>,
 }
 
@@ -118,6 +119,10 @@ impl AdmissionService for Membership {
             }
             _ => {}
         }
+        if state.canceled.contains(&request.request_id) {
+            let why = "The invitation no longer works.";
+            return Err(RpcError::new(ErrorReason::InvitationEnded, why).into());
+        }
         let member = known.unwrap_or_else(|| self.1.id::<MemberId>());
         state.by_request.insert(request.request_id, member);
         if fault != Some(Fault::Already) {
@@ -129,6 +134,29 @@ impl AdmissionService for Membership {
         Ok(Response::new(pb::AdmitMemberResponse {
             member_id: member.to_string(),
             already_member: fault == Some(Fault::Already),
+            ..Default::default()
+        }))
+    }
+
+    async fn cancel_admission(
+        &self,
+        request: Request<pb::CancelAdmissionRequest>,
+    ) -> Result<Response<pb::CancelAdmissionResponse>, Status> {
+        let admission = request.into_inner().admission.unwrap();
+        let mut state = self.0.lock().unwrap();
+        if state.faults.pop_front() == Some(Fault::Before) {
+            return Err(Status::aborted("lost before"));
+        }
+        let known = state.by_request.get(&admission.request_id).copied();
+        if known.is_none() {
+            state.canceled.insert(admission.request_id);
+        }
+        let admission = known.map(|member| pb::AdmitMemberResponse {
+            member_id: member.to_string(),
+            ..Default::default()
+        });
+        Ok(Response::new(pb::CancelAdmissionResponse {
+            admission,
             ..Default::default()
         }))
     }

@@ -107,7 +107,7 @@ on_both!(recipient_is_passed_on, |database| async move {
 });
 
 impl Fixture {
-    async fn revoke(&self, invitation_id: &str) {
+    pub(super) async fn revoke(&self, invitation_id: &str) {
         let request = pb::RevokeInvitationRequest {
             request_id: self.test_env.request_id(),
             org_id: self.school.org.to_string(),

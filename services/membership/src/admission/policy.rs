@@ -13,6 +13,10 @@ pub(crate) fn rules() -> Vec<PermissionRule> {
             |kind| kind == PrincipalKind::Service,
         ),
         PermissionRule::own(
+            "parta.membership.internal.v1.AdmissionService/CancelAdmission",
+            |kind| kind == PrincipalKind::Service,
+        ),
+        PermissionRule::own(
             "parta.membership.internal.v1.AdmissionService/EndInvitations",
             |kind| kind == PrincipalKind::Service,
         ),

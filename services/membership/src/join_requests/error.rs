@@ -12,11 +12,11 @@ impl Error {
         )
     }
 
-    /// The invitation was revoked while its acceptance was on the way.
-    pub(super) fn invitation_ended() -> Self {
+    /// The invitation was revoked or stopped while its acceptance was on the way.
+    pub(crate) fn invitation_ended() -> Self {
         Self::state(
             ErrorReason::InvitationEnded,
-            "The invitation was revoked. Ask for another one.",
+            "The invitation was revoked, or no longer works. Ask for another one.",
         )
     }
 
