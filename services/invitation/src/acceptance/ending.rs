@@ -19,6 +19,6 @@ impl JobHandler for EndRequests {
             return Err(JobError::Fatal("the payload is not a list of links".to_owned()));
         };
         let ended = admission::end_invitations(&self.0, org, &links.invitation_ids, job.request_id).await;
-        ended.map_err(|failure| JobError::Retry(failure.reason().to_owned()))
+        ended.map_err(JobError::Retry)
     }
 }

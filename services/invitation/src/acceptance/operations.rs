@@ -205,7 +205,7 @@ async fn finish_in(
             consistency_token: String::new(),
         }),
         Stage::Requested(id) => Verdict::Requested(*id),
-        Stage::Released(reason) => return Err(Error::AdmissionRefused(reason.clone())),
+        Stage::Released(reason) => return Err(Error::AdmissionRefused(reason.clone(), None)),
     };
     match verdict {
         Verdict::Admitted(admitted) => {
@@ -226,9 +226,9 @@ async fn finish_in(
                 consistency_token: String::new(),
             })
         }
-        Verdict::Refused(reason) => {
-            release(context, caller, scope, &reservation, &reason).await?;
-            Err(Error::AdmissionRefused(reason))
+        Verdict::Refused(refusal) => {
+            release(context, caller, scope, &reservation, &refusal.reason).await?;
+            Err(Error::AdmissionRefused(refusal.reason, refusal.retry_after))
         }
         Verdict::Failed | Verdict::TimedOut => Err(Error::AdmissionUnavailable),
     }
@@ -418,7 +418,7 @@ impl JobHandler for ResumeAdmissions {
         };
         let caller = Caller::new(service, RESUME_JOB);
         match finish_in(&self.0, &caller, &scope, id).await {
-            Ok(_) | Err(Error::AdmissionRefused(_)) => Ok(()),
+            Ok(_) | Err(Error::AdmissionRefused(..)) => Ok(()),
             // A message of a refusal may name a person, so the failure has its reason only.
             Err(error) => Err(JobError::Retry(RpcError::from(error).reason().to_owned())),
         }

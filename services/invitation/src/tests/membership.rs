@@ -6,10 +6,12 @@
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use parta_grpc::Routes;
 use parta_ids::{Env, JoinRequestId, MemberId};
+use parta_proto::status::v1::ErrorReason as Common;
 use parta_proto_membership::{
     internal::v1::{
         self as pb,
@@ -31,6 +33,8 @@ pub(crate) enum Fault {
     After,
     /// The call is refused, and a repetition would not change that.
     Refused,
+    /// The person has asked too often by this link.
+    Limited,
     /// The person is already a member.
     Already,
     /// Staff decides about a request.
@@ -110,6 +114,14 @@ impl AdmissionService for Membership {
             Some(Fault::Refused) if known.is_none() => {
                 let why = "The child of the link is no pupil of the organization.";
                 return Err(RpcError::new(ErrorReason::ChildUnknown, why).into());
+            }
+            Some(Fault::Limited) => {
+                let why = "Asked five times within a day.";
+                let refusal = RpcError::new(Common::RateLimited, why)
+                    .quota("account and invitation", why)
+                    .meta("limit", "requests_by_invitation")
+                    .retry_after(Duration::from_secs(3600));
+                return Err(refusal.into());
             }
             Some(Fault::Asked) => {
                 return Ok(Response::new(pb::AdmitMemberResponse {

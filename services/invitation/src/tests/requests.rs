@@ -199,3 +199,25 @@ on_both!(each_revocation_ends_requests, |database| async move {
     assert_eq!(ids, open);
     fixture.test_env.close().await;
 });
+
+// A person who has asked too often takes no use meanwhile, and learns when to come again.
+// Covers: R18 refused
+on_both!(acceptance_of_an_impatient_person_ends, |database| async move {
+    let fixture = Fixture::open(&database).await;
+    let (id, token) = fixture.link(1).await;
+    fixture.membership.fail([Fault::Limited, Fault::Asked]);
+    let flow = fixture.flow();
+    let refused = fixture.accept(flow, &token).await.unwrap_err();
+    let refused = parta_status::RpcError::from_status(&refused).unwrap();
+    assert_eq!(refused.reason(), "ADMISSION_REFUSED");
+    assert_eq!(refused.metadata("membership_reason"), Some("RATE_LIMITED"));
+    assert_eq!(refused.retry_delay(), Some(std::time::Duration::from_secs(3600)));
+    assert_eq!(fixture.get(&id).await.use_count, 0);
+    // The job does not ask again on its own.
+    fixture.test_env.time.advance(TimeDelta::minutes(1));
+    fixture.run_jobs().await;
+    assert_eq!(fixture.membership.calls().len(), 1);
+    let asked = fixture.accept(flow, &token).await.unwrap();
+    assert_ne!(asked.join_request_id, "");
+    fixture.test_env.close().await;
+});

@@ -16,7 +16,7 @@ const RETENTION: TimeDelta = TimeDelta::days(90);
 /// deleted 31 days after its latest ticket.
 const ENDED_RETENTION: TimeDelta = TimeDelta::days(31);
 
-/// The number of requests that one transaction lets expire.
+/// The number of rows of a table that one transaction changes.
 const BATCH: u64 = 100;
 
 /// Name of the task in the audit of what it does.
@@ -39,10 +39,21 @@ pub(crate) async fn purge(db: &Db) -> Result<(), Error> {
         })
         .await?;
     }
-    db.write(|tx| async move {
-        storage::delete_decided(&tx, tx.now() - RETENTION).await?;
-        storage::delete_ended(&tx, tx.now() - ENDED_RETENTION).await?;
-        Ok(())
-    })
-    .await
+    delete_old(db).await
+}
+
+/// Deletes in parts, so that other writers wait only briefly.
+async fn delete_old(db: &Db) -> Result<(), Error> {
+    loop {
+        let deleted = db
+            .write(|tx| async move {
+                let decided = storage::delete_decided(&tx, tx.now() - RETENTION, BATCH).await?;
+                let ended = storage::delete_ended(&tx, tx.now() - ENDED_RETENTION, BATCH).await?;
+                Ok::<_, Error>(decided.max(ended))
+            })
+            .await?;
+        if deleted < BATCH {
+            return Ok(());
+        }
+    }
 }

@@ -1,6 +1,7 @@
 //! Requests to join: who asks, who decides, and what a link alone does not give.
 mod claiming;
 mod ended;
+mod limits;
 mod own_matter;
 mod roles;
 

@@ -3,10 +3,10 @@
 use chrono::{DateTime, Utc};
 use parta_access::OrgScope;
 use parta_database::{StorageError, Tx, table};
-use parta_ids::{InvitationId, TypedId as _};
+use parta_ids::{InvitationId, TypedId as _, Uuid};
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait as _, ConnectionTrait, EntityTrait as _, QueryFilter as _,
-    sea_query::OnConflict,
+    ActiveValue::Set, ColumnTrait as _, Condition, ConnectionTrait, EntityTrait as _, ExprTrait as _,
+    QueryFilter as _, QueryOrder as _, QuerySelect as _, sea_query::OnConflict,
 };
 
 use entity::{ActiveModel, Column, Entity};
@@ -69,14 +69,28 @@ pub(in crate::join_requests) async fn is_ended(
     Ok(Entity::find_by_id(key).one(conn).await?.is_some())
 }
 
-/// Deletes the notes of invitations that ended before a time, in all organizations.
+/// Deletes the notes of invitations that ended before a time, at most `limit`. Returns their number.
 pub(in crate::join_requests) async fn delete_ended(
     conn: &impl ConnectionTrait,
     before: DateTime<Utc>,
-) -> Result<(), StorageError> {
-    Entity::delete_many()
+    limit: u64,
+) -> Result<u64, StorageError> {
+    let oldest: Vec<(Uuid, Uuid)> = Entity::find()
+        .select_only()
+        .column(Column::OrgId)
+        .column(Column::InvitationId)
         .filter(Column::EndTime.lt(before))
-        .exec(conn)
+        .order_by_asc(Column::EndTime)
+        .limit(limit)
+        .into_tuple()
+        .all(conn)
         .await?;
-    Ok(())
+    let key = |(org, id): (Uuid, Uuid)| Column::OrgId.eq(org).and(Column::InvitationId.eq(id));
+    let keys = oldest
+        .into_iter()
+        .fold(Condition::any(), |keys, row| keys.add(key(row)));
+    if keys.is_empty() {
+        return Ok(0);
+    }
+    Ok(Entity::delete_many().filter(keys).exec(conn).await?.rows_affected)
 }

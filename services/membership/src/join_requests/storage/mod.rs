@@ -10,7 +10,7 @@ use parta_ids::{AccountId, InvitationId, JoinRequestId, MemberId, OrgId, TypedId
 use parta_roster::Role;
 use sea_orm::{
     ActiveModelTrait as _, ActiveValue::Set, ColumnTrait as _, Condition, ConnectionTrait, EntityTrait as _,
-    IntoActiveModel as _, QueryFilter as _, QueryOrder as _, QuerySelect as _,
+    ExprTrait as _, IntoActiveModel as _, QueryFilter as _, QueryOrder as _, QuerySelect as _,
 };
 
 use super::model::{JoinRequest, RequestState, Terms};
@@ -154,6 +154,26 @@ pub(super) async fn find_pending(
         .one(conn)
         .await?;
     row.map(request).transpose()
+}
+
+/// Lists when an account made its latest requests by an invitation, latest first.
+pub(super) async fn list_request_times(
+    conn: &impl ConnectionTrait,
+    scope: &OrgScope,
+    invitation: InvitationId,
+    account: AccountId,
+    limit: u64,
+) -> Result<Vec<DateTime<Utc>>, StorageError> {
+    let times = Entity::find()
+        .select_only()
+        .column(Column::CreateTime)
+        .filter(Column::OrgId.eq(scope.org_id().uuid()))
+        .filter(Column::AccountId.eq(account.uuid()))
+        .filter(Column::InvitationId.eq(invitation.uuid()))
+        .order_by_desc(Column::CreateTime)
+        .limit(limit)
+        .into_tuple();
+    Ok(times.all(conn).await?)
 }
 
 /// Loads requests by their ids and locks them in the order of the ids until the transaction ends.
@@ -319,16 +339,31 @@ pub(super) async fn lock_pending_by(
     requests(rows)
 }
 
-/// Deletes requests that were decided before a time.
+/// Deletes requests that were decided before a time, the oldest first and at most `limit`. Returns their
+/// number.
 pub(super) async fn delete_decided(
     conn: &impl ConnectionTrait,
     before: DateTime<Utc>,
-) -> Result<(), StorageError> {
-    Entity::delete_many()
+    limit: u64,
+) -> Result<u64, StorageError> {
+    let oldest: Vec<(Uuid, Uuid)> = Entity::find()
+        .select_only()
+        .column(Column::OrgId)
+        .column(Column::JoinRequestId)
         .filter(Column::DecideTime.lt(before))
-        .exec(conn)
+        .order_by_asc(Column::DecideTime)
+        .limit(limit)
+        .into_tuple()
+        .all(conn)
         .await?;
-    Ok(())
+    let key = |(org, id): (Uuid, Uuid)| Column::OrgId.eq(org).and(Column::JoinRequestId.eq(id));
+    let keys = oldest
+        .into_iter()
+        .fold(Condition::any(), |keys, row| keys.add(key(row)));
+    if keys.is_empty() {
+        return Ok(0);
+    }
+    Ok(Entity::delete_many().filter(keys).exec(conn).await?.rows_affected)
 }
 
 /// Finds the member that an account became by an invitation.
