@@ -238,7 +238,7 @@ impl Roster {
         };
         Ok(Some(Organization {
             org_id: org,
-            policies: policies(&row)?,
+            policies: policies_of(&row)?,
             display_name: row.display_name,
             time_zone: row.time_zone,
         }))
@@ -297,7 +297,7 @@ impl Roster {
             .map_err(map_db_error)?;
         // The feed of membership may be ahead of that of org-registry. Until the policies arrive, the strict
         // defaults apply.
-        let policies = stored.as_ref().map(policies).transpose()?.unwrap_or_default();
+        let policies = stored.as_ref().map(policies_of).transpose()?.unwrap_or_default();
         let is_college = stored.is_some_and(|row| row.kind == i32::from(OrganizationKind::Vocational));
         let mut facts: BTreeMap<Uuid, MemberContext> = BTreeMap::new();
         let mut suspended: BTreeMap<Uuid, BTreeSet<Role>> = BTreeMap::new();
@@ -440,7 +440,7 @@ fn roles(mask: i32) -> Result<BTreeSet<Role>, StorageError> {
     Ok(roles)
 }
 
-fn policies(row: &organization::Model) -> Result<Policies, StorageError> {
+pub(crate) fn policies_of(row: &organization::Model) -> Result<Policies, StorageError> {
     let seconds = row.unused_after_seconds;
     let unused_after = u64::try_from(seconds)
         .map_err(|_| StorageError::unknown_value("roster_organization.unused_after_seconds", seconds))?;

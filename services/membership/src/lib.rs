@@ -55,6 +55,7 @@ use parta_runtime::{Service, ServiceContext, ServiceParts, Task};
 use sea_orm_migration::MigrationTrait;
 
 pub use exceptions::EXCEPTIONS;
+pub use join_requests::refuse_requests_again;
 pub use permissions::permissions;
 pub use restored::repeat_endings;
 pub use sessions::end_all_sessions;

@@ -16,6 +16,7 @@ mod model;
 mod operations;
 mod policy;
 mod purge;
+mod restored;
 mod settle;
 mod storage;
 
@@ -28,5 +29,6 @@ pub(crate) use model::LinkUse;
 pub(crate) use operations::{RESUME_JOB, ResumeAdmissions};
 pub(crate) use policy::rules;
 pub(crate) use purge::purge;
+pub use restored::list_refused_requests;
 pub(crate) use settle::{DecisionObserver, SETTLE_JOB, SettleRequests};
 pub(crate) use storage::list_uses;

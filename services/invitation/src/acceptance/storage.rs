@@ -1,8 +1,10 @@
 //! The table `reservation` and named queries over it.
+use std::collections::{BTreeMap, BTreeSet};
+
 use chrono::{DateTime, Utc};
 use parta_access::OrgScope;
 use parta_database::{StorageError, table};
-use parta_ids::{FlowId, InvitationId, JoinRequestId, MemberId, OrgId, ReservationId, TypedId as _};
+use parta_ids::{FlowId, InvitationId, JoinRequestId, MemberId, OrgId, ReservationId, TypedId as _, Uuid};
 use sea_orm::{
     ActiveValue::Set,
     ColumnTrait as _, Condition as Where, ConnectionTrait, EntityTrait as _, QueryFilter as _,
@@ -174,6 +176,27 @@ pub(crate) async fn find_by_request(
         .await?
         .map(from_row)
         .transpose()
+}
+
+/// Lists the requests after which the use was released, in all organizations.
+pub(crate) async fn list_refused_requests(
+    conn: &impl ConnectionTrait,
+) -> Result<BTreeMap<OrgId, BTreeSet<JoinRequestId>>, StorageError> {
+    let rows: Vec<(Uuid, Uuid)> = Entity::find()
+        .select_only()
+        .column(Column::OrgId)
+        .column(Column::JoinRequestId)
+        .filter(Column::Stage.eq(RELEASED))
+        .filter(Column::JoinRequestId.is_not_null())
+        .into_tuple()
+        .all(conn)
+        .await?;
+    let mut requests = BTreeMap::<OrgId, BTreeSet<JoinRequestId>>::new();
+    for (org, id) in rows {
+        let of_org = requests.entry(OrgId::from_uuid(org)).or_default();
+        of_org.insert(JoinRequestId::from_uuid(id));
+    }
+    Ok(requests)
 }
 
 /// Whether membership has not answered about a use of the invitation.

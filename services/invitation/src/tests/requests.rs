@@ -197,10 +197,39 @@ on_both!(each_revocation_ends_requests, |database| async move {
     let mut ids: Vec<_> = ended.into_iter().skip(1).flatten().collect();
     ids.sort();
     assert_eq!(ids, open);
+    // Membership was restored, and invitation repeats all of it.
+    let links = crate::end_revoked_again(&fixture.test_env.db).await.unwrap();
+    assert_eq!(links, 22);
+    fixture.run_jobs().await;
+    let mut again: Vec<_> = fixture.membership.ended().split_off(3).concat();
+    again.sort();
+    open.insert(0, named);
+    assert_eq!(again, open);
+    fixture.test_env.time.advance(TimeDelta::days(31));
+    assert_eq!(crate::end_revoked_again(&fixture.test_env.db).await.unwrap(), 0);
     fixture.test_env.close().await;
 });
 
 // A person who has asked too often takes no use meanwhile, and learns when to come again.
+// The restored membership learns which requests had ended.
+// Covers: R81 allowed
+on_both!(
+    refused_requests_are_listed_after_a_restore,
+    |database| async move {
+        let fixture = Fixture::open(&database).await;
+        let (id, token) = fixture.link(2).await;
+        fixture.membership.fail([Fault::Asked, Fault::Asked]);
+        let refused = fixture.accept(fixture.flow(), &token).await.unwrap();
+        let pending = fixture.accept(fixture.flow(), &token).await.unwrap();
+        assert_ne!(pending.join_request_id, refused.join_request_id);
+        fixture.decide(&refused.join_request_id, &id, "").await;
+        let listed = crate::list_refused_requests(&fixture.test_env.db).await.unwrap();
+        let expected = [refused.join_request_id.parse().unwrap()].into();
+        assert_eq!(listed, [(fixture.school.org, expected)].into());
+        fixture.test_env.close().await;
+    }
+);
+
 // Covers: R18 refused
 on_both!(acceptance_of_an_impatient_person_ends, |database| async move {
     let fixture = Fixture::open(&database).await;

@@ -381,3 +381,30 @@ on_postgres!(
         env.close().await;
     }
 );
+
+// A decision against a person counts at each address that the person has used, before and after the decision.
+// Covers: F9 refused, F11 refused
+on_both!(removal_counts_at_earlier_addresses, |database| async move {
+    let env = TestEnv::open(database).await;
+    let administrator = env.administrator(1).await;
+    let member = env.join(PRESENT, "Анна Орлова", Role::Staff, |_| ()).await;
+    env.remove(&administrator, &member.member_id, "Приказ № 7")
+        .await
+        .unwrap();
+    env.minute();
+    change(&env, &member.person, [PRESENT, NEW]).await;
+    env.minute();
+    let earlier = env.newcomer(PRESENT, "Мария Орлова").await;
+    let present = env.newcomer(NEW, "Ольга Орлова").await;
+    let other = env.newcomer("+79165555555", "Анна Орлова").await;
+    for (person, admitted) in [
+        (&member.person, false),
+        (&earlier, false),
+        (&present, false),
+        (&other, true),
+    ] {
+        let answer = admit(&env, person, |_| ()).await.unwrap();
+        assert_eq!(!answer.member_id.is_empty(), admitted, "{answer:?}");
+    }
+    env.close().await;
+});

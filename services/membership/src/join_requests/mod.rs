@@ -13,6 +13,7 @@ mod model;
 mod operations;
 mod policy;
 mod purge;
+mod restored;
 mod storage;
 
 #[cfg(test)]
@@ -26,3 +27,4 @@ pub(crate) use operations::{
 };
 pub(crate) use policy::rules;
 pub(crate) use purge::purge;
+pub use restored::refuse_requests_again;

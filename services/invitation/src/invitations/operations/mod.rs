@@ -15,7 +15,7 @@ pub(super) use create::{CreateInvitation, IMPORT, create_imported};
 pub(crate) use grounds::stop_of;
 pub(super) use keep::{AdoptInvitations, ExtendInvitations};
 pub(super) use read::{GetInvitation, GetInvitationLink, ListInvitations, ResolveInvitation};
-pub use restored::revoke_open_links;
+pub use restored::{end_revoked_again, revoke_open_links};
 pub(crate) use revocation::{END_JOB, RevokedLinks};
 pub(super) use revoke::{BulkRevokeInvitations, RevokeInvitation, revoke};
 

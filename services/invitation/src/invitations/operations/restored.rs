@@ -1,4 +1,5 @@
 //! The links of a database that was restored from a backup.
+use chrono::TimeDelta;
 use parta_access::OrgScope;
 use parta_database::{Db, StorageError, Tx};
 
@@ -11,6 +12,9 @@ use super::{
 };
 
 const ACTOR: &str = "restore";
+/// How far back revocations are repeated. Membership notes the end of a link for as long: an earlier
+/// acceptance can no longer be on its way, and requests expire after 30 days.
+const END_AGAIN: TimeDelta = TimeDelta::days(31);
 /// Links that one transaction revokes. The number is small, so that other writers wait only briefly.
 const BATCH: u64 = 500;
 
@@ -31,6 +35,19 @@ pub async fn revoke_open_links(db: &Db) -> Result<u64, StorageError> {
         }
     }
     Ok(revoked)
+}
+
+/// Ends once more, when the service runs, the requests by links that were revoked lately: a membership that
+/// was restored does not know what was revoked after its backup. Returns the number of links.
+pub async fn end_revoked_again(db: &Db) -> Result<usize, StorageError> {
+    let since = db.env().now() - END_AGAIN;
+    let revoked = storage::list_revoked_since(db.conn(), since).await?;
+    for (org, links) in &revoked {
+        let scope = &OrgScope::for_consumer(ACTOR, *org);
+        db.write(|tx| async move { end_requests(&tx, scope, links).await })
+            .await?;
+    }
+    Ok(revoked.values().map(Vec::len).sum())
 }
 
 async fn revoke_batch(tx: &Tx, scope: &OrgScope) -> Result<u64, StorageError> {

@@ -1,7 +1,7 @@
-//! What every revocation does: membership ends the requests that were made by the links.
+//! The revocation of links, after which membership ends the requests that were made by them.
 use parta_access::OrgScope;
 use parta_database::{StorageError, Tx};
-use parta_ids::{InvitationId, TypedId as _};
+use parta_ids::InvitationId;
 use serde::{Deserialize, Serialize};
 
 use super::super::{events, model::Invitation, storage};
@@ -40,13 +40,12 @@ pub(super) async fn end_requests(
     links: &[InvitationId],
 ) -> Result<(), StorageError> {
     for chunk in links.chunks(LINKS_PER_JOB) {
-        let Some(first) = chunk.first() else { continue };
         let payload = RevokedLinks {
             invitation_ids: chunk.to_vec(),
         };
         let payload = serde_json::to_vec(&payload).map_err(|error| StorageError::Fault(error.to_string()))?;
-        // A link is revoked once, so that its id identifies the job.
-        parta_jobs::enqueue(tx, END_JOB, Some(scope.org_id()), payload, first.uuid()).await?;
+        let request_id = tx.env().ids.uuid();
+        parta_jobs::enqueue(tx, END_JOB, Some(scope.org_id()), payload, request_id).await?;
     }
     Ok(())
 }
