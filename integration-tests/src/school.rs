@@ -190,12 +190,14 @@ impl Suite {
             .operator()
             .must("OperatorService/ListOutboxMessages", outbox)
             .await;
-        let text = messages["messages"][0]["text"]
-            .as_str()
-            .expect("a message")
-            .to_owned();
-        let mut words = text.split(|c: char| !c.is_ascii_digit());
-        words.rfind(|word| word.len() == 6).expect("a code").to_owned()
+        // A notice may have been sent since.
+        let messages = messages["messages"].as_array().expect("messages");
+        let texts = messages.iter().filter_map(|message| message["text"].as_str());
+        let code = |text: &str| {
+            let mut words = text.split(|c: char| !c.is_ascii_digit());
+            words.rfind(|word| word.len() == 6).map(str::to_owned)
+        };
+        texts.filter_map(code).next().expect("a code")
     }
 }
 

@@ -50,6 +50,8 @@ use crate::{
     guardianships::Guardianships,
     join_requests::{self, JoinRequests},
     members::Members,
+    notice_delivery::{self, DeliverNotice},
+    notices,
     revocations::{RevocationReader, Revocations},
     roster_import::{self, RosterImports},
     service_accounts::ServiceAccounts,
@@ -108,14 +110,18 @@ impl Ports {
         }
     }
 
-    /// Runs the durable jobs: roster imports, endings that are due, and one-time codes if they are sent.
+    /// Runs the durable jobs: roster imports, endings that are due, notices, and one-time codes if they are
+    /// sent.
     pub(crate) fn job_runner(&self) -> anyhow::Result<JobRunner> {
         let runner = roster_import::Runner(Arc::new(self.context()));
         let ending = end_due::EndDue(Arc::new(self.context()));
+        let sender = delivery::Sender::new(&self.config, self.secrets.clone())?.map(Arc::new);
+        let notice = DeliverNotice::new(Arc::new(self.context()), sender.clone());
         let runner = JobRunner::new(self.db.clone())
             .handle(roster_import::JOB, roster_import::JOB_LIMITS, Arc::new(runner))
-            .handle(endings::JOB, end_due::JOB_LIMITS, Arc::new(ending));
-        let Some(sender) = delivery::Sender::new(&self.config, self.secrets.clone())? else {
+            .handle(endings::JOB, end_due::JOB_LIMITS, Arc::new(ending))
+            .handle(notices::JOB, notice_delivery::JOB_LIMITS, Arc::new(notice));
+        let Some(sender) = sender else {
             return Ok(runner);
         };
         let codes = Arc::new(sign_in::SendCode::new(self.db.clone(), sender));

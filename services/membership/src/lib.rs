@@ -1,10 +1,10 @@
 //! Membership: people, and their roles and relations in each organization.
 //!
-//! Features in order: `accounts`, `delivery`, `sign_in`; `member_records`; `sessions`, `contact_changes`;
-//! `endings`, `orders`;
+//! Features in order: `accounts`, `delivery`, `notices`, `sign_in`; `member_records`; `sessions`,
+//! `contact_changes`; `endings`, `orders`;
 //! `assignments`, `enrollments`, `guardianships`; `suspensions`, `duties`; `roles`; `departures`;
 //! `join_requests`, `admission`, `appointments`; `names`, `members`; `service_accounts`; `revocations`;
-//! `roster_import`; `end_due`; `restored`.
+//! `roster_import`; `end_due`, `notice_delivery`; `restored`.
 //! Each states its invariants. An account id is returned only to its own person; each organization knows
 //! a person by a different id; contacts are never returned; an organization keeps an administrator, unless
 //! the head removes the last one for a cause; a change, its event and its effect on permissions are
@@ -32,6 +32,8 @@ mod member_records;
 mod members;
 mod migrations;
 mod names;
+mod notice_delivery;
+mod notices;
 mod orders;
 mod permissions;
 mod restored;

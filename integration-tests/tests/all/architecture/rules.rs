@@ -73,6 +73,7 @@ pub(super) const FEATURES: &[(&str, &[&str])] = &[
         &[
             "accounts",
             "delivery",
+            "notices",
             "sign_in",
             "member_records",
             "sessions",
@@ -95,6 +96,7 @@ pub(super) const FEATURES: &[(&str, &[&str])] = &[
             "revocations",
             "roster_import",
             "end_due",
+            "notice_delivery",
             "restored",
         ],
     ),

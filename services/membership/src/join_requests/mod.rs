@@ -20,6 +20,6 @@ mod tests;
 pub(crate) use events::snapshot;
 pub(crate) use grpc::JoinRequests;
 pub(crate) use model::Terms;
-pub(crate) use operations::{ask, enter, forget, had_role, is_same_person, present_by};
+pub(crate) use operations::{ask, decided, enter, forget, had_role, is_same_person, present_by};
 pub(crate) use policy::rules;
 pub(crate) use purge::purge;

@@ -324,7 +324,18 @@ impl TestEnv {
         change: impl FnOnce(&mut AdmitMemberRequest),
     ) -> MemberSession {
         let person = self.newcomer(phone, name).await;
-        let flow_id = self.flow(&person, phone).await;
+        self.admit(person, phone, role, change).await
+    }
+
+    /// Admits a person with an invitation of this name.
+    pub(crate) async fn admit(
+        &self,
+        person: Person,
+        link: &str,
+        role: pb::Role,
+        change: impl FnOnce(&mut AdmitMemberRequest),
+    ) -> MemberSession {
+        let flow_id = self.flow(&person, link).await;
         let mut request = AdmitMemberRequest {
             request_id: self.act(),
             org_id: org(1).to_string(),

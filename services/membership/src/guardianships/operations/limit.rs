@@ -12,9 +12,10 @@ use crate::{
     error::Error,
     guardianships::{
         events,
-        model::{Guardianship, GuardianshipView, InForce, Limit},
+        model::{DECISION_TIME, Guardianship, GuardianshipView, InForce, Limit},
         policy, storage,
     },
+    notices::{self, Notice},
     orders::{self, Order},
 };
 
@@ -43,8 +44,15 @@ impl LimitGuardianship {
         in_force: &InForce,
     ) -> Result<(), Error> {
         let earlier = in_force.provisional.as_ref();
-        if let Some(earlier) = earlier {
-            end_limit(tx, scope, earlier.id).await?;
+        match earlier {
+            Some(earlier) => end_limit(tx, scope, earlier.id).await?,
+            None => {
+                let overdue = Notice::LimitToDecide {
+                    guardianship_id: row.id,
+                    decider_id: None,
+                };
+                notices::deliver_at(tx, row.org_id, overdue, tx.now() + DECISION_TIME).await?;
+            }
         }
         let limit = Limit {
             limits: earlier
@@ -163,6 +171,8 @@ impl Mutation for LimitGuardianship {
         }
         let now_in_force = storage::limits::find(tx, scope, pair).await?.limits();
         events::limited(tx, org, pair, now_in_force).await?;
+        let guardianship_id = row.id;
+        notices::deliver(tx, org, Notice::RelationLimited { guardianship_id }).await?;
         audit(tx, caller, row).await?;
         Ok(Decided {
             guardianship_id: row.id,

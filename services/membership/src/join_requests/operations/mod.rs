@@ -4,7 +4,7 @@ mod enter;
 mod own;
 mod read;
 
-pub(crate) use decide::DecideJoinRequests;
+pub(crate) use decide::{DecideJoinRequests, decided};
 pub(crate) use enter::{ask, enter, forget, had_role, is_same_person, present_by};
 pub(crate) use own::{ListOwnJoinRequests, OwnRequest, WithdrawJoinRequest};
 pub(crate) use read::ListJoinRequests;
