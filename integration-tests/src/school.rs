@@ -356,11 +356,13 @@ impl School {
     pub async fn clear_administrator(&self) {
         let own = &self.administrator.member_id;
         let head = self.newcomer_teacher("Вера Орлова").await;
-        let as_head = json!({"member_id": head.member_id, "roles": ["ROLE_HEAD"]});
-        let change = "MemberService/ChangeMemberRoles";
-        self.administrator.client.must(change, as_head).await;
-        let as_teacher = json!({"member_id": own, "roles": ["ROLE_ADMINISTRATOR", "ROLE_TEACHER"]});
-        head.client.must(change, as_teacher).await;
+        self.administrator
+            .client
+            .change_roles(&head.member_id, &["ROLE_HEAD"])
+            .await;
+        head.client
+            .change_roles(own, &["ROLE_ADMINISTRATOR", "ROLE_TEACHER"])
+            .await;
         let verify = json!({"member_id": own, "evidence": "приказ № 7"});
         head.client.must("MemberService/VerifyTeacher", verify).await;
     }

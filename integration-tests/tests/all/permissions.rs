@@ -362,6 +362,7 @@ cases! {
         "parta.membership.v1.MembershipJobService",
         "parta.membership.v1.MembershipQuarantineService",
         "parta.membership.v1.OperatorService",
+        "parta.membership.v1.RoleService",
         "parta.membership.v1.RosterImportService",
         "parta.membership.v1.ServiceAccountService",
         "parta.membership.v1.SuspensionService",

@@ -127,9 +127,8 @@ async fn change(school: &School, class: &str, lost: &mut Lost) {
     administrator
         .must("MemberService/WithdrawTeacherVerification", withdraw)
         .await;
-    let demote = json!({"member_id": lost.demoted.member_id, "roles": ["ROLE_STAFF"]});
     administrator
-        .must("MemberService/ChangeMemberRoles", demote)
+        .change_roles(&lost.demoted.member_id, &["ROLE_STAFF"])
         .await;
     let suspend = json!({"member_id": lost.suspended.member_id, "cause": "проверка"});
     administrator

@@ -127,6 +127,8 @@ typed_ids! {
     RosterImportId = "imp";
     /// A change of the policies of an organization.
     PolicyChangeId = "pch";
+    /// A change by which a member of an organization lost roles.
+    RoleChangeId = "rch";
     /// The one-time appointment of a founding administrator.
     AppointmentId = "apt";
     /// A chat.

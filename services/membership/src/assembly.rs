@@ -23,7 +23,7 @@ use parta_proto_membership::{
         membership_feed_service_server::MembershipFeedServiceServer,
         membership_job_service_server::MembershipJobServiceServer,
         membership_quarantine_service_server::MembershipQuarantineServiceServer,
-        operator_service_server::OperatorServiceServer,
+        operator_service_server::OperatorServiceServer, role_service_server::RoleServiceServer,
         roster_import_service_server::RosterImportServiceServer,
         service_account_service_server::ServiceAccountServiceServer,
         suspension_service_server::SuspensionServiceServer,
@@ -51,6 +51,7 @@ use crate::{
     join_requests::{self, JoinRequests},
     members::Members,
     revocations::{RevocationReader, Revocations},
+    roles::{self, Roles},
     roster_import::{self, RosterImports},
     service_accounts::ServiceAccounts,
     sessions::{self, Authentication},
@@ -173,6 +174,12 @@ impl Ports {
                 |db, _| async move { join_requests::purge(&db).await },
             ),
             Task::periodic(
+                "membership.purge_role_changes",
+                PURGE_INTERVAL,
+                db(),
+                |db, _| async move { roles::purge(&db).await },
+            ),
+            Task::periodic(
                 "membership.purge_outbox",
                 PURGE_INTERVAL,
                 db(),
@@ -209,6 +216,7 @@ impl Ports {
             .add_service(EnrollmentServiceServer::new(Enrollments::new(edge.clone())))
             .add_service(GuardianshipServiceServer::new(Guardianships::new(edge.clone())))
             .add_service(DutyServiceServer::new(Duties::new(edge.clone())))
+            .add_service(RoleServiceServer::new(Roles::new(edge.clone())))
             .add_service(JoinRequestServiceServer::new(JoinRequests::new(edge.clone())))
             .add_service(SuspensionServiceServer::new(Suspensions::new(edge.clone())))
             .add_service(ServiceAccountServiceServer::new(service_accounts))

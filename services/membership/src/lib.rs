@@ -77,6 +77,7 @@ const GRPC_SERVICES: &[&str] = &[
     "parta.membership.v1.EnrollmentService",
     "parta.membership.v1.GuardianshipService",
     "parta.membership.v1.DutyService",
+    "parta.membership.v1.RoleService",
     "parta.membership.v1.SuspensionService",
     "parta.membership.v1.JoinRequestService",
     "parta.membership.v1.ServiceAccountService",

@@ -166,7 +166,19 @@ pub async fn sample(
             json!({"full_name": "Ожидаемый Ученик", "role": "ROLE_PUPIL", "unit_id": place.class})
         }
         "MemberService/ChangeMemberRoles" => {
+            let member = fresh.member("ROLE_TEACHER", None).await;
+            fresh
+                .role_change(json!({"member_id": member, "roles": ["ROLE_STAFF"]}))
+                .await
+        }
+        "RoleService/PreviewRoleChange" => {
             json!({"member_id": fresh.member("ROLE_TEACHER", None).await, "roles": ["ROLE_STAFF"]})
+        }
+        "RoleService/UndoRoleChange" => {
+            let member = fresh.member("ROLE_TEACHER", None).await;
+            let administrator = &place.school.administrator.client;
+            let changed = administrator.change_roles(&member, &["ROLE_STAFF"]).await;
+            json!({"role_change_id": changed["role_change_id"]})
         }
         "MemberService/VerifyTeacher" => {
             json!({"member_id": fresh.member("ROLE_TEACHER", None).await, "evidence": "приказ № 7"})

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     context::Context,
-    endings::{self, EndingKind},
+    endings::{self, EndingKind, Obstacle, Restored},
     error::Error,
     member_records,
 };
@@ -251,6 +251,38 @@ pub(crate) async fn is_ended_by_decision(
     kind: AssignmentKind,
 ) -> Result<bool, Error> {
     Ok(storage::latest_ended_by_decision(tx, scope, member, unit, kind).await?)
+}
+
+/// Returns the assignments of a member that have not ended.
+pub(crate) async fn lasting_of(
+    tx: &Tx,
+    scope: &OrgScope,
+    member: MemberId,
+) -> Result<Vec<AssignmentId>, Error> {
+    Ok(storage::lasting_of(tx, scope, member).await?)
+}
+
+/// Begins an assignment again that ended with the role of its teacher, who has the role again and whose record
+/// is locked.
+pub(crate) async fn restore(
+    context: &Context,
+    tx: &Tx,
+    scope: &OrgScope,
+    id: AssignmentId,
+) -> Result<Restored<AssignmentId>, Error> {
+    let row = storage::find(tx, scope, id).await?;
+    let row = row.ok_or_else(|| Error::unknown(KIND, id))?;
+    if is_ended_by_decision(tx, scope, row.member_id, row.unit_id, row.kind).await? {
+        return Ok(Restored::Hindered(Obstacle::DecidedSince));
+    }
+    if row.expire_time.is_some_and(|time| time <= tx.now()) {
+        return Ok(Restored::Hindered(Obstacle::Expired));
+    }
+    if !context.has_unit(tx, scope.org_id(), row.unit_id).await? {
+        return Ok(Restored::Hindered(Obstacle::UnitUnknown));
+    }
+    let begun = begin(tx, scope, row.member_id, row.unit_id, row.kind, row.expire_time).await?;
+    Ok(begun.map_or(Restored::Lasts, Restored::Begun))
 }
 
 /// Publishes the end of an assignment and forgets its time.

@@ -12,7 +12,7 @@ use sea_orm::{
 };
 
 use super::model::{Assignment, AssignmentKind};
-use crate::storage::end_rows;
+use crate::storage::{end_rows, ids_of};
 use entity::{Column, Entity, Model};
 
 table!(entity, "assignment", {
@@ -143,6 +143,15 @@ pub(super) async fn end_all_of(
     now: DateTime<Utc>,
 ) -> Result<Vec<AssignmentId>, StorageError> {
     end_those(conn, of_member(scope, member), now).await
+}
+
+/// Returns the ids of the assignments of a member that have not ended, in their order.
+pub(super) async fn lasting_of(
+    conn: &impl ConnectionTrait,
+    scope: &OrgScope,
+    member: MemberId,
+) -> Result<Vec<AssignmentId>, StorageError> {
+    Ok(ids_of::<Entity, _>(conn, Column::AssignmentId, of_member(scope, member)).await?)
 }
 
 fn of_member(scope: &OrgScope, member: MemberId) -> Condition {

@@ -13,7 +13,7 @@ use sea_orm::{
 
 use super::model::Duty;
 use crate::orders::Order;
-use crate::storage::end_rows;
+use crate::storage::{end_rows, ids_of};
 use entity::{Column, Entity, Model};
 
 table!(entity, "duty", {
@@ -211,6 +211,27 @@ fn current(scope: &OrgScope) -> Condition {
     Condition::all()
         .add(Column::OrgId.eq(scope.org_id().uuid()))
         .add(Column::EndTime.is_null())
+}
+
+/// Returns the ids of the duties of a member that have not ended, in their order.
+pub(super) async fn lasting_of(
+    conn: &impl ConnectionTrait,
+    scope: &OrgScope,
+    member: MemberId,
+) -> Result<Vec<DutyId>, DbErr> {
+    let rows = current(scope).add(Column::MemberId.eq(member.uuid()));
+    ids_of::<Entity, _>(conn, Column::DutyId, rows).await
+}
+
+/// Loads the duties of a member that have not ended.
+pub(super) async fn lasting(
+    conn: &impl ConnectionTrait,
+    scope: &OrgScope,
+    member: MemberId,
+) -> Result<Vec<Duty>, StorageError> {
+    let rows = current(scope).add(Column::MemberId.eq(member.uuid()));
+    let rows = Entity::find().filter(rows).all(conn).await?;
+    duties(conn, scope.org_id(), rows).await
 }
 
 /// Ends every duty of a member and returns their ids.

@@ -12,7 +12,7 @@ use sea_orm::{
 };
 
 use super::model::Enrollment;
-use crate::storage::end_rows;
+use crate::storage::{end_rows, ids_of};
 use entity::{Column, Entity, Model};
 
 table!(entity, "enrollment", {
@@ -113,6 +113,27 @@ pub(super) async fn end_all_of(
     now: DateTime<Utc>,
 ) -> Result<Vec<EnrollmentId>, StorageError> {
     end_those(conn, current_of(scope, member), now).await
+}
+
+/// Returns the ids of the enrollments of a member that have not ended, in their order.
+pub(super) async fn lasting_of(
+    conn: &impl ConnectionTrait,
+    scope: &OrgScope,
+    member: MemberId,
+) -> Result<Vec<EnrollmentId>, StorageError> {
+    Ok(ids_of::<Entity, _>(conn, Column::EnrollmentId, current_of(scope, member)).await?)
+}
+
+/// Loads an enrollment, ended or not.
+pub(super) async fn find(
+    conn: &impl ConnectionTrait,
+    scope: &OrgScope,
+    id: EnrollmentId,
+) -> Result<Option<Enrollment>, StorageError> {
+    let row = Entity::find_by_id((scope.org_id().uuid(), id.uuid()))
+        .one(conn)
+        .await?;
+    Ok(row.as_ref().map(enrollment))
 }
 
 fn current_of(scope: &OrgScope, member: MemberId) -> Condition {

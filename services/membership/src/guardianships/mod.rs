@@ -25,7 +25,7 @@ pub(crate) use grpc::Guardianships;
 pub(crate) use model::Guardianship;
 pub(crate) use operations::{
     Family, Obstacle, are_family, end_again, end_all_of, end_begun_since, end_due, establish, family,
-    is_of_age, obstacle,
+    is_of_age, lasting_of, lock_guardians, obstacle, restore,
 };
 pub(crate) use policy::rules;
 pub(crate) use storage::{Side, list_current};

@@ -22,7 +22,7 @@ use crate::{
     names::{CorrectName, FormerName, ListFormerNames},
     roles::{
         ChangeRoles, ListVerificationRequests, RefuseVerification, RequestVerification, SetVerification,
-        VerificationRequest, VerifyTeachers,
+        VerificationRequest, VerifyTeachers, decode_roles,
     },
 };
 
@@ -202,21 +202,20 @@ impl MemberService for Members {
         let command = call.mutation(|v, r| {
             let org_id = field::id(v, "org_id", &r.org_id);
             let member_id = field::id(v, "member_id", &r.member_id);
-            // Not `r.roles()`, which leaves unknown numbers out.
-            let number = |n: &i32| Role::try_from(pb::Role::try_from(*n).ok()?).ok();
-            let roles: Option<_> = r.roles.iter().map(number).collect();
-            let known = !r.roles.is_empty() && roles.is_some();
-            v.check(known, "roles", "must name at least one role, and no unknown ones");
+            let roles = decode_roles(v, &r.roles);
             Some(ChangeRoles {
                 org_id: org_id?,
                 member_id: member_id?,
                 roles: roles?,
                 etag: r.etag.clone(),
+                preview_etag: r.preview_etag.clone(),
             })
         })?;
         let done = self.edge.mutate(&call, &command).await?;
+        let (member, role_change_id) = &done.view;
         Ok(Response::new(pb::ChangeMemberRolesResponse {
-            member: Some(to_proto(&done.view)),
+            member: Some(to_proto(member)),
+            role_change_id: optional_text(*role_change_id),
             consistency_token: done.consistency_token,
         }))
     }

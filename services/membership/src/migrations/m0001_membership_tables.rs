@@ -243,6 +243,32 @@ impl MigrationTrait for Tables {
                 .col(time("create_time"))
                 .foreign_key(&mut of_member("verification_request", "member_id"))
                 .to_owned(),
+            keyed("role_change", "role_change_id")
+                .col(uuid("member_id"))
+                .col(integer("lost_roles"))
+                .col(boolean("badge"))
+                .col(boolean("badge_decided"))
+                .col(big_integer("revision"))
+                .col(uuid("author_id"))
+                .col(time("create_time"))
+                .col(time_null("close_time"))
+                .col(uuid_null("undoer_id"))
+                .foreign_key(&mut of_member("role_change", "member_id"))
+                .to_owned(),
+            table("role_change_fact")
+                .col(uuid("org_id"))
+                .col(uuid("role_change_id"))
+                .col(integer("kind"))
+                .col(uuid("object_id"))
+                .col(time("create_time"))
+                .primary_key(
+                    Index::create()
+                        .col("org_id")
+                        .col("role_change_id")
+                        .col("kind")
+                        .col("object_id"),
+                )
+                .to_owned(),
             table("former_name")
                 .col(uuid("org_id"))
                 .col(uuid("member_id"))
@@ -345,6 +371,7 @@ impl MigrationTrait for Tables {
             "CREATE INDEX member_name ON member (org_id, name_key)",
             "CREATE INDEX duty_member ON duty (org_id, member_id) WHERE end_time IS NULL",
             "CREATE INDEX duty_due ON duty (org_id, due_time) WHERE end_time IS NULL",
+            "CREATE INDEX role_change_member ON role_change (org_id, member_id)",
             "CREATE INDEX suspension_member ON suspension (org_id, member_id) WHERE end_time IS NULL",
             "CREATE INDEX suspension_undecided ON suspension (suspension_id) WHERE end_time IS NULL AND confirm_time IS NULL",
             // One set of limits by an order and one provisional set are in force between two people.

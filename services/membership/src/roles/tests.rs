@@ -1,4 +1,6 @@
 //! Roles that are taken away, and decisions in the own matter (F2, F6).
+mod changes;
+mod undo;
 mod verification;
 
 use parta_proto_membership::v1::{self as pb, AssignmentKind, Role};

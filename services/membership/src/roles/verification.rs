@@ -49,6 +49,7 @@ async fn set(
     member.evidence = Some(ground.to_owned());
     member.verifier_id = Some(verifier);
     forget_request(tx, scope, member.id).await?;
+    storage::changes::note_badge_decision(tx, scope, member.id).await?;
     save(tx, caller, scope, member).await
 }
 

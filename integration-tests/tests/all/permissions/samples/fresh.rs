@@ -131,6 +131,13 @@ impl Fresh<'_> {
         wanted
     }
 
+    /// Returns the request of ChangeMemberRoles with the etag of its preview.
+    pub(super) async fn role_change(&self, mut wanted: Value) -> Value {
+        let preview = self.0.must("RoleService/PreviewRoleChange", wanted.clone()).await;
+        wanted["preview_etag"] = preview["preview_etag"].clone();
+        wanted
+    }
+
     /// Returns the request to confirm a new pending change. The one before stays pending, on another policy.
     /// The author is not the administrator of the samples if that one confirms.
     pub(super) async fn policy_change(&self, kind: Kind) -> Value {

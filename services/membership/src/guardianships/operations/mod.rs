@@ -5,6 +5,7 @@ mod limit;
 mod list;
 mod of_age;
 mod propose;
+mod restore;
 mod source;
 
 use std::collections::BTreeSet;
@@ -23,6 +24,7 @@ pub(crate) use limit::LimitGuardianship;
 pub(crate) use list::ListGuardianships;
 pub(crate) use of_age::{ChooseAdultAccess, end_due, is_of_age};
 pub(crate) use propose::{ProposeGuardianship, establish};
+pub(crate) use restore::{lasting_of, lock_guardians, restore};
 pub(crate) use source::{Family, Obstacle, family, obstacle};
 
 use super::{

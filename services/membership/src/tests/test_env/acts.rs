@@ -1,5 +1,5 @@
 //! Acts of a member in the first organization that the tests of several features need.
-use parta_ids::UnitId;
+use parta_ids::{OrgId, UnitId};
 use parta_proto_membership::v1::{self as pb, AssignmentKind, Role};
 use tonic::Status;
 
@@ -12,16 +12,35 @@ impl TestEnv {
         member_id: &str,
         roles: &[Role],
     ) -> Result<pb::Member, Status> {
-        let request = pb::ChangeMemberRolesRequest {
-            request_id: self.act(),
-            org_id: org(1).to_string(),
-            member_id: member_id.to_owned(),
-            roles: roles.iter().map(|role| i32::from(*role)).collect(),
-            etag: String::new(),
-        };
+        let request = self.previewed(caller, org(1), member_id, roles).await;
         let request = by(&caller.token, request);
         let changed = self.members().change_member_roles(request).await?;
         Ok(changed.into_inner().member.unwrap())
+    }
+
+    /// A request of ChangeMemberRoles with the etag of its preview, or without one if the preview is refused.
+    pub(crate) async fn previewed(
+        &self,
+        caller: &MemberSession,
+        org: OrgId,
+        member_id: &str,
+        roles: &[Role],
+    ) -> pb::ChangeMemberRolesRequest {
+        let roles: Vec<i32> = roles.iter().map(|role| i32::from(*role)).collect();
+        let preview = pb::PreviewRoleChangeRequest {
+            org_id: org.to_string(),
+            member_id: member_id.to_owned(),
+            roles: roles.clone(),
+        };
+        let preview = self.roles().preview_role_change(by(&caller.token, preview)).await;
+        pb::ChangeMemberRolesRequest {
+            request_id: self.act(),
+            org_id: org.to_string(),
+            member_id: member_id.to_owned(),
+            roles,
+            etag: String::new(),
+            preview_etag: preview.map_or_else(|_| String::new(), |preview| preview.into_inner().preview_etag),
+        }
     }
 
     /// Removes a member, for a cause or for none if it is empty.

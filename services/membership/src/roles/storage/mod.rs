@@ -1,4 +1,6 @@
-//! The table `verification_request` and named queries over it.
+//! The table `verification_request` and named queries over it; those of changes of roles beside it.
+pub(super) mod changes;
+
 use std::collections::BTreeSet;
 
 use parta_access::OrgScope;

@@ -1,0 +1,160 @@
+//! `parta.membership.v1.RoleService`: decodes, calls the edge, encodes.
+use std::collections::BTreeSet;
+
+use parta_edge::{Edge, PageRequest};
+use parta_ids::optional_text;
+use parta_proto::timestamp;
+use parta_proto_membership::v1::{self as pb, role_service_server::RoleService, undo_refusal};
+use parta_roster::Role;
+use parta_status::{FieldViolations, field};
+use tonic::{Request, Response, Status};
+
+use super::{
+    model::{Resting, RoleChange, Subject},
+    preview::PreviewRoleChange,
+    undo::{ListRoleChanges, UndoRoleChange},
+};
+use crate::{context::Context, members};
+
+/// The server of the service.
+#[derive(Clone)]
+pub(crate) struct Roles {
+    edge: Edge<Context>,
+}
+
+impl Roles {
+    pub(crate) fn new(edge: Edge<Context>) -> Self {
+        Self { edge }
+    }
+}
+
+/// Decodes all roles that a member shall have.
+pub(crate) fn decode_roles(violations: &mut FieldViolations, numbers: &[i32]) -> Option<BTreeSet<Role>> {
+    // Not the accessor of prost, which leaves unknown numbers out.
+    let role = |number: &i32| Role::try_from(pb::Role::try_from(*number).ok()?).ok();
+    let roles: Option<_> = numbers.iter().map(role).collect();
+    let known = !numbers.is_empty() && roles.is_some();
+    violations.check(known, "roles", "must name at least one role, and no unknown ones");
+    roles
+}
+
+fn numbers(roles: &BTreeSet<Role>) -> Vec<i32> {
+    roles.iter().map(|role| pb::Role::from(*role).into()).collect()
+}
+
+fn texts<T: ToString>(ids: &[T]) -> Vec<String> {
+    ids.iter().map(ToString::to_string).collect()
+}
+
+fn facts(roles: &BTreeSet<Role>, resting: &Resting) -> pb::RoleFacts {
+    pb::RoleFacts {
+        roles: numbers(roles),
+        badge: resting.badge,
+        assignment_ids: texts(&resting.assignments),
+        duty_ids: texts(&resting.duties),
+        enrollment_ids: texts(&resting.enrollments),
+        guardianship_ids: texts(&resting.guardianships),
+    }
+}
+
+fn role_change(change: &RoleChange) -> pb::RoleChange {
+    pb::RoleChange {
+        id: change.id.to_string(),
+        member_id: change.member_id.to_string(),
+        ended: Some(facts(&change.lost, &change.ended)),
+        author_id: change.author_id.to_string(),
+        create_time: Some(timestamp(change.create_time)),
+        undo_expire_time: change.undo_expire_time().map(timestamp),
+        undoer_id: optional_text(change.undoer_id),
+    }
+}
+
+fn refusal((subject, obstacle): &(Subject, i32)) -> pb::UndoRefusal {
+    let subject = match subject {
+        Subject::Role(bit) => {
+            let role = Role::set_of(*bit).into_iter().next().map(pb::Role::from);
+            undo_refusal::Subject::Role(role.unwrap_or_default().into())
+        }
+        Subject::Badge => undo_refusal::Subject::Badge(true),
+        Subject::Assignment(id) => undo_refusal::Subject::AssignmentId(id.to_string()),
+        Subject::Duty(id) => undo_refusal::Subject::DutyId(id.to_string()),
+        Subject::Enrollment(id) => undo_refusal::Subject::EnrollmentId(id.to_string()),
+        Subject::Guardianship(id) => undo_refusal::Subject::GuardianshipId(id.to_string()),
+    };
+    pb::UndoRefusal {
+        subject: Some(subject),
+        obstacle: *obstacle,
+    }
+}
+
+#[tonic::async_trait]
+impl RoleService for Roles {
+    async fn preview_role_change(
+        &self,
+        request: Request<pb::PreviewRoleChangeRequest>,
+    ) -> Result<Response<pb::PreviewRoleChangeResponse>, Status> {
+        let call = self.edge.enter(request).await?;
+        let query = call.query(|v, r| {
+            let org_id = field::id(v, "org_id", &r.org_id);
+            let member_id = field::id(v, "member_id", &r.member_id);
+            let roles = decode_roles(v, &r.roles);
+            Some(PreviewRoleChange {
+                org_id: org_id?,
+                member_id: member_id?,
+                roles: roles?,
+            })
+        })?;
+        let preview = self.edge.query(&call, &query).await?;
+        Ok(Response::new(pb::PreviewRoleChangeResponse {
+            added_roles: numbers(&preview.added),
+            ending: Some(facts(&preview.lost, &preview.ending)),
+            preview_etag: preview.etag,
+        }))
+    }
+
+    async fn undo_role_change(
+        &self,
+        request: Request<pb::UndoRoleChangeRequest>,
+    ) -> Result<Response<pb::UndoRoleChangeResponse>, Status> {
+        let call = self.edge.enter(request).await?;
+        let command = call.mutation(|v, r| {
+            let org_id = field::id(v, "org_id", &r.org_id);
+            let role_change_id = field::id(v, "role_change_id", &r.role_change_id);
+            Some(UndoRoleChange {
+                org_id: org_id?,
+                role_change_id: role_change_id?,
+            })
+        })?;
+        let done = self.edge.mutate(&call, &command).await?;
+        let undone = done.view;
+        Ok(Response::new(pb::UndoRoleChangeResponse {
+            member: Some(members::to_proto(&undone.member)),
+            restored: Some(facts(&undone.roles, &undone.restored)),
+            refusals: undone.refused.iter().map(refusal).collect(),
+            consistency_token: done.consistency_token,
+        }))
+    }
+
+    async fn list_role_changes(
+        &self,
+        request: Request<pb::ListRoleChangesRequest>,
+    ) -> Result<Response<pb::ListRoleChangesResponse>, Status> {
+        let call = self.edge.enter(request).await?;
+        let query = call.query(|v, r| {
+            let org_id = field::id(v, "org_id", &r.org_id);
+            let member_id = field::optional_id(v, "member_id", &r.member_id);
+            let filter = format!("{}/{}", r.org_id, r.member_id);
+            let page = PageRequest::decode(v, r.page_size, &r.page_token, filter);
+            Some(ListRoleChanges {
+                org_id: org_id?,
+                member_id,
+                page: page?,
+            })
+        })?;
+        let page = self.edge.query(&call, &query).await?;
+        Ok(Response::new(pb::ListRoleChangesResponse {
+            role_changes: page.items.iter().map(role_change).collect(),
+            next_page_token: page.next_page_token,
+        }))
+    }
+}
