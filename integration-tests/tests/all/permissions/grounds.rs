@@ -53,10 +53,11 @@ const OF_STAFF: &[&str] = &[
     "InvitationService/ListInvitations",
 ];
 
-/// A teacher asks for the own verification.
+/// A teacher asks for the own verification, and sees its announced end.
 const OF_TEACHERS: &[&str] = &[
     "MemberService/ListVerificationRequests",
     "MemberService/RequestVerification",
+    "RoleService/ListVerificationEnds",
 ];
 
 /// The calls with pupils of the class, which a duty for the class adds for staff.

@@ -202,6 +202,14 @@ pub async fn sample(
             place.must("MemberService/VerifyTeacher", verify).await;
             json!({"member_id": member, "cause": "уволен"})
         }
+        "RoleService/AnnounceVerificationEnd" => fresh.verification_end().await,
+        "RoleService/CancelVerificationEnd" => {
+            let announced = fresh.verification_end().await;
+            place
+                .must("RoleService/AnnounceVerificationEnd", announced.clone())
+                .await;
+            json!({"member_id": announced["member_id"]})
+        }
         "MemberService/RemoveMember" => {
             json!({"member_id": fresh.member("ROLE_PUPIL", Some(&place.class)).await})
         }

@@ -138,6 +138,7 @@ pub(crate) async fn end_membership(
     guardianships::end_all_of(tx, scope, member.id, Side::Child).await?;
     duties::end_all_of(tx, scope, member.id).await?;
     roles::forget_request(tx, scope, member.id).await?;
+    roles::forget_end(tx, scope, member.id).await?;
     roles::close_changes(tx, scope, member.id).await?;
     member.state = State::Left;
     member.teacher_verified = false;

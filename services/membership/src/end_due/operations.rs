@@ -3,7 +3,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use parta_access::OrgScope;
 use parta_database::Tx;
-use parta_ids::{AssignmentId, DutyId, TypedId};
+use parta_ids::{AssignmentId, DutyId, MemberId, TypedId};
 use parta_jobs::{Job, JobError, JobHandler, Limits};
 use parta_status::RpcError;
 
@@ -13,7 +13,7 @@ use crate::{
     duties,
     endings::{self, EndingKind, JOB},
     error::Error,
-    guardianships,
+    guardianships, roles,
 };
 
 /// Endings of different organizations do not wait for each other, nor for jobs of another kind.
@@ -40,6 +40,9 @@ async fn end_batch(context: &Context, tx: &Tx, scope: &OrgScope) -> Result<bool,
             }
             EndingKind::Duty => {
                 duties::end_due(tx, scope, DutyId::from_uuid(ending.object_id)).await?;
+            }
+            EndingKind::Verification => {
+                roles::end_due_verification(tx, scope, MemberId::from_uuid(ending.object_id)).await?;
             }
             EndingKind::RelationLimit | EndingKind::Majority => {
                 guardianships::end_due(&context.roster, tx, scope).await?;

@@ -31,10 +31,18 @@ pub(crate) enum EndingKind {
     RelationLimit,
     /// A part of the relations of a student: on the day after the 18th birthday, and after the school year.
     Majority,
+    /// The verification of a teacher, after its announced last day.
+    Verification,
 }
 
 impl EndingKind {
-    const ALL: [Self; 4] = [Self::Assignment, Self::Duty, Self::RelationLimit, Self::Majority];
+    const ALL: [Self; 5] = [
+        Self::Assignment,
+        Self::Duty,
+        Self::RelationLimit,
+        Self::Majority,
+        Self::Verification,
+    ];
 
     fn number(self) -> i32 {
         match self {
@@ -42,6 +50,7 @@ impl EndingKind {
             Self::Duty => 2,
             Self::RelationLimit => 3,
             Self::Majority => 4,
+            Self::Verification => 5,
         }
     }
 

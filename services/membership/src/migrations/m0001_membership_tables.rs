@@ -243,6 +243,14 @@ impl MigrationTrait for Tables {
                 .col(time("create_time"))
                 .foreign_key(&mut of_member("verification_request", "member_id"))
                 .to_owned(),
+            keyed("verification_end", "member_id")
+                .col(date("last_date"))
+                .col(time("due_time"))
+                .col(text("cause"))
+                .col(uuid("announcer_id"))
+                .col(time("create_time"))
+                .foreign_key(&mut of_member("verification_end", "member_id"))
+                .to_owned(),
             keyed("role_change", "role_change_id")
                 .col(uuid("member_id"))
                 .col(integer("lost_roles"))

@@ -20,6 +20,11 @@ impl Error {
         )
     }
 
+    /// The teacher has no verification that could end.
+    pub(super) fn not_verified() -> Self {
+        Self::state(ErrorReason::NotVerified, "The teacher is not verified.")
+    }
+
     /// The change would end something else than the preview showed, or there was no preview.
     pub(super) fn role_preview_stale() -> Self {
         Self::state(

@@ -10,9 +10,10 @@ use parta_status::{FieldViolations, field};
 use tonic::{Request, Response, Status};
 
 use super::{
-    model::{Resting, RoleChange, Subject},
+    model::{Resting, RoleChange, Subject, VerificationEnd},
     preview::PreviewRoleChange,
     undo::{ListRoleChanges, UndoRoleChange},
+    verification_end::{AnnounceVerificationEnd, CancelVerificationEnd, ListVerificationEnds},
 };
 use crate::{context::Context, members};
 
@@ -87,6 +88,16 @@ fn refusal((subject, obstacle): &(Subject, i32)) -> pb::UndoRefusal {
     }
 }
 
+fn verification_end(end: &VerificationEnd) -> pb::VerificationEnd {
+    pb::VerificationEnd {
+        member_id: end.member_id.to_string(),
+        last_date: end.last_date.to_string(),
+        cause: end.cause.clone(),
+        announcer_id: end.announcer_id.to_string(),
+        create_time: Some(timestamp(end.create_time)),
+    }
+}
+
 #[tonic::async_trait]
 impl RoleService for Roles {
     async fn preview_role_change(
@@ -154,6 +165,69 @@ impl RoleService for Roles {
         let page = self.edge.query(&call, &query).await?;
         Ok(Response::new(pb::ListRoleChangesResponse {
             role_changes: page.items.iter().map(role_change).collect(),
+            next_page_token: page.next_page_token,
+        }))
+    }
+
+    async fn announce_verification_end(
+        &self,
+        request: Request<pb::AnnounceVerificationEndRequest>,
+    ) -> Result<Response<pb::AnnounceVerificationEndResponse>, Status> {
+        let call = self.edge.enter(request).await?;
+        let command = call.mutation(|v, r| {
+            let org_id = field::id(v, "org_id", &r.org_id);
+            let member_id = field::id(v, "member_id", &r.member_id);
+            let last_date = field::date(v, "last_date", &r.last_date);
+            let cause = field::text(v, "cause", &r.cause, 1..=500, false);
+            Some(AnnounceVerificationEnd {
+                org_id: org_id?,
+                member_id: member_id?,
+                last_date: last_date?,
+                cause,
+            })
+        })?;
+        let done = self.edge.mutate(&call, &command).await?;
+        Ok(Response::new(pb::AnnounceVerificationEndResponse {
+            verification_end: Some(verification_end(&done.view)),
+            consistency_token: done.consistency_token,
+        }))
+    }
+
+    async fn cancel_verification_end(
+        &self,
+        request: Request<pb::CancelVerificationEndRequest>,
+    ) -> Result<Response<pb::CancelVerificationEndResponse>, Status> {
+        let call = self.edge.enter(request).await?;
+        let command = call.mutation(|v, r| {
+            let org_id = field::id(v, "org_id", &r.org_id);
+            let member_id = field::id(v, "member_id", &r.member_id);
+            Some(CancelVerificationEnd {
+                org_id: org_id?,
+                member_id: member_id?,
+            })
+        })?;
+        let done = self.edge.mutate(&call, &command).await?;
+        Ok(Response::new(pb::CancelVerificationEndResponse {
+            consistency_token: done.consistency_token,
+        }))
+    }
+
+    async fn list_verification_ends(
+        &self,
+        request: Request<pb::ListVerificationEndsRequest>,
+    ) -> Result<Response<pb::ListVerificationEndsResponse>, Status> {
+        let call = self.edge.enter(request).await?;
+        let query = call.query(|v, r| {
+            let org_id = field::id(v, "org_id", &r.org_id);
+            let page = PageRequest::decode(v, r.page_size, &r.page_token, r.org_id.clone());
+            Some(ListVerificationEnds {
+                org_id: org_id?,
+                page: page?,
+            })
+        })?;
+        let page = self.edge.query(&call, &query).await?;
+        Ok(Response::new(pb::ListVerificationEndsResponse {
+            verification_ends: page.items.iter().map(verification_end).collect(),
             next_page_token: page.next_page_token,
         }))
     }

@@ -1,7 +1,7 @@
 //! Roles and the verification of teachers (R22, R23, R24).
 //!
-//! Owns the tables `verification_request`, `role_change` and `role_change_fact`, and changes member records.
-//! Invariants: an organization keeps an administrator; only staff who are active become administrators; the
+//! Owns the tables `verification_request`, `verification_end`, `role_change` and `role_change_fact`, and changes
+//! member records. Invariants: an organization keeps an administrator; only staff who are active become administrators; the
 //! verification belongs to the role of teacher and goes with it, and so does a request for it; nobody verifies
 //! oneself. A member loses a role only as a preview showed it. A change is undone once, within 7 days, while
 //! the membership lasts in which it was made (docs/adr/0039).
@@ -18,6 +18,7 @@ mod storage;
 mod tests;
 mod undo;
 mod verification;
+mod verification_end;
 
 pub(crate) use grpc::{Roles, decode_roles};
 pub(crate) use model::VerificationRequest;
@@ -31,3 +32,4 @@ pub(crate) use verification::{
     ListVerificationRequests, RefuseVerification, RequestVerification, SetVerification, VerifyTeachers,
     forget_request,
 };
+pub(crate) use verification_end::{end_due_verification, forget_end};

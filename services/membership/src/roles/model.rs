@@ -1,6 +1,6 @@
 use std::collections::BTreeSet;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use parta_ids::{AssignmentId, DutyId, EnrollmentId, GuardianshipId, MemberId, OrgId, RoleChangeId};
 use parta_roster::Role;
 use serde::{Deserialize, Serialize};
@@ -14,6 +14,20 @@ pub(crate) struct VerificationRequest {
     pub(crate) member_id: MemberId,
     /// On what the verification shall rest, as the teacher wrote it.
     pub(crate) evidence: String,
+    pub(crate) create_time: DateTime<Utc>,
+}
+
+/// The announced end of the verification of a teacher.
+#[derive(Debug, Clone)]
+pub(crate) struct VerificationEnd {
+    pub(crate) member_id: MemberId,
+    /// The last day of the verification, in the time zone of the organization.
+    pub(crate) last_date: NaiveDate,
+    /// When the last day is over.
+    pub(crate) due_time: DateTime<Utc>,
+    /// Why it ends, as the announcing member wrote it for the teacher.
+    pub(crate) cause: String,
+    pub(crate) announcer_id: MemberId,
     pub(crate) create_time: DateTime<Utc>,
 }
 

@@ -15,6 +15,7 @@ use super::{
     preview::{Preview, preview},
     storage::changes,
     verification::forget_request,
+    verification_end::forget_end,
 };
 use crate::{
     assignments,
@@ -306,6 +307,7 @@ pub(crate) async fn withdraw_again(
         member.teacher_verified = false;
         (member.evidence, member.verifier_id) = (Some(cause.to_owned()), None);
         changes::note_badge_decision(tx, scope, id).await?;
+        forget_end(tx, scope, id).await?;
         storage::update(tx, scope, &mut member).await?;
         events::changed(tx, &member).await?;
     }

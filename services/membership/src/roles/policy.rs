@@ -51,11 +51,12 @@ pub(crate) fn ask(caller: &MemberContext) -> Decision {
     )
 }
 
-/// Whether the caller may list requests for verification; a teacher gets the own one only.
+/// Whether the caller may list requests for verification, and announced ends of verifications; a teacher gets
+/// the own one only.
 pub(crate) fn list_requests(caller: &MemberContext) -> Decision {
     Decision::allow_if(
         verify(caller).is_allowed() || ask(caller).is_allowed(),
-        "Only the administration can list requests for verification, and a teacher the own one.",
+        "Only the administration can list requests and ends of verifications, and a teacher the own ones.",
     )
 }
 
@@ -89,6 +90,12 @@ pub(crate) fn rules() -> Vec<PermissionRule> {
             "parta.membership.v1.RoleService/UndoRoleChange",
             administers_sample,
         ),
+        PermissionRule::own(
+            "parta.membership.v1.RoleService/AnnounceVerificationEnd",
+            verifies,
+        ),
+        PermissionRule::own("parta.membership.v1.RoleService/CancelVerificationEnd", verifies),
+        PermissionRule::own("parta.membership.v1.RoleService/ListVerificationEnds", lists),
         PermissionRule::own("parta.membership.v1.RoleService/ListRoleChanges", |kind| {
             MemberContext::sample(kind).is_some_and(|facts| list_changes(&facts).is_allowed())
         }),

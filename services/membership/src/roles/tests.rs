@@ -2,6 +2,7 @@
 mod changes;
 mod undo;
 mod verification;
+mod verification_end;
 
 use parta_proto_membership::v1::{self as pb, AssignmentKind, Role};
 use parta_testkit::on_both;

@@ -13,6 +13,7 @@ use super::{
     VerificationRequest,
     operations::{Changed, load, present, save},
     policy, storage,
+    verification_end::forget_end,
 };
 use crate::{
     context::Context,
@@ -49,11 +50,12 @@ async fn set(
     member.evidence = Some(ground.to_owned());
     member.verifier_id = Some(verifier);
     forget_request(tx, scope, member.id).await?;
+    forget_end(tx, scope, member.id).await?;
     storage::changes::note_badge_decision(tx, scope, member.id).await?;
     save(tx, caller, scope, member).await
 }
 
-async fn may_verify(
+pub(super) async fn may_verify(
     context: &Context,
     tx: &Tx,
     caller: &Caller,
@@ -310,7 +312,7 @@ impl Mutation for RefuseVerification {
     }
 }
 
-async fn audit(tx: &Tx, caller: &Caller, org: OrgId, member: MemberId) -> Result<(), Error> {
+pub(super) async fn audit(tx: &Tx, caller: &Caller, org: OrgId, member: MemberId) -> Result<(), Error> {
     let object = format!("organizations/{org}/members/{member}");
     parta_audit::record(tx, caller, Some(org), object).await?;
     Ok(())

@@ -131,6 +131,16 @@ impl Fresh<'_> {
         wanted
     }
 
+    /// Returns the request to announce the end of the verification of a new teacher.
+    pub(super) async fn verification_end(&self) -> Value {
+        let member = self.member("ROLE_TEACHER", None).await;
+        let verify = json!({"member_id": member, "evidence": "приказ № 7"});
+        self.0.must("MemberService/VerifyTeacher", verify).await;
+        let last = parta_ids::Env::system().now() + chrono::TimeDelta::days(40);
+        let last = last.date_naive().to_string();
+        json!({"member_id": member, "last_date": last, "cause": "срок аттестации"})
+    }
+
     /// Returns the request of ChangeMemberRoles with the etag of its preview.
     pub(super) async fn role_change(&self, mut wanted: Value) -> Value {
         let preview = self.0.must("RoleService/PreviewRoleChange", wanted.clone()).await;

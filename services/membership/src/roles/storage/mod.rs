@@ -1,5 +1,7 @@
-//! The table `verification_request` and named queries over it; those of changes of roles beside it.
+//! The table `verification_request` and named queries over it; those of changes of roles and of
+//! announced ends beside it.
 pub(super) mod changes;
+pub(super) mod ends;
 
 use std::collections::BTreeSet;
 

@@ -1,0 +1,111 @@
+//! The table `verification_end` and named queries over it.
+use std::collections::BTreeSet;
+
+use parta_access::OrgScope;
+use parta_database::{StorageError, table};
+use parta_ids::{MemberId, TypedId};
+use sea_orm::{
+    ColumnTrait as _, Condition, ConnectionTrait, EntityTrait as _, IntoActiveModel as _, QueryFilter as _,
+    QueryOrder as _, QuerySelect as _, sea_query::OnConflict,
+};
+
+use crate::roles::model::VerificationEnd;
+use entity::{Column, Entity, Model};
+
+table!(entity, "verification_end", {
+    #[sea_orm(primary_key, auto_increment = false)]
+    org_id: Uuid,
+    #[sea_orm(primary_key, auto_increment = false)]
+    member_id: Uuid,
+    last_date: Date,
+    due_time: DateTimeUtc,
+    cause: String,
+    announcer_id: Uuid,
+    create_time: DateTimeUtc,
+});
+
+fn end(row: Model) -> VerificationEnd {
+    VerificationEnd {
+        member_id: MemberId::from_uuid(row.member_id),
+        last_date: row.last_date,
+        due_time: row.due_time,
+        cause: row.cause,
+        announcer_id: MemberId::from_uuid(row.announcer_id),
+        create_time: row.create_time,
+    }
+}
+
+/// Saves the announced end of a member in place of an earlier one.
+pub(in crate::roles) async fn save(
+    conn: &impl ConnectionTrait,
+    scope: &OrgScope,
+    end: &VerificationEnd,
+) -> Result<(), StorageError> {
+    let row = Model {
+        org_id: scope.org_id().uuid(),
+        member_id: end.member_id.uuid(),
+        last_date: end.last_date,
+        due_time: end.due_time,
+        cause: end.cause.clone(),
+        announcer_id: end.announcer_id.uuid(),
+        create_time: end.create_time,
+    };
+    let replace = OnConflict::columns([Column::OrgId, Column::MemberId])
+        .update_columns([
+            Column::LastDate,
+            Column::DueTime,
+            Column::Cause,
+            Column::AnnouncerId,
+            Column::CreateTime,
+        ])
+        .to_owned();
+    Entity::insert(row.into_active_model())
+        .on_conflict(replace)
+        .exec_without_returning(conn)
+        .await?;
+    Ok(())
+}
+
+/// Loads the announced end of a member.
+pub(in crate::roles) async fn find(
+    conn: &impl ConnectionTrait,
+    scope: &OrgScope,
+    member: MemberId,
+) -> Result<Option<VerificationEnd>, StorageError> {
+    let key = (scope.org_id().uuid(), member.uuid());
+    Ok(Entity::find_by_id(key).one(conn).await?.map(end))
+}
+
+/// Deletes the announced end of a member. Returns whether there was one.
+pub(in crate::roles) async fn delete(
+    conn: &impl ConnectionTrait,
+    scope: &OrgScope,
+    member: MemberId,
+) -> Result<bool, StorageError> {
+    let key = (scope.org_id().uuid(), member.uuid());
+    let deleted = Entity::delete_by_id(key).exec(conn).await?;
+    Ok(deleted.rows_affected > 0)
+}
+
+/// Lists announced ends in the order of the members' ids.
+pub(in crate::roles) async fn list(
+    conn: &impl ConnectionTrait,
+    scope: &OrgScope,
+    among: Option<BTreeSet<MemberId>>,
+    after: Option<MemberId>,
+    limit: u64,
+) -> Result<Vec<VerificationEnd>, StorageError> {
+    let among = among.map(|ids| Column::MemberId.is_in(ids.into_iter().map(TypedId::uuid)));
+    let rows = Entity::find()
+        .filter(
+            Condition::all()
+                .add(Column::OrgId.eq(scope.org_id().uuid()))
+                .add_option(among)
+                .add_option(after.map(|id| Column::MemberId.gt(id.uuid()))),
+        )
+        .order_by_asc(Column::MemberId)
+        .limit(limit)
+        .all(conn)
+        .await?;
+    Ok(rows.into_iter().map(end).collect())
+}
