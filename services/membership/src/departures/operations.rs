@@ -41,9 +41,16 @@ pub(crate) struct RemoveMember {
     pub(crate) etag: String,
     /// Why the member is removed. The head has to say it to remove an administrator.
     pub(crate) cause: Option<String>,
+    /// Never the source: only an import removes for it.
+    pub(crate) reason: LeaveReason,
 }
 
 impl RemoveMember {
+    /// Whether a reason is stated for which even the last administrator is removed (F5).
+    fn has_cause(&self) -> bool {
+        self.cause.is_some() || self.reason == LeaveReason::Deceased
+    }
+
     async fn target(&self, context: &Context, tx: &Tx) -> Result<MemberContext, Error> {
         let target = context.contexts_of(tx, self.org_id, self.member_id).await?;
         target.ok_or_else(|| Error::unknown("member", self.member_id))
@@ -62,7 +69,7 @@ impl Mutation for RemoveMember {
         // Whether there is such a member is for those to know who may remove one.
         authorize(caller, self.org_id, member_records::manage(&facts))?;
         let target = self.target(context, tx).await?;
-        let has_cause = self.cause.is_some();
+        let has_cause = self.has_cause();
         let scope = authorize(caller, self.org_id, policy::remove(&facts, &target, has_cause))?;
         let by_head = policy::stops_administrator(&facts, &target, has_cause);
         Ok(MayRemove { scope, by_head })
@@ -91,7 +98,10 @@ impl Mutation for RemoveMember {
         if self.cause.is_some() {
             member.leave_cause.clone_from(&self.cause);
         }
-        end_membership(tx, scope, &mut member, LeaveReason::Decision).await?;
+        if self.reason == LeaveReason::Graduated && !member.has(Role::Pupil) {
+            return Err(Error::not_a_pupil());
+        }
+        end_membership(tx, scope, &mut member, self.reason).await?;
         let object = format!("organizations/{}/members/{}", member.org_id, member.id);
         parta_audit::record(tx, caller, Some(member.org_id), object).await?;
         Ok(Removed { member_id: member.id })

@@ -18,7 +18,7 @@ use super::{
 use crate::{
     context::Context,
     departures::RemoveMember,
-    member_records::{MemberView, events::roles},
+    member_records::{LeaveReason, MemberView, events::roles},
     names::{CorrectName, FormerName, ListFormerNames},
     roles::{
         ChangeRoles, ListVerificationRequests, RefuseVerification, RequestVerification, SetVerification,
@@ -97,6 +97,19 @@ fn role(violations: &mut FieldViolations, path: &str, role: pb::Role) -> Option<
     let known = Role::try_from(role).ok();
     violations.check(known.is_some(), path, "must name a role");
     known
+}
+
+/// The reason of a removal; a decision unless the request names another one.
+fn leave_reason(violations: &mut FieldViolations, number: i32) -> LeaveReason {
+    match pb::LeaveReason::try_from(number) {
+        Ok(pb::LeaveReason::Unspecified | pb::LeaveReason::Decision) => LeaveReason::Decision,
+        Ok(pb::LeaveReason::Graduated) => LeaveReason::Graduated,
+        Ok(pb::LeaveReason::Deceased) => LeaveReason::Deceased,
+        Ok(pb::LeaveReason::Source) | Err(_) => {
+            violations.add("reason", "must be a decision, the graduation or the death");
+            LeaveReason::Decision
+        }
+    }
 }
 
 #[tonic::async_trait]
@@ -410,11 +423,15 @@ impl MemberService for Members {
             let org_id = field::id(v, "org_id", &r.org_id);
             let member_id = field::id(v, "member_id", &r.member_id);
             let cause = field::text(v, "cause", &r.cause, 0..=500, false);
+            let reason = leave_reason(v, r.reason);
+            let of_decision = cause.is_empty() || reason == LeaveReason::Decision;
+            v.check(of_decision, "cause", "is for a removal by decision only");
             Some(RemoveMember {
                 org_id: org_id?,
                 member_id: member_id?,
                 etag: r.etag.clone(),
                 cause: (!cause.is_empty()).then_some(cause),
+                reason,
             })
         })?;
         let done = self.edge.mutate(&call, &command).await?;

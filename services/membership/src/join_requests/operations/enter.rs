@@ -128,7 +128,12 @@ pub(crate) async fn had_role(
     for known in accounts::list_sharing_address(tx, account).await? {
         let member = members::find_by_account(tx, scope, known).await?;
         let was_removed = |member: &Member| match member.state {
-            State::Left => member.leave_reason != Some(LeaveReason::Source) && member.has(role),
+            State::Left => match member.leave_reason {
+                Some(LeaveReason::Source) => false,
+                // Another person may have the address of the deceased now.
+                Some(LeaveReason::Deceased) if known == account => true,
+                _ => member.has(role),
+            },
             _ => member.revoked_roles.contains(&role),
         };
         if member.as_ref().is_some_and(was_removed) {

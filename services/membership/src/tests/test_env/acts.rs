@@ -50,12 +50,24 @@ impl TestEnv {
         member_id: &str,
         cause: &str,
     ) -> Result<pb::Member, Status> {
+        self.remove_for(caller, member_id, (cause, pb::LeaveReason::Unspecified))
+            .await
+    }
+
+    /// Removes a member for a cause, or an empty one, and a reason.
+    pub(crate) async fn remove_for(
+        &self,
+        caller: &MemberSession,
+        member_id: &str,
+        (cause, reason): (&str, pb::LeaveReason),
+    ) -> Result<pb::Member, Status> {
         let request = pb::RemoveMemberRequest {
             request_id: self.act(),
             org_id: org(1).to_string(),
             member_id: member_id.to_owned(),
             etag: String::new(),
             cause: cause.to_owned(),
+            reason: reason.into(),
         };
         let request = by(&caller.token, request);
         let removed = self.members().remove_member(request).await?;
