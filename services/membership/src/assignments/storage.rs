@@ -11,7 +11,7 @@ use sea_orm::{
     sea_query::{Expr, OnConflict},
 };
 
-use super::model::{Assignment, AssignmentKind};
+use super::model::{Assignment, AssignmentKind, OwnEnd};
 use crate::storage::{end_rows, ids_of};
 use entity::{Column, Entity, Model};
 
@@ -25,6 +25,7 @@ table!(entity, "assignment", {
     kind: i32,
     create_time: DateTimeUtc,
     expire_time: Option<DateTimeUtc>,
+    until_date: Option<Date>,
     end_time: Option<DateTimeUtc>,
     ended_by_decision: bool,
 });
@@ -39,7 +40,10 @@ fn assignment(row: &Model) -> Result<Assignment, StorageError> {
         unit_id: UnitId::from_uuid(row.unit_id),
         kind,
         create_time: row.create_time,
-        expire_time: row.expire_time,
+        own_end: row.expire_time.map(|time| OwnEnd {
+            time,
+            until: row.until_date,
+        }),
         end_time: row.end_time,
     })
 }
@@ -57,7 +61,8 @@ pub(super) async fn insert(
         unit_id: row.unit_id.uuid(),
         kind: row.kind.number(),
         create_time: row.create_time,
-        expire_time: row.expire_time,
+        expire_time: row.own_end.map(|end| end.time),
+        until_date: row.own_end.and_then(|end| end.until),
         end_time: row.end_time,
         ended_by_decision: false,
     };

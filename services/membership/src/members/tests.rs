@@ -224,6 +224,7 @@ on_both!(assignment_ends_at_its_expire_time, |database| async move {
             seconds: end.timestamp(),
             nanos: 0,
         }),
+        until_date: String::new(),
     };
     test_env
         .assignments()

@@ -179,6 +179,7 @@ impl MigrationTrait for Tables {
                 .col(integer("kind"))
                 .col(time("create_time"))
                 .col(time_null("expire_time"))
+                .col(date_null("until_date"))
                 .col(time_null("end_time"))
                 .col(boolean("ended_by_decision"))
                 .foreign_key(&mut of_member("assignment", "member_id"))

@@ -375,6 +375,7 @@ impl TestEnv {
             unit_id: unit.to_string(),
             kind: kind.into(),
             expire_time: None,
+            until_date: String::new(),
         };
         let made = self
             .assignments()

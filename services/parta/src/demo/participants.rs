@@ -131,6 +131,7 @@ pub(super) async fn assign(
         unit_id: unit_id.to_owned(),
         kind: kind.into(),
         expire_time,
+        until_date: String::new(),
     };
     let mut api = by.session.assignments();
     let assigned = api.create_assignment(request).await.map_err(said)?.into_inner();

@@ -127,6 +127,7 @@ impl School {
             unit_id: unit.to_string(),
             kind: AssignmentKind::ClassTeacher.into(),
             expire_time: days.map(|days| timestamp(end(days))),
+            until_date: String::new(),
         };
         let mut api = self.env.assignments();
         api.create_assignment(by(&self.administrator.token, request))
