@@ -129,6 +129,8 @@ typed_ids! {
     PolicyChangeId = "pch";
     /// A change by which a member of an organization lost roles.
     RoleChangeId = "rch";
+    /// The appointment of a deputy who acts as the head.
+    ActingHeadId = "ach";
     /// The one-time appointment of a founding administrator.
     AppointmentId = "apt";
     /// A chat.

@@ -116,6 +116,15 @@ impl Widened {
     }
 }
 
+/// The roles of a member; those of an acting head with that of the head.
+fn roles(row: &member::Model) -> BTreeSet<Role> {
+    let mut roles = Role::set_of(row.roles);
+    if row.acting_head {
+        roles.insert(Role::Head);
+    }
+    roles
+}
+
 fn members<T>(rows: Vec<T>, id: impl Fn(T) -> parta_ids::Uuid) -> BTreeSet<MemberId> {
     rows.into_iter().map(|row| MemberId::from_uuid(id(row))).collect()
 }
@@ -132,7 +141,7 @@ impl Projected {
         {
             let access = Access {
                 has_left: row.state == i32::from(MemberState::Left),
-                roles: Role::set_of(row.roles),
+                roles: roles(&row),
                 verified: row.teacher_verified,
                 release_count: row.release_count,
             };

@@ -301,6 +301,7 @@ impl Roster {
         let is_college = stored.is_some_and(|row| row.kind == i32::from(OrganizationKind::Vocational));
         let mut facts: BTreeMap<Uuid, MemberContext> = BTreeMap::new();
         let mut suspended: BTreeMap<Uuid, BTreeSet<Role>> = BTreeMap::new();
+        let mut acting_heads = BTreeSet::new();
         for row in rows {
             let Some(state) = state_of(row.state)? else {
                 continue;
@@ -311,6 +312,9 @@ impl Roster {
             context.removed_for_cause = row.removed_for_cause;
             if row.suspended_roles != 0 {
                 suspended.insert(row.member_id, Role::set_of(row.suspended_roles));
+            }
+            if row.acting_head {
+                acting_heads.insert(row.member_id);
             }
             context.policies = policies.clone();
             facts.insert(row.member_id, context);
@@ -404,6 +408,18 @@ impl Roster {
         for (member, roles) in suspended {
             if let Some(facts) = facts.get_mut(&member) {
                 facts.suspend(&roles);
+            }
+            if roles.contains(&Role::Head) {
+                acting_heads.remove(&member);
+            }
+        }
+        // A deputy whose role is suspended does not act as the head.
+        for member in acting_heads {
+            if let Some(facts) = facts
+                .get_mut(&member)
+                .filter(|facts| facts.roles.contains(&Role::Deputy))
+            {
+                facts.roles.insert(Role::Head);
             }
         }
         Ok(facts.into_values().collect())

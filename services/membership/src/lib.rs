@@ -2,14 +2,15 @@
 //!
 //! Features in order: `accounts`, `delivery`, `sign_in`; `member_records`; `sessions`, `contact_changes`;
 //! `endings`, `orders`;
-//! `assignments`, `enrollments`, `guardianships`; `suspensions`, `duties`; `roles`; `departures`;
-//! `join_requests`, `admission`, `appointments`; `names`, `members`; `service_accounts`; `revocations`;
-//! `roster_import`; `end_due`; `restored`.
+//! `assignments`, `enrollments`, `guardianships`; `suspensions`, `duties`, `acting_heads`; `roles`;
+//! `departures`; `join_requests`, `admission`, `appointments`; `names`, `members`; `service_accounts`;
+//! `revocations`; `roster_import`; `end_due`; `restored`.
 //! Each states its invariants. An account id is returned only to its own person; each organization knows
 //! a person by a different id; contacts are never returned; an organization keeps an administrator, unless
 //! the head removes the last one for a cause; a change, its event and its effect on permissions are
 //! committed in one transaction.
 mod accounts;
+mod acting_heads;
 mod admission;
 mod appointments;
 mod assembly;

@@ -84,6 +84,7 @@ pub(super) const FEATURES: &[(&str, &[&str])] = &[
             "guardianships",
             "suspensions",
             "duties",
+            "acting_heads",
             "roles",
             "departures",
             "join_requests",

@@ -51,6 +51,7 @@ const OF_STAFF: &[&str] = &[
     "ChatService/CreateChat",
     "DutyService/ListDuties",
     "InvitationService/ListInvitations",
+    "RoleService/GetActingHead",
 ];
 
 /// A teacher asks for the own verification, and sees its announced end.

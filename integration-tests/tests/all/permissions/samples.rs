@@ -202,6 +202,13 @@ pub async fn sample(
             place.must("MemberService/VerifyTeacher", verify).await;
             json!({"member_id": member, "cause": "уволен"})
         }
+        "RoleService/AppointActingHead" => fresh.acting_head().await,
+        "RoleService/EndActingHead" => {
+            let appointed = place
+                .must("RoleService/AppointActingHead", fresh.acting_head().await)
+                .await;
+            json!({"acting_head_id": appointed["acting_head"]["id"], "cause": "возвращение"})
+        }
         "RoleService/AnnounceVerificationEnd" => fresh.verification_end().await,
         "RoleService/CancelVerificationEnd" => {
             let announced = fresh.verification_end().await;

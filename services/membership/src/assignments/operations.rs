@@ -276,8 +276,8 @@ pub(crate) async fn lasting_of(
     Ok(storage::lasting_of(tx, scope, member).await?)
 }
 
-/// Begins an assignment again that ended with the role of its teacher, who has the role again and whose record
-/// is locked.
+/// Begins an assignment again that ended with the role of its teacher, who has the role again and whose
+/// record is locked.
 pub(crate) async fn restore(
     context: &Context,
     tx: &Tx,

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::policy;
 use crate::{
-    assignments,
+    acting_heads, assignments,
     context::Context,
     duties, enrollments,
     error::Error,
@@ -147,6 +147,7 @@ pub(crate) async fn end_membership(
     guardianships::end_all_of(tx, scope, member.id, Side::Guardian).await?;
     guardianships::end_all_of(tx, scope, member.id, Side::Child).await?;
     duties::end_all_of(tx, scope, member.id).await?;
+    acting_heads::end_all_of(tx, scope, member.id).await?;
     roles::forget_request(tx, scope, member.id).await?;
     roles::forget_end(tx, scope, member.id).await?;
     roles::close_changes(tx, scope, member.id).await?;

@@ -288,8 +288,8 @@ pub(crate) async fn lasting_of(tx: &Tx, scope: &OrgScope, member: MemberId) -> R
     Ok(storage::lasting_of(tx, scope, member).await?)
 }
 
-/// Begins a duty again that ended with the last staff role of its holder, who has one again and whose record is
-/// locked.
+/// Begins a duty again that ended with the last staff role of its holder, who has one again and whose
+/// record is locked.
 pub(crate) async fn restore(
     context: &Context,
     tx: &Tx,

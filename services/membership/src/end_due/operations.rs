@@ -3,12 +3,12 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use parta_access::OrgScope;
 use parta_database::Tx;
-use parta_ids::{AssignmentId, DutyId, MemberId, TypedId};
+use parta_ids::{ActingHeadId, AssignmentId, DutyId, MemberId, TypedId};
 use parta_jobs::{Job, JobError, JobHandler, Limits};
 use parta_status::RpcError;
 
 use crate::{
-    assignments,
+    acting_heads, assignments,
     context::Context,
     duties,
     endings::{self, EndingKind, JOB},
@@ -40,6 +40,9 @@ async fn end_batch(context: &Context, tx: &Tx, scope: &OrgScope) -> Result<bool,
             }
             EndingKind::Duty => {
                 duties::end_due(tx, scope, DutyId::from_uuid(ending.object_id)).await?;
+            }
+            EndingKind::ActingHead => {
+                acting_heads::end_due(tx, scope, ActingHeadId::from_uuid(ending.object_id)).await?;
             }
             EndingKind::Verification => {
                 roles::end_due_verification(tx, scope, MemberId::from_uuid(ending.object_id)).await?;

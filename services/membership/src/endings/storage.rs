@@ -33,15 +33,18 @@ pub(crate) enum EndingKind {
     Majority,
     /// The verification of a teacher, after its announced last day.
     Verification,
+    /// The appointment of an acting head, after its last day.
+    ActingHead,
 }
 
 impl EndingKind {
-    const ALL: [Self; 5] = [
+    const ALL: [Self; 6] = [
         Self::Assignment,
         Self::Duty,
         Self::RelationLimit,
         Self::Majority,
         Self::Verification,
+        Self::ActingHead,
     ];
 
     fn number(self) -> i32 {
@@ -51,6 +54,7 @@ impl EndingKind {
             Self::RelationLimit => 3,
             Self::Majority => 4,
             Self::Verification => 5,
+            Self::ActingHead => 6,
         }
     }
 

@@ -188,8 +188,8 @@ pub(crate) async fn lasting_of(
     Ok(storage::lasting_of(tx, scope, member).await?)
 }
 
-/// Enrolls a pupil again whose enrollment ended with the role. The pupil has the role again, and the record is
-/// locked.
+/// Enrolls a pupil again whose enrollment ended with the role. The pupil has the role again, and the record
+/// is locked.
 pub(crate) async fn restore(
     context: &Context,
     tx: &Tx,

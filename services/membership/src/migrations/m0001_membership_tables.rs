@@ -244,6 +244,19 @@ impl MigrationTrait for Tables {
                 .col(time("create_time"))
                 .foreign_key(&mut of_member("verification_request", "member_id"))
                 .to_owned(),
+            keyed("acting_head", "acting_head_id")
+                .col(uuid("member_id"))
+                .col(text("order_number"))
+                .col(date("order_date"))
+                .col(text("order_text"))
+                .col(uuid("appointer_id"))
+                .col(time("create_time"))
+                .col(date("until_date"))
+                .col(time("due_time"))
+                .col(time_null("end_time"))
+                .col(text_null("end_cause"))
+                .foreign_key(&mut of_member("acting_head", "member_id"))
+                .to_owned(),
             keyed("verification_end", "member_id")
                 .col(date("last_date"))
                 .col(time("due_time"))
@@ -380,6 +393,7 @@ impl MigrationTrait for Tables {
             "CREATE INDEX member_name ON member (org_id, name_key)",
             "CREATE INDEX duty_member ON duty (org_id, member_id) WHERE end_time IS NULL",
             "CREATE INDEX duty_due ON duty (org_id, due_time) WHERE end_time IS NULL",
+            "CREATE UNIQUE INDEX acting_head_once ON acting_head (org_id) WHERE end_time IS NULL",
             "CREATE INDEX role_change_member ON role_change (org_id, member_id)",
             "CREATE INDEX suspension_member ON suspension (org_id, member_id) WHERE end_time IS NULL",
             "CREATE INDEX suspension_undecided ON suspension (suspension_id) WHERE end_time IS NULL AND confirm_time IS NULL",

@@ -15,7 +15,11 @@ use super::{
     undo::{ListRoleChanges, UndoRoleChange},
     verification_end::{AnnounceVerificationEnd, CancelVerificationEnd, ListVerificationEnds},
 };
-use crate::{context::Context, members};
+use crate::{
+    acting_heads::{ActingHead, AppointActingHead, EndActingHead, GetActingHead},
+    context::Context,
+    members, orders,
+};
 
 /// The server of the service.
 #[derive(Clone)]
@@ -55,6 +59,7 @@ fn facts(roles: &BTreeSet<Role>, resting: &Resting) -> pb::RoleFacts {
         duty_ids: texts(&resting.duties),
         enrollment_ids: texts(&resting.enrollments),
         guardianship_ids: texts(&resting.guardianships),
+        acting_head_ids: texts(&resting.acting_heads),
     }
 }
 
@@ -80,11 +85,23 @@ fn refusal((subject, obstacle): &(Subject, i32)) -> pb::UndoRefusal {
         Subject::Assignment(id) => undo_refusal::Subject::AssignmentId(id.to_string()),
         Subject::Duty(id) => undo_refusal::Subject::DutyId(id.to_string()),
         Subject::Enrollment(id) => undo_refusal::Subject::EnrollmentId(id.to_string()),
+        Subject::ActingHead(id) => undo_refusal::Subject::ActingHeadId(id.to_string()),
         Subject::Guardianship(id) => undo_refusal::Subject::GuardianshipId(id.to_string()),
     };
     pb::UndoRefusal {
         subject: Some(subject),
         obstacle: *obstacle,
+    }
+}
+
+fn acting_head(row: &ActingHead) -> pb::ActingHead {
+    pb::ActingHead {
+        id: row.id.to_string(),
+        member_id: row.member_id.to_string(),
+        order: Some(orders::to_proto(&row.order)),
+        until_date: row.until.to_string(),
+        appointer_id: row.appointer_id.to_string(),
+        create_time: Some(timestamp(row.create_time)),
     }
 }
 
@@ -229,6 +246,66 @@ impl RoleService for Roles {
         Ok(Response::new(pb::ListVerificationEndsResponse {
             verification_ends: page.items.iter().map(verification_end).collect(),
             next_page_token: page.next_page_token,
+        }))
+    }
+
+    async fn appoint_acting_head(
+        &self,
+        request: Request<pb::AppointActingHeadRequest>,
+    ) -> Result<Response<pb::AppointActingHeadResponse>, Status> {
+        let call = self.edge.enter(request).await?;
+        let command = call.mutation(|v, r| {
+            let org_id = field::id(v, "org_id", &r.org_id);
+            let member_id = field::id(v, "member_id", &r.member_id);
+            let order = orders::decode(v, r.order.as_ref());
+            let until = field::date(v, "until_date", &r.until_date);
+            Some(AppointActingHead {
+                org_id: org_id?,
+                member_id: member_id?,
+                order,
+                until: until?,
+            })
+        })?;
+        let done = self.edge.mutate(&call, &command).await?;
+        Ok(Response::new(pb::AppointActingHeadResponse {
+            acting_head: Some(acting_head(&done.view)),
+            consistency_token: done.consistency_token,
+        }))
+    }
+
+    async fn end_acting_head(
+        &self,
+        request: Request<pb::EndActingHeadRequest>,
+    ) -> Result<Response<pb::EndActingHeadResponse>, Status> {
+        let call = self.edge.enter(request).await?;
+        let command = call.mutation(|v, r| {
+            let org_id = field::id(v, "org_id", &r.org_id);
+            let acting_head_id = field::id(v, "acting_head_id", &r.acting_head_id);
+            let cause = field::text(v, "cause", &r.cause, 1..=500, false);
+            Some(EndActingHead {
+                org_id: org_id?,
+                acting_head_id: acting_head_id?,
+                cause,
+            })
+        })?;
+        let done = self.edge.mutate(&call, &command).await?;
+        Ok(Response::new(pb::EndActingHeadResponse {
+            consistency_token: done.consistency_token,
+        }))
+    }
+
+    async fn get_acting_head(
+        &self,
+        request: Request<pb::GetActingHeadRequest>,
+    ) -> Result<Response<pb::GetActingHeadResponse>, Status> {
+        let call = self.edge.enter(request).await?;
+        let query = call.query(|v, r| {
+            let org_id = field::id(v, "org_id", &r.org_id);
+            Some(GetActingHead { org_id: org_id? })
+        })?;
+        let found = self.edge.query(&call, &query).await?;
+        Ok(Response::new(pb::GetActingHeadResponse {
+            acting_head: found.as_ref().map(acting_head),
         }))
     }
 }

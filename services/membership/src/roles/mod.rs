@@ -1,10 +1,10 @@
 //! Roles and the verification of teachers (R22, R23, R24).
 //!
-//! Owns the tables `verification_request`, `verification_end`, `role_change` and `role_change_fact`, and changes
-//! member records. Invariants: an organization keeps an administrator; only staff who are active become administrators; the
-//! verification belongs to the role of teacher and goes with it, and so does a request for it; nobody verifies
-//! oneself. A member loses a role only as a preview showed it. A change is undone once, within 7 days, while
-//! the membership lasts in which it was made (docs/adr/0039).
+//! Owns the tables `verification_request`, `verification_end`, `role_change` and `role_change_fact`, and
+//! changes member records. Invariants: an organization keeps an administrator; only staff who are active
+//! become administrators; the verification belongs to the role of teacher and goes with it, and so does a
+//! request for it; nobody verifies oneself. A member loses a role only as a preview showed it. A change is
+//! undone once, within 7 days, while the membership lasts in which it was made (docs/adr/0039).
 
 mod error;
 mod grpc;

@@ -1,7 +1,9 @@
 use std::collections::BTreeSet;
 
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
-use parta_ids::{AssignmentId, DutyId, EnrollmentId, GuardianshipId, MemberId, OrgId, RoleChangeId};
+use parta_ids::{
+    ActingHeadId, AssignmentId, DutyId, EnrollmentId, GuardianshipId, MemberId, OrgId, RoleChangeId,
+};
 use parta_roster::Role;
 use serde::{Deserialize, Serialize};
 
@@ -40,6 +42,9 @@ pub(crate) struct Resting {
     pub(crate) duties: Vec<DutyId>,
     pub(crate) enrollments: Vec<EnrollmentId>,
     pub(crate) guardianships: Vec<GuardianshipId>,
+    /// The appointment of a deputy who acts as the head.
+    #[serde(default)]
+    pub(crate) acting_heads: Vec<ActingHeadId>,
 }
 
 /// A change by which a member lost roles.
@@ -84,4 +89,5 @@ pub(crate) enum Subject {
     Duty(DutyId),
     Enrollment(EnrollmentId),
     Guardianship(GuardianshipId),
+    ActingHead(ActingHeadId),
 }

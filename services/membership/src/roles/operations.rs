@@ -18,7 +18,7 @@ use super::{
     verification_end::forget_end,
 };
 use crate::{
-    assignments,
+    acting_heads, assignments,
     context::Context,
     duties, enrollments,
     error::Error,
@@ -277,6 +277,10 @@ pub(crate) async fn lose_again(
     let Some(mut member) = member.filter(|member| member.state != State::Left) else {
         return Ok(true);
     };
+    // The projection of an acting head has the role of the head.
+    if lost.contains(&Role::Head) {
+        acting_heads::end_all_of(tx, scope, id).await?;
+    }
     let mut lost: BTreeSet<Role> = lost.intersection(&member.roles).copied().collect();
     let keeps =
         lost.contains(&Role::Administrator) && keep_an_administrator(&administrators, &member).is_err();
@@ -339,7 +343,8 @@ pub(crate) async fn end_what_hangs_on(
                 guardianships::end_all_of(tx, scope, member, Side::Child).await?;
             }
             Role::Parent => guardianships::end_all_of(tx, scope, member, Side::Guardian).await?,
-            Role::Staff | Role::Administrator | Role::Head | Role::Deputy => {}
+            Role::Deputy => acting_heads::end_all_of(tx, scope, member).await?,
+            Role::Staff | Role::Administrator | Role::Head => {}
         }
     }
     Ok(())

@@ -10,7 +10,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::{model::Resting, operations::decide, policy};
 use crate::{
-    assignments,
+    acting_heads, assignments,
     context::Context,
     duties, enrollments,
     error::Error,
@@ -67,6 +67,9 @@ async fn ending(
         let as_guardian = guardianships::lasting_of(tx, scope, id, Side::Guardian).await?;
         ending.guardianships.extend(as_guardian);
     }
+    if lost.contains(&Role::Deputy) {
+        ending.acting_heads = acting_heads::lasting_of(tx, scope, id).await?;
+    }
     if !roles.iter().any(|role| role.is_staff()) {
         ending.duties = duties::lasting_of(tx, scope, id).await?;
     }
@@ -89,11 +92,12 @@ fn etag(member: &Member, roles: &BTreeSet<Role>, ending: &Resting) -> String {
         duties,
         enrollments,
         guardianships,
+        acting_heads,
     } = ending;
     // The ids have prefixes, so that two kinds are never mixed up. Writing to a string never fails.
     _ = write!(
         text,
-        " {assignments:?} {duties:?} {enrollments:?} {guardianships:?}"
+        " {assignments:?} {duties:?} {enrollments:?} {guardianships:?} {acting_heads:?}"
     );
     let digest = Sha256::digest(text.as_bytes());
     digest.iter().take(16).fold(String::new(), |mut text, byte| {

@@ -146,6 +146,10 @@ impl Mutation for UndoRoleChange {
         for id in &change.ended.guardianships {
             give_relation(context, tx, scope, relations, *id, &mut undone).await?;
         }
+        for id in &change.ended.acting_heads {
+            // The head's powers are given on an order only.
+            undone.refuse(Subject::ActingHead(*id), Obstacle::OrderRequired);
+        }
         changes::close(tx, scope, change.id, *undoer, tx.now()).await?;
         let object = format!("organizations/{}/role-changes/{}", self.org_id, change.id);
         parta_audit::record(tx, caller, Some(self.org_id), object).await?;
@@ -340,7 +344,8 @@ mod tests {
         };
         let form = format!(
             "\u{1}{{\"member_id\":\"{member_id}\",\"roles\":8,\"restored\":{{\"badge\":true,\
-             \"assignments\":[\"{assignment}\"],\"duties\":[],\"enrollments\":[],\"guardianships\":[]}},\
+             \"assignments\":[\"{assignment}\"],\"duties\":[],\"enrollments\":[],\"guardianships\":[],\
+             \"acting_heads\":[]}},\
              \"refused\":[[{{\"Assignment\":\"{assignment}\"}},5]]}}"
         );
         let stored = undone.encode().unwrap();

@@ -30,8 +30,8 @@ pub(crate) async fn lasting_of(
     Ok(storage::lasting_of(tx, scope, (member, side)).await?)
 }
 
-/// Locks the guardians of these relations in the order of their ids, and returns the guardian and the child of
-/// each. An act about a relation locks the guardian first and then the child.
+/// Locks the guardians of these relations in the order of their ids, and returns the guardian and the child
+/// of each. An act about a relation locks the guardian first and then the child.
 pub(crate) async fn lock_guardians(
     tx: &Tx,
     scope: &OrgScope,

@@ -47,6 +47,7 @@ const ASSIGNMENT: i32 = 1;
 const DUTY: i32 = 2;
 const ENROLLMENT: i32 = 3;
 const GUARDIANSHIP: i32 = 4;
+const ACTING_HEAD: i32 = 5;
 
 /// The facts of a change as pairs of a kind and an id.
 fn pairs(ended: &Resting) -> Vec<(i32, Uuid)> {
@@ -57,6 +58,7 @@ fn pairs(ended: &Resting) -> Vec<(i32, Uuid)> {
         .chain(of(DUTY, &ended.duties))
         .chain(of(ENROLLMENT, &ended.enrollments))
         .chain(of(GUARDIANSHIP, &ended.guardianships))
+        .chain(of(ACTING_HEAD, &ended.acting_heads))
         .collect()
 }
 
@@ -66,6 +68,7 @@ fn add(ended: &mut Resting, (kind, id): (i32, Uuid)) -> Result<(), StorageError>
         ASSIGNMENT => ended.assignments.push(TypedId::from_uuid(id)),
         DUTY => ended.duties.push(TypedId::from_uuid(id)),
         ENROLLMENT => ended.enrollments.push(TypedId::from_uuid(id)),
+        ACTING_HEAD => ended.acting_heads.push(TypedId::from_uuid(id)),
         GUARDIANSHIP => ended.guardianships.push(TypedId::from_uuid(id)),
         other => return Err(StorageError::unknown_value("role_change_fact.kind", other)),
     }

@@ -1,4 +1,6 @@
 //! Undoing a change of roles: what is given back, and what the rules of today hinder (F2, F6).
+use std::slice;
+
 use chrono::TimeDelta;
 use parta_ids::{InvitationId, RoleChangeId, TypedId as _, Uuid};
 use parta_proto_membership::{
@@ -89,8 +91,8 @@ on_both!(undo_gives_back_what_a_change_ended, |database| async move {
         school.assignments().await.remove(0),
         school.duties().await.remove(0),
     );
-    assert_eq!(restored.assignment_ids, [after.0.id.clone()]);
-    assert_eq!(restored.duty_ids, [after.1.id.clone()]);
+    assert_eq!(restored.assignment_ids, slice::from_ref(&after.0.id));
+    assert_eq!(restored.duty_ids, slice::from_ref(&after.1.id));
     assert_ne!((&before.0.id, &before.1.id), (&after.0.id, &after.1.id));
     assert_eq!((before.0.unit_id, before.0.kind), (after.0.unit_id, after.0.kind));
     assert_eq!(
@@ -110,8 +112,8 @@ on_both!(undo_gives_back_what_a_change_ended, |database| async move {
     school.env.close().await;
 });
 
-// A pupil who was made a teacher by mistake: the undo waits until the role of a teacher is gone, and gives the
-// enrollment and the confirmed relation back.
+// A pupil who was made a teacher by mistake: the undo waits until the role of a teacher is gone, and gives
+// the enrollment and the confirmed relation back.
 // Covers: F2 allowed, F2 refused, F7 refused
 on_both!(undo_waits_until_the_roles_fit, |database| async move {
     let school = School::open(database).await;
@@ -127,7 +129,7 @@ on_both!(undo_waits_until_the_roles_fit, |database| async move {
     let [relation] = &school.relations().await[..] else {
         panic!("one relation");
     };
-    assert_eq!(restored.guardianship_ids, [relation.id.clone()]);
+    assert_eq!(restored.guardianship_ids, slice::from_ref(&relation.id));
     assert_eq!(restored.enrollment_ids.len(), 1);
     assert!(relation.confirmed);
     assert!(
@@ -180,7 +182,7 @@ on_both!(undo_is_refused, |database| async move {
         org_id: org(1).to_string(),
         invitation_id: school.env.env.id::<InvitationId>().to_string(),
         flow_id: school.env.flow(&school.mother.person, "second").await,
-        role: Role::Staff.into(),
+        role: Role::Teacher.into(),
         ..Default::default()
     };
     school.env.admission().admit_member(admit).await.unwrap();
@@ -188,6 +190,7 @@ on_both!(undo_is_refused, |database| async move {
     assert_eq!(reason(&refused), "UNDO_EXPIRED");
 
     school.env.time.advance(TimeDelta::days(7));
+    school.env.run_due_jobs().await;
     let administrator = school
         .env
         .sign_in_again("+79160000001", &school.administrator)
