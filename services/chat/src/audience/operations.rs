@@ -143,18 +143,16 @@ impl AudienceUpdater {
         let known: BTreeMap<MemberId, &MemberContext> = facts.iter().map(|f| (f.member_id, f)).collect();
         let wanted = if kind_of(row)? == ChatKind::Direct {
             let may_post = matches!(facts.as_slice(), [one, other] if may_talk(one, other));
-            let stays = |m: &MemberId| known.get(m).is_some_and(|f| f.is_active() || f.is_suspended());
+            let stays = |f: &&&MemberContext| f.is_active() || f.is_suspended();
             present
                 .keys()
-                .filter(|m| stays(m))
-                .map(|m| (*m, Participation { may_post }))
+                .filter_map(|m| known.get(m).filter(stays))
+                .map(|f| (f.member_id, Participation::new(f, may_post)))
                 .collect()
         } else {
             let leaving = must_leave(&facts);
             // Everybody writes in a custom chat, except while a role is suspended.
-            let rights = |f: &MemberContext| Participation {
-                may_post: f.suspended.is_empty(),
-            };
+            let rights = |f: &MemberContext| Participation::new(f, f.suspended.is_empty());
             present
                 .keys()
                 .filter(|m| !leaving.contains(m))

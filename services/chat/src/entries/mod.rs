@@ -13,10 +13,11 @@ mod storage;
 mod tests;
 
 pub(crate) use model::{
-    ChatKind, Content, Entry, ParticipantDiff, Participation, Rule, difference, direct_chat_key,
+    ChatKind, Content, Entry, ParticipantDiff, ParticipantKind, Participation, Reader, Rule, ShownTo,
+    difference, direct_chat_key,
 };
 pub(crate) use operations::{
-    apply_diff, apply_diffs, create_chat, lock_roster, seal_chats_of, update_chats_of_unit,
+    apply_diff, apply_diffs, create_chat, lock_roster, reader_of, seal_chats_of, update_chats_of_unit,
 };
 pub(crate) use sink::EntrySink;
 pub(crate) use storage::{

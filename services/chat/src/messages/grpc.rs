@@ -86,9 +86,10 @@ impl MessageServer for Messages {
                 page: page?,
             })
         })?;
-        let page = self.service.list_entries(call.caller(), &query).await?;
+        let (page, reader) = self.service.list_entries(call.caller(), &query).await?;
+        let entries = page.items.into_iter();
         Ok(Response::new(pb::ListEntriesResponse {
-            entries: page.items.into_iter().map(entry_to_proto).collect(),
+            entries: entries.map(|entry| entry_to_proto(entry, Some(&reader))).collect(),
             next_page_token: page.next_page_token,
         }))
     }

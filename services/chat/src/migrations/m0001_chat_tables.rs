@@ -54,6 +54,7 @@ impl MigrationTrait for Tables {
             .col(big_integer_null("left_seq"))
             .col(big_integer("read_seq"))
             .col(boolean("may_post"))
+            .col(small_integer("kind"))
             .primary_key(Index::create().col("org_id").col("chat_id").col("member_id"))
             .foreign_key(
                 ForeignKey::create()

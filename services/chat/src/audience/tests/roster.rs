@@ -148,7 +148,7 @@ on_both!(
             school.chats().get_chat(request).await.unwrap_err().code(),
             Code::NotFound
         );
-        let log = school.read(school.classmate, old).await.unwrap();
+        let log = school.read(school.class_teacher, old).await.unwrap();
         let left = pb::entry::Content::Leaving(pb::Leaving {
             member_id: school.pupil.to_string(),
         });

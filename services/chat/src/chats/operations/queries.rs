@@ -89,8 +89,13 @@ impl Query for ListParticipants {
         if !facts.is_staff() {
             // The adults of protected families are in no list that families see (R83).
             let hidden = context.roster.protected_adults(tx, self.org_id).await?;
+            let is_own = |row: &participant::Model| key(row) == facts.member_id;
             page.items
-                .retain(|row| key(row) == facts.member_id || !hidden.contains(&key(row)));
+                .retain(|row| is_own(row) || !hidden.contains(&key(row)));
+            // Families do not learn when others came (F21).
+            for row in page.items.iter_mut().filter(|row| !is_own(row)) {
+                row.joined_seq = 0;
+            }
         }
         Ok(Read::plain(page))
     }

@@ -1,4 +1,5 @@
 mod edge;
+mod moves;
 mod pairs;
 mod participants;
 mod relations;

@@ -34,6 +34,8 @@ table!(pub(crate) participant, "participant", {
     left_seq: Option<i64>,
     read_seq: i64,
     may_post: bool,
+    /// The kind of the participant.
+    kind: i16,
 });
 
 table!(pub(crate) entry, "entry", {

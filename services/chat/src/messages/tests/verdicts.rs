@@ -141,6 +141,7 @@ impl Fixture {
             left_seq: Set(None),
             read_seq: Set(0),
             may_post: Set(true),
+            kind: Set(1),
         };
         participant::Entity::insert(row)
             .exec_without_returning(tx)
