@@ -109,6 +109,11 @@ const BY_HAND: &[(&str, usize, &str)] = &[
         "advisory locks of an organization, which sea-orm cannot express",
     ),
     (
+        "services/chat/src/entries/storage/unread.rs",
+        1,
+        "the unread messages of many chats in one statement, over rows of values",
+    ),
+    (
         "services/chat/src/messages/writer/postgres.rs",
         5,
         "the hot path: functions of the schema, with and without a wait, and one lookup of duplicates",

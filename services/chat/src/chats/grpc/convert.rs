@@ -55,7 +55,7 @@ pub(super) fn chat(view: &ChatView) -> pb::Chat {
         peer_id: optional_text(view.peer),
         head_seq,
         read_seq: own.read_seq,
-        unread_count: (head_seq - own.read_seq).max(0),
+        unread_count: view.unread,
         may_post: own.may_post && own.left_seq.is_none() && chat.archive_time.is_none(),
         create_time: Some(timestamp(chat.create_time)),
         archive_time: chat.archive_time.map(timestamp),

@@ -7,7 +7,9 @@ use super::{ChatView, load_present, load_readable_at_once};
 use crate::{
     chats::policy,
     context::Context,
-    entries::{ChatMembership, find_peers, list_memberships_page, list_participants, participant},
+    entries::{
+        ChatMembership, count_unread, find_peers, list_memberships_page, list_participants, participant,
+    },
     error::Error,
 };
 
@@ -46,10 +48,12 @@ impl Query for ListChats {
         let rows = list_memberships_page(tx, &scope, member, before, self.page.limit()).await?;
         let page = self.page.page(tx, caller, rows, ChatMembership::chat_id);
         let peers = find_peers(tx, &scope, member, &page.items).await?;
+        let unread = count_unread(tx, &scope, &page.items).await?;
         let view = |membership: ChatMembership| {
             Ok(ChatView {
                 kind: membership.kind()?,
                 peer: peers.get(&membership.chat_id()).copied(),
+                unread: unread.get(&membership.chat_id()).copied().unwrap_or_default(),
                 membership,
             })
         };

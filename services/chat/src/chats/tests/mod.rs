@@ -4,3 +4,4 @@ mod pairs;
 mod participants;
 mod relations;
 mod released;
+mod unread;

@@ -25,7 +25,7 @@ pub(crate) struct Head {
 
 /// Runs a statement over rows of values, which it reads as the table `wanted`. Rows are repeated until their
 /// number is a power of two, so that few different statements are prepared.
-async fn look_up<const N: usize>(
+pub(super) async fn look_up<const N: usize>(
     conn: &impl ConnectionTrait,
     columns: &str,
     rows: impl IntoIterator<Item = [Value; N]>,

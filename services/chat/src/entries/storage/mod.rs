@@ -7,6 +7,7 @@ mod entities;
 mod heads;
 mod log;
 mod participants;
+mod unread;
 
 pub(crate) use apply::apply_diffs;
 pub(crate) use chats::{
@@ -21,6 +22,7 @@ pub(crate) use participants::{
     list_members, list_participants, list_private_chats, lock_chat, lock_chats_of_unit, lock_organization,
     move_read_mark, participant_kind, participants, participants_among, seal, silence,
 };
+pub(crate) use unread::count_unread;
 
 /// Repeats the last item until the length is a power of two, so that few different statements are prepared.
 fn padded<T: Clone>(mut items: Vec<T>) -> Vec<T> {
@@ -34,4 +36,5 @@ fn padded<T: Clone>(mut items: Vec<T>) -> Vec<T> {
 pub(crate) use {
     chats::{memberships_query, peers_query},
     log::{EntryTable, entries_query},
+    unread::UNREAD_MAX,
 };
