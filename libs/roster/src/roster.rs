@@ -4,7 +4,7 @@ use std::{
 };
 
 use parta_access::Caller;
-use parta_database::StorageError;
+use parta_database::{StorageError, Tx};
 use parta_feed::Freshness;
 use parta_ids::{MemberId, OrgId, TypedId, UnitId, Uuid};
 use parta_proto_membership::v1::MemberState;
@@ -253,6 +253,16 @@ impl Roster {
     ) -> Result<Option<Unit>, RpcError> {
         let row = unit::Entity::find_by_id((org.uuid(), unit_id.uuid()))
             .one(conn)
+            .await
+            .map_err(map_db_error)?;
+        Ok(row.map(unit_of).transpose()?)
+    }
+
+    /// Returns a unit. Until the transaction ends, nobody archives it.
+    pub async fn lock_unit(&self, tx: &Tx, org: OrgId, unit_id: UnitId) -> Result<Option<Unit>, RpcError> {
+        let row = unit::Entity::find_by_id((org.uuid(), unit_id.uuid()))
+            .lock_shared()
+            .one(tx)
             .await
             .map_err(map_db_error)?;
         Ok(row.map(unit_of).transpose()?)
