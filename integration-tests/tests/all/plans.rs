@@ -218,6 +218,7 @@ async fn send_daily_requests(suite: &Suite, sample: &SampleSchool) {
                 json!({"chat_id": chat, "page_size": 20}),
             ),
             ("ChatService/ListParticipants", json!({"chat_id": chat})),
+            ("ChatService/ListUnsupervisedChats", json!({})),
             (
                 "GuardianshipService/ListGuardianships",
                 json!({"child_id": sample.pupil.member_id}),

@@ -361,6 +361,7 @@ on_both_topologies!(
     stored_message_is_returned_when_the_chat_is_archived, |suite: Suite| async move {
         let school = suite.school("Школа № 1").await;
         let class = school.class("5А").await;
+        school.class_teacher("Анна Белова", &class).await;
         let pupil = school.pupil(&school.administrator, "Пётр Сидоров", &class).await;
         let list = pupil.client.must("ChatService/ListChats", json!({})).await;
         let chats = list["chats"].as_array().unwrap();

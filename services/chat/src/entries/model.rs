@@ -2,7 +2,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use parta_ids::{ChatId, EntryId, MemberId, OrgId, TypedId, UnitId};
-use parta_roster::{MemberContext, Role};
+use parta_roster::{DutyFunction, MemberContext, Role};
 
 /// The kind of a chat. The numbers are stored and are those of the API.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -37,6 +37,12 @@ impl ChatKind {
         ]
         .into_iter()
         .find(|kind| *kind as i16 == number)
+    }
+
+    /// Whether the chat is a room in which pupils are not left alone (F15): without a cleared adult it is
+    /// read-only.
+    pub(crate) fn needs_cleared_adult(self) -> bool {
+        matches!(self, Self::ClassPupils | Self::Custom)
     }
 
     /// Whether the roster decides who participates. A member who leaves a derived chat can no longer read it.
@@ -121,13 +127,18 @@ pub(crate) enum ParticipantKind {
     Pupil = 1,
     /// An adult who does not work in the organization.
     Parent = 2,
+    /// A member of the staff who may not be responsible for pupils.
     Staff = 3,
+    /// A member of the staff who is cleared, or has a duty to be in rooms with pupils.
+    ClearedStaff = 4,
 }
 
 impl ParticipantKind {
     /// The kind of a member by the roles in force. A suspended member of the staff is none.
     pub(crate) fn of(facts: &MemberContext) -> Self {
-        if facts.is_staff() {
+        if facts.is_cleared() || facts.has_function(DutyFunction::Rooms) {
+            Self::ClearedStaff
+        } else if facts.is_staff() {
             Self::Staff
         } else if facts.holds(Role::Pupil) {
             Self::Pupil
@@ -138,9 +149,13 @@ impl ParticipantKind {
 
     /// The kind of a stored number; `None` if this build does not know it.
     pub(crate) fn from_number(number: i16) -> Option<Self> {
-        [Self::Pupil, Self::Parent, Self::Staff]
+        [Self::Pupil, Self::Parent, Self::Staff, Self::ClearedStaff]
             .into_iter()
             .find(|kind| *kind as i16 == number)
+    }
+
+    pub(crate) fn is_staff(self) -> bool {
+        matches!(self, Self::Staff | Self::ClearedStaff)
     }
 }
 
@@ -248,7 +263,7 @@ impl ShownTo {
             ChatKind::StaffChannel | ChatKind::ClassTeachers | ChatKind::ClassParents => Self::Staff,
             ChatKind::ClassPupils | ChatKind::Custom | ChatKind::Direct => match who {
                 ParticipantKind::Pupil => Self::Staff,
-                ParticipantKind::Parent | ParticipantKind::Staff => Self::Everybody,
+                _ => Self::Everybody,
             },
         }
     }
@@ -274,7 +289,7 @@ pub(crate) struct Reader {
 impl Reader {
     /// Whether the reader sees who joined or left.
     pub(crate) fn sees(&self, who: MemberId, shown_to: ShownTo) -> bool {
-        let is_staff = self.kind == ParticipantKind::Staff;
+        let is_staff = self.kind.is_staff();
         let is_shown = match shown_to {
             ShownTo::Everybody => is_staff || !self.hidden.contains(&who),
             ShownTo::Staff => is_staff,

@@ -9,8 +9,7 @@ use parta_roster::Roster;
 use sea_orm::ConnectionTrait;
 
 use super::{
-    ChatKind, ChatMembership, Content, Entry, EntrySink, ParticipantDiff, ParticipantKind, Reader, ShownTo,
-    events, storage,
+    ChatKind, ChatMembership, Content, Entry, EntrySink, ParticipantDiff, Reader, ShownTo, events, storage,
 };
 use crate::error::Error;
 
@@ -122,7 +121,7 @@ pub(crate) async fn reader_of(
         }
         _ => false,
     };
-    let hidden = if kind != ParticipantKind::Staff && entries.iter().any(may_show) {
+    let hidden = if !kind.is_staff() && entries.iter().any(may_show) {
         let org = OrgId::from_uuid(membership.chat.org_id);
         roster.protected_adults(conn, org).await?
     } else {

@@ -16,6 +16,16 @@ impl Error {
             .into()
     }
 
+    /// The chat is read-only, because pupils would be left alone in it.
+    pub(in crate::messages) fn unsupervised(chat: ChatId) -> Self {
+        let why =
+            "This chat is read-only until a teacher who may meet pupils takes part. Ask the administration.";
+        RpcError::new(ErrorReason::ChatReadOnly, why)
+            .precondition("CHAT", chat, "no cleared adult")
+            .meta("chat_id", chat)
+            .into()
+    }
+
     /// The sender may only read.
     pub(in crate::messages) fn may_not_post() -> Self {
         permission_denied("You can only read this chat. Ask the administration if you need to write in it.")

@@ -26,6 +26,7 @@ impl MigrationTrait for Tables {
             .col(timestamp_with_time_zone_null("archive_time"))
             .col(big_integer("head_seq"))
             .col(big_integer("audience_version"))
+            .col(boolean("unsupervised").default(false))
             .primary_key(Index::create().col("org_id").col("chat_id"))
             .to_owned();
         manager.create_table(chat).await?;

@@ -137,15 +137,7 @@ impl School {
         ];
         let known = s.org_registry(self.org, events).await;
         self.wait_for(&known).await;
-        let assigned = |member: MemberId, kind: AssignmentKind| {
-            Member::AssignmentCreated(members::AssignmentCreated {
-                assignment_id: s.env.id::<AssignmentId>().to_string(),
-                member_id: member.to_string(),
-                unit_id: self.class.to_string(),
-                kind: kind.into(),
-                substitution: false,
-            })
-        };
+        let assigned = |member, kind| self.assigned(member, self.class, kind);
         let events = vec![
             admitted(self.head, Role::Head, false),
             admitted(self.class_teacher, Role::Teacher, true),
@@ -172,6 +164,17 @@ impl School {
         ];
         let known = s.membership(self.org, events).await;
         self.wait_for(&known).await;
+    }
+
+    /// An assignment of a member of the staff to a class.
+    pub(crate) fn assigned(&self, member: MemberId, unit: UnitId, kind: AssignmentKind) -> Member {
+        Member::AssignmentCreated(members::AssignmentCreated {
+            assignment_id: self.fixture.env.id::<AssignmentId>().to_string(),
+            member_id: member.to_string(),
+            unit_id: unit.to_string(),
+            kind: kind.into(),
+            substitution: false,
+        })
     }
 
     /// Waits until chat knows the state of the consistency token.

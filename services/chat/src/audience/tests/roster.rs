@@ -129,6 +129,11 @@ on_both!(
         let moved = vec![
             unenrolled(school.enrollment),
             enrolled(school.fixture.env.id(), school.pupil, school.other_class),
+            school.assigned(
+                school.subject_teacher,
+                school.other_class,
+                AssignmentKind::SubjectTeacher,
+            ),
         ];
         school.apply(moved).await;
 

@@ -7,7 +7,8 @@ use parta_status::field;
 use tonic::{Request, Response, Status};
 
 use super::operations::{
-    AddParticipants, CreateChat, CreateDirectChat, GetChat, ListChats, ListParticipants, RemoveParticipants,
+    AddParticipants, CreateChat, CreateDirectChat, GetChat, ListChats, ListParticipants,
+    ListUnsupervisedChats, RemoveParticipants,
 };
 use crate::{chats::model::TITLE_MAX, context::Context};
 
@@ -102,6 +103,26 @@ impl ChatService for Chats {
         let page = self.edge.query(&call, &query).await?;
         Ok(Response::new(pb::ListChatsResponse {
             chats: page.items.iter().map(convert::chat).collect(),
+            next_page_token: page.next_page_token,
+        }))
+    }
+
+    async fn list_unsupervised_chats(
+        &self,
+        request: Request<pb::ListUnsupervisedChatsRequest>,
+    ) -> Result<Response<pb::ListUnsupervisedChatsResponse>, Status> {
+        let call = self.edge.enter(request).await?;
+        let query = call.query(|v, r| {
+            let org_id = field::id(v, "org_id", &r.org_id);
+            let page = PageRequest::decode(v, r.page_size, &r.page_token, r.org_id.clone());
+            Some(ListUnsupervisedChats {
+                org_id: org_id?,
+                page: page?,
+            })
+        })?;
+        let page = self.edge.query(&call, &query).await?;
+        Ok(Response::new(pb::ListUnsupervisedChatsResponse {
+            chats: page.items.iter().map(convert::unsupervised).collect(),
             next_page_token: page.next_page_token,
         }))
     }

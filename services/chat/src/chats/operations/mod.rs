@@ -9,7 +9,7 @@ use parta_roster::Roster;
 use sea_orm::ConnectionTrait;
 
 pub(crate) use mutations::{AddParticipants, CreateChat, CreateDirectChat, RemoveParticipants};
-pub(crate) use queries::{GetChat, ListChats, ListParticipants};
+pub(crate) use queries::{GetChat, ListChats, ListParticipants, ListUnsupervisedChats, UnsupervisedChat};
 
 use crate::{
     context::{Context, active_scope},

@@ -8,7 +8,8 @@ use crate::{
     chats::policy,
     context::Context,
     entries::{
-        ChatMembership, count_unread, find_peers, list_memberships_page, list_participants, participant,
+        ChatKind, ChatMembership, chat, count_unread, find_peers, kind_of, list_memberships_page,
+        list_participants, list_unsupervised, participant,
     },
     error::Error,
 };
@@ -55,6 +56,48 @@ impl Query for ListChats {
                 peer: peers.get(&membership.chat_id()).copied(),
                 unread: unread.get(&membership.chat_id()).copied().unwrap_or_default(),
                 membership,
+            })
+        };
+        Ok(Read::plain(Page {
+            items: page
+                .items
+                .into_iter()
+                .map(view)
+                .collect::<Result<_, StorageError>>()?,
+            next_page_token: page.next_page_token,
+        }))
+    }
+}
+
+/// A chat in which pupils would be left alone, as the administration sees it.
+pub(crate) struct UnsupervisedChat {
+    pub(crate) kind: ChatKind,
+    pub(crate) chat: chat::Model,
+}
+
+/// Lists the chats that are read-only because pupils would be left alone in them.
+pub(crate) struct ListUnsupervisedChats {
+    pub(crate) org_id: OrgId,
+    pub(crate) page: PageRequest,
+}
+
+impl Query for ListUnsupervisedChats {
+    type Context = Context;
+    type View = Page<UnsupervisedChat>;
+    type Error = Error;
+
+    async fn run(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<Read<Self::View>, Error> {
+        let facts = context.roster.caller_context(tx, caller, self.org_id).await?;
+        let scope = authorize(caller, self.org_id, policy::list_unsupervised(&facts))?;
+        let after: Option<ChatId> = self.page.after(tx, caller)?;
+        let rows = list_unsupervised(tx, &scope, after, self.page.limit()).await?;
+        let page = self
+            .page
+            .page(tx, caller, rows, |row| ChatId::from_uuid(row.chat_id));
+        let view = |chat: chat::Model| {
+            Ok(UnsupervisedChat {
+                kind: kind_of(&chat)?,
+                chat,
             })
         };
         Ok(Read::plain(Page {

@@ -5,3 +5,4 @@ mod participants;
 mod relations;
 mod released;
 mod unread;
+mod unsupervised;

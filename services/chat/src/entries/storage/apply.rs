@@ -11,12 +11,12 @@ use sea_orm::{
 };
 
 use super::{chat, chats::kind_of, entry, log::to_row, participant, participants};
-use crate::entries::{Content, Entry, ParticipantDiff, ShownTo};
+use crate::entries::{Content, Entry, ParticipantDiff, ParticipantKind, ShownTo};
 
 /// Applies a difference to each of these chats and returns the entries written. One statement locks the chats
 /// in the order of their keys. A present participant does not join again and an absent one does not leave, so
 /// a difference may be computed before the row of the chat is locked. Increments the `audience_version` of
-/// each chat.
+/// each chat, and decides whether pupils are left alone in it.
 pub(crate) async fn apply_diffs(
     tx: &Tx,
     scope: &OrgScope,
@@ -113,6 +113,11 @@ async fn apply_to_locked(
     let mut head: chat::ActiveModel = head.into_active_model();
     head.head_seq = Set(seq);
     head.audience_version = Set(version);
+    if chat_kind.needs_cleared_adult() {
+        let kinds = participants::kinds(tx, scope, chat).await?;
+        let has = |kind: ParticipantKind| kinds.contains(&(kind as i16));
+        head.unsupervised = Set(has(ParticipantKind::Pupil) && !has(ParticipantKind::ClearedStaff));
+    }
     head.update(tx).await?;
     Ok(entries)
 }

@@ -86,6 +86,37 @@ pub(crate) async fn find_chat_by_key(
     Ok(query.one(conn).await?)
 }
 
+/// The row of a chat.
+pub(crate) async fn find_chat(
+    conn: &impl ConnectionTrait,
+    scope: &OrgScope,
+    chat: ChatId,
+) -> Result<Option<chat::Model>, StorageError> {
+    let query = chat::Entity::find_by_id((scope.org_id().uuid(), chat.uuid()));
+    Ok(query.one(conn).await?)
+}
+
+/// A page of the chats of the organization that are read-only because pupils would be left alone in them, by
+/// chat id, from the one after `after`.
+pub(crate) async fn list_unsupervised(
+    conn: &impl ConnectionTrait,
+    scope: &OrgScope,
+    after: Option<ChatId>,
+    limit: u64,
+) -> Result<Vec<chat::Model>, StorageError> {
+    let query = chat::Entity::find()
+        .filter(chat::Column::OrgId.eq(scope.org_id().uuid()))
+        .filter(chat::Column::Unsupervised.eq(true))
+        .filter(chat::Column::ArchiveTime.is_null())
+        .order_by_asc(chat::Column::ChatId)
+        .limit(limit);
+    let query = match after {
+        Some(after) => query.filter(chat::Column::ChatId.gt(after.uuid())),
+        None => query,
+    };
+    Ok(query.all(conn).await?)
+}
+
 /// A chat with the row of a member; `None` if the member never was a participant.
 pub(crate) async fn find_membership(
     conn: &impl ConnectionTrait,
@@ -190,6 +221,7 @@ pub(crate) async fn insert_chat(
         head_seq: Set(0),
         audience_version: Set(0),
         archived_seq: Set(0),
+        unsupervised: Set(false),
     };
     chat::Entity::insert(row).exec_without_returning(tx).await?;
     Ok(id)

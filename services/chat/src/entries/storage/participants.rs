@@ -110,6 +110,19 @@ pub(crate) async fn participants(
         .collect()
 }
 
+/// The stored kinds of the participants of a chat, each once.
+pub(super) async fn kinds(
+    conn: &impl ConnectionTrait,
+    scope: &OrgScope,
+    chat: ChatId,
+) -> Result<Vec<i16>, StorageError> {
+    let query = present_rows(scope, chat)
+        .select_only()
+        .column(participant::Column::Kind)
+        .distinct();
+    Ok(query.into_tuple().all(conn).await?)
+}
+
 /// The participants of a chat by member id, from the one after `after`.
 pub(crate) async fn list_participants(
     conn: &impl ConnectionTrait,

@@ -4,6 +4,7 @@ use parta_roster::Roster;
 
 use super::MessageService;
 use crate::{
+    entries::find_chat,
     error::Error,
     messages::{
         model::Message,
@@ -48,7 +49,13 @@ impl MessageService {
                 Err(Error::UnknownChat(chat_id))
             }
             Outcome::Refused(Refused::MayOnlyRead) => Err(Error::may_not_post()),
-            Outcome::Refused(Refused::Archived) => Err(Error::archived(chat_id)),
+            Outcome::Refused(Refused::Closed) => {
+                let chat = find_chat(self.context.db.conn(), scope, chat_id).await?;
+                Err(match chat {
+                    Some(chat) if chat.archive_time.is_none() => Error::unsupervised(chat_id),
+                    _ => Error::archived(chat_id),
+                })
+            }
             Outcome::RequestIdReused => Err(Error::request_id_reused(request_id)),
         }
     }

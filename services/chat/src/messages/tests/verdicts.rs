@@ -115,6 +115,7 @@ impl Fixture {
             head_seq: Set(0),
             audience_version: Set(0),
             archived_seq: Set(0),
+            unsupervised: Set(false),
         };
         chat::Entity::insert(row).exec_without_returning(tx).await?;
         Ok(())
@@ -155,7 +156,10 @@ impl Fixture {
             let key = (org.uuid(), case.chat.uuid());
             if let Some(row) = chat::Entity::find_by_id(key).one(tx).await? {
                 let mut row = row.into_active_model();
-                row.archive_time = Set((!case.facts.open).then(|| self.env.now()));
+                // A chat is closed by its archiving or by the lack of an adult.
+                let is_archived = case.facts.present;
+                row.archive_time = Set((!case.facts.open && is_archived).then(|| self.env.now()));
+                row.unsupervised = Set(!case.facts.open && !is_archived);
                 row.update(tx).await?;
             }
             let key = (key.0, key.1, case.sender.uuid());

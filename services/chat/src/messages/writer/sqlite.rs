@@ -14,7 +14,7 @@ use crate::{
     messages::policy::{SenderFacts, verdict},
 };
 
-const FIND_SENDER: &str = "SELECT p.left_seq IS NULL, p.may_post, c.archive_time IS NULL, c.head_seq \
+const FIND_SENDER: &str = "SELECT p.left_seq IS NULL, p.may_post, c.archive_time IS NULL AND NOT c.unsupervised, c.head_seq \
      FROM participant p JOIN chat c ON c.org_id = p.org_id AND c.chat_id = p.chat_id \
      WHERE p.org_id = ?1 AND p.chat_id = ?2 AND p.member_id = ?3";
 const FIND_REPEATED: &str = "SELECT digest, entry_id, seq, create_time FROM entry \
