@@ -71,6 +71,7 @@ fn permission_rows_match_the_rpcs_and_kinds() {
 fn service(rpc: &str) -> &'static str {
     match rpc.rsplit_once('/').unwrap().1 {
         "AdmitMember" => "invitation",
+        "GetNames" => "chat",
         "AppointFoundingAdministrator" => "org-registry",
         _ => "call-scheduling",
     }
@@ -348,6 +349,7 @@ cases! {
     ],
     membership: [
         "parta.membership.internal.v1.AdmissionService",
+        "parta.membership.internal.v1.NameService",
         "parta.membership.internal.v1.RevocationService",
         "parta.membership.v1.AccountService",
         "parta.membership.v1.AppointmentService",

@@ -220,6 +220,10 @@ async fn send_daily_requests(suite: &Suite, sample: &SampleSchool) {
             ("ChatService/ListParticipants", json!({"chat_id": chat})),
             ("ChatService/ListUnsupervisedChats", json!({})),
             (
+                "MessageService/BatchGetAuthors",
+                json!({"chat_id": chat, "seqs": [1, 2]}),
+            ),
+            (
                 "GuardianshipService/ListGuardianships",
                 json!({"child_id": sample.pupil.member_id}),
             ),

@@ -5,6 +5,8 @@ mod families;
 mod links;
 mod roles;
 
+use std::collections::BTreeSet;
+
 use chrono::TimeDelta;
 use futures::StreamExt as _;
 use parta_integration_tests::{Client, Person, School, Suite, on_both_topologies, reason};

@@ -45,6 +45,8 @@ pub(crate) struct Wiring {
     pub(crate) draining: CancellationToken,
     pub(crate) org_registry: ServiceChannel,
     pub(crate) membership: ServiceChannel,
+    /// The channel of single calls of membership.
+    pub(crate) membership_calls: ServiceChannel,
 }
 
 /// The parts of the service.
@@ -63,6 +65,7 @@ pub(crate) fn assemble(wiring: Wiring, config: &Config) -> Assembly {
         draining,
         org_registry,
         membership,
+        membership_calls,
     } = wiring;
     let live = live::Live::new(db.env().ids.uuid(), bus, config.live_queue, frame_timeout);
     let sink: Arc<dyn EntrySink> = Arc::new(live.clone());
@@ -75,6 +78,7 @@ pub(crate) fn assemble(wiring: Wiring, config: &Config) -> Assembly {
         db: db.clone(),
         roster: projection.roster,
         sink,
+        membership: membership_calls,
     });
     let at_least = AtLeast::new(db.clone(), context.roster.freshness());
     let edge = Edge::new(db.clone(), at_least, context.clone());

@@ -11,7 +11,8 @@ use parta_operations::{JobServer, QuarantineServer};
 use parta_proto_membership::{
     MembershipFeed, MembershipJobs, MembershipQuarantines,
     internal::v1::{
-        admission_service_server::AdmissionServiceServer, revocation_service_server::RevocationServiceServer,
+        admission_service_server::AdmissionServiceServer, name_service_server::NameServiceServer,
+        revocation_service_server::RevocationServiceServer,
     },
     v1::{
         account_service_server::AccountServiceServer, appointment_service_server::AppointmentServiceServer,
@@ -50,6 +51,7 @@ use crate::{
     guardianships::Guardianships,
     join_requests::{self, JoinRequests},
     members::Members,
+    names::Names,
     revocations::{RevocationReader, Revocations},
     roster_import::{self, RosterImports},
     service_accounts::ServiceAccounts,
@@ -215,6 +217,7 @@ impl Ports {
             .add_service(OperatorServiceServer::new(Operator::new(edge.clone())))
             .add_service(RosterImportServiceServer::new(imports))
             .add_service(AdmissionServiceServer::new(Admission::new(edge.clone())))
+            .add_service(NameServiceServer::new(Names::new(edge.clone())))
             .add_service(RevocationServiceServer::new(Revocations::new(edge, reader)))
             .add_service(MembershipFeedServiceServer::new(feed))
             .add_service(MembershipJobServiceServer::new(jobs))

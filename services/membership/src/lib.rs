@@ -83,6 +83,7 @@ const GRPC_SERVICES: &[&str] = &[
     "parta.membership.v1.OperatorService",
     "parta.membership.v1.RosterImportService",
     "parta.membership.internal.v1.AdmissionService",
+    "parta.membership.internal.v1.NameService",
     "parta.membership.internal.v1.RevocationService",
     "parta.membership.v1.MembershipFeedService",
     "parta.membership.v1.MembershipJobService",

@@ -194,6 +194,16 @@ pub(super) const EXCEPTIONS: &[(&str, &str, &str)] = &[
         "calls chat by its generated client",
     ),
     (
+        "services/chat/src/messages/names.rs",
+        "tonic",
+        "calls membership by its generated client and reads the code of a refusal",
+    ),
+    (
+        "services/chat/src/messages/names.rs",
+        "parta_proto_membership",
+        "calls membership by its generated client",
+    ),
+    (
         "services/org-registry/src/applications/appoint.rs",
         "parta_proto_membership",
         "calls membership by its generated client",

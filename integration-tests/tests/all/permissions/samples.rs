@@ -366,6 +366,10 @@ pub async fn sample(
         }),
         "ChatService/CreateChat" => json!({"title": "Кружок", "member_ids": [place.colleague.member_id]}),
         "ChatService/CreateDirectChat" => json!({"member_id": place.colleague.member_id}),
+        "MessageService/BatchGetAuthors" => {
+            json!({"chat_id": fresh.chat(kind, person.map(|p| &p.client)).await, "seqs": [1]})
+        }
+        "NameService/GetNames" => json!({"member_ids": [place.pupil.member_id]}),
         "ChatService/GetChat" | "ChatService/ListParticipants" | "MessageService/ListEntries" => {
             json!({"chat_id": fresh.chat(kind, person.map(|p| &p.client)).await})
         }

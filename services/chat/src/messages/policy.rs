@@ -11,6 +11,7 @@ pub(crate) fn rules() -> Vec<PermissionRule> {
     vec![
         PermissionRule::own("parta.chat.v1.MessageService/SendMessage", writes),
         PermissionRule::own("parta.chat.v1.MessageService/ListEntries", reads),
+        PermissionRule::own("parta.chat.v1.MessageService/BatchGetAuthors", reads),
         PermissionRule::own("parta.chat.v1.MessageService/MarkRead", reads),
         // A service calls it with the token of a person, whose rights decide. Without one it may not.
         PermissionRule::own(

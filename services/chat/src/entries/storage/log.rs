@@ -7,7 +7,7 @@ use sea_orm::{
 };
 use uuid::Uuid;
 
-use super::entry;
+use super::{entry, padded};
 use crate::entries::{Content, Entry, ShownTo};
 
 /// The stored number of a message.
@@ -178,6 +178,31 @@ pub(crate) async fn list_entries(
         let statement = conn.get_database_backend().build(&query);
         for row in conn.query_all_raw(statement).await? {
             found.push(from_row(at, &row)?);
+        }
+    }
+    Ok(found)
+}
+
+/// The entries with these sequence numbers, in any order. `border` is the `archived_seq` of the chat, which
+/// must be read in the same snapshot.
+pub(crate) async fn find_entries(
+    conn: &impl ConnectionTrait,
+    scope: &OrgScope,
+    (chat, border): (ChatId, i64),
+    seqs: &[i64],
+) -> Result<Vec<Entry>, StorageError> {
+    let (archived, present): (Vec<i64>, Vec<i64>) = seqs.iter().partition(|seq| **seq <= border);
+    let mut found = Vec::new();
+    for (table, seqs) in [(EntryTable::Archive, archived), (EntryTable::Log, present)] {
+        let (Some(first), Some(last)) = (seqs.iter().min(), seqs.iter().max()) else {
+            continue;
+        };
+        let limit = seqs.len() as u64;
+        let mut query = entries_query(table, (scope, chat), (first - 1, *last), false, limit);
+        query.and_where(entry::Column::Seq.is_in(padded(seqs)));
+        let statement = conn.get_database_backend().build(&query);
+        for row in conn.query_all_raw(statement).await? {
+            found.push(from_row((scope, chat), &row)?);
         }
     }
     Ok(found)

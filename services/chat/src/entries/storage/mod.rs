@@ -17,7 +17,7 @@ pub(crate) use chats::{
 };
 pub(crate) use entities::{chat, entry, participant};
 pub(crate) use heads::{Head, LOOKUP_MAX_ROWS, count_chats, find_entry_ids, find_heads};
-pub(crate) use log::{MESSAGE, find_own_move, list_entries};
+pub(crate) use log::{MESSAGE, find_entries, find_own_move, list_entries};
 pub(crate) use participants::{
     list_members, list_participants, list_private_chats, lock_chat, lock_chats_of_unit, lock_organization,
     move_read_mark, participant_kind, participants, participants_among, seal, silence,
