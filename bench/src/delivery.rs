@@ -164,6 +164,13 @@ impl MessageService for SharedBytes {
         Err(not_found("page", "not implemented by this baseline").into())
     }
 
+    async fn batch_get_authors(
+        &self,
+        _: Request<pb::BatchGetAuthorsRequest>,
+    ) -> Result<Response<pb::BatchGetAuthorsResponse>, Status> {
+        Err(not_found("chat", "not implemented by this baseline").into())
+    }
+
     async fn mark_read(
         &self,
         _: Request<pb::MarkReadRequest>,

@@ -167,6 +167,14 @@ impl Client {
         }
     }
 
+    /// Sets the roles of a member as a preview showed it, and returns the response of ChangeMemberRoles.
+    pub async fn change_roles(&self, member_id: &str, roles: &[&str]) -> Value {
+        let mut change = json!({"member_id": member_id, "roles": roles});
+        let preview = self.must("RoleService/PreviewRoleChange", change.clone()).await;
+        change["preview_etag"] = preview["preview_etag"].clone();
+        self.must("MemberService/ChangeMemberRoles", change).await
+    }
+
     /// [`Client::call`] that must be refused with a documented reason.
     pub async fn refused(&self, rpc: &str, body: Value) -> Refused {
         match self.call(rpc, body).await {

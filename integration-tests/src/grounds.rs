@@ -82,8 +82,8 @@ impl Makers<'_> {
     }
 
     async fn change_roles(&self, of: &Person, roles: &[&str]) {
-        let wanted = json!({"member_id": of.member_id, "roles": roles});
-        self.must("MemberService/ChangeMemberRoles", wanted).await;
+        let administrator = &self.0.own.school.administrator.client;
+        administrator.change_roles(&of.member_id, roles).await;
     }
 
     /// Joins a parent of the pupil of the matrix, and returns the parent and the relation.

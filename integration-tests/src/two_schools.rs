@@ -81,8 +81,11 @@ impl TwoSchools {
             .assign(&unverified, class, "ASSIGNMENT_KIND_SUBJECT_TEACHER")
             .await;
         let head = school.newcomer_teacher("Вера Орлова").await;
-        let roles = json!({"member_id": head.member_id, "roles": ["ROLE_HEAD"]});
-        own.must("MemberService/ChangeMemberRoles", roles).await;
+        school
+            .administrator
+            .client
+            .change_roles(&head.member_id, &["ROLE_HEAD"])
+            .await;
         let pupil = school.pupil(&leader, "Иван Иванов", class).await;
         let parent = school.parent(&leader, "Ольга Иванова", &pupil, class).await;
         let permissions = ServiceAccountPermission::ALL.map(ServiceAccountPermission::name);

@@ -1,5 +1,6 @@
-//! Provides PostgreSQL and NATS for the tests: from environment variables, or as Docker containers if Docker
-//! is available, or as local binaries on private ports with a temporary folder.
+//! Provides PostgreSQL and NATS for the tests. Each of the two is the server that an environment
+//! variable names, else a Docker container, else a local program on a free port with a temporary
+//! folder.
 
 use std::{
     fs,
@@ -15,16 +16,21 @@ use anyhow::{Context as _, bail};
 
 use crate::free_port;
 
+/// Environment variables with the URLs of servers that run already. The tests read the same
+/// variables.
 const POSTGRES_URL: &str = "PARTA_TEST_POSTGRES_URL";
 const NATS_URL: &str = "PARTA_TEST_NATS_URL";
-/// The folder of local binaries, if they are used, for tests that start and crash a PostgreSQL of their own.
+/// Environment variable with the folder of PostgreSQL's local programs, for tests that start and
+/// crash a server of their own. It is set only if such programs are used.
 const POSTGRES_BIN: &str = "PARTA_TEST_POSTGRES_BIN";
 const POSTGRES_IMAGE: &str = "postgres:15";
 const NATS_IMAGE: &str = "nats:2";
+/// A setting of PostgreSQL. Its default of 100 is too low for tests that run in parallel.
 const MAX_CONNECTIONS: &str = "max_connections=500";
 
 /// The servers that the tests use. Servers that were started here are stopped when this value is dropped.
 pub(crate) struct Servers {
+    /// The names and values of the variables that the tests need.
     pub(crate) environment: Vec<(&'static str, String)>,
     running: Vec<Running>,
     // Dropped after the servers whose data it holds.
@@ -41,7 +47,8 @@ impl Drop for Servers {
         for server in &mut self.running {
             match server {
                 Running::Process(child) => {
-                    // SIGINT is a fast shutdown of PostgreSQL and stops NATS.
+                    // On SIGINT, PostgreSQL shuts down without waiting for its clients, and NATS
+                    // stops.
                     let _ = Command::new("kill")
                         .args(["-INT", &child.id().to_string()])
                         .status();
@@ -62,7 +69,7 @@ impl Servers {
     /// Provides both servers and prints which ones are used.
     pub(crate) fn provide() -> anyhow::Result<Self> {
         let folder = tempfile::Builder::new().prefix("parta-test-").tempdir()?;
-        // The unprivileged user that the servers run as must reach its folders inside.
+        // The servers run as an unprivileged user, who must reach the data folders inside.
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755))?;
         let mut servers = Self {
             environment: Vec::new(),
@@ -146,7 +153,7 @@ impl Servers {
             println!("xtask: NATS: local binary {} on port {port}", program.display());
             let mut server = unprivileged(&program);
             server.args(["--addr", "127.0.0.1", "--port", &port.to_string()]);
-            server.stdout(Stdio::null()).stderr(Stdio::null());
+            server.stdout(Stdio::null()).stderr(self.log("nats")?);
             self.running.push(Running::Process(
                 server.spawn().context("NATS cannot be started")?,
             ));
@@ -165,7 +172,8 @@ impl Servers {
         fs::File::create(self.log_file(name))
     }
 
-    /// Creates a folder that the unprivileged user owns.
+    /// Creates a folder for the data of a server. If this process is root, `nobody` owns it, as in
+    /// [`unprivileged`].
     fn data_folder(&self, name: &str) -> anyhow::Result<PathBuf> {
         let path = self.folder.path().join(name);
         fs::create_dir(&path)?;
@@ -185,8 +193,8 @@ pub(crate) fn is_root() -> bool {
         .is_ok_and(|o| o.stdout.starts_with(b"0\n"))
 }
 
-/// Returns a command that is stopped when this process ends, and that runs as `nobody` if this process is
-/// root, because PostgreSQL refuses to run as root.
+/// Returns a command that gets SIGINT when this process ends, and that runs as `nobody` if this
+/// process is root, because PostgreSQL refuses to run as root. Without `setpriv` it does neither.
 pub(crate) fn unprivileged(program: &Path) -> Command {
     if !crate::is_available("setpriv", "--version") {
         return Command::new(program);
@@ -201,7 +209,7 @@ pub(crate) fn unprivileged(program: &Path) -> Command {
     command
 }
 
-/// Looks a program up in `PATH` and in the administrator's directories, which `PATH` of a user often lacks.
+/// Finds a program in `PATH`, or in the `sbin` folders, which the `PATH` of a user often lacks.
 pub(crate) fn in_path(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
     let system = [PathBuf::from("/usr/sbin"), PathBuf::from("/usr/local/sbin")];
@@ -211,8 +219,8 @@ pub(crate) fn in_path(program: &str) -> Option<PathBuf> {
         .find(|file| file.is_file())
 }
 
-/// Finds a server program of PostgreSQL. Debian installs them outside of the path, in a folder for each
-/// version.
+/// Finds a server program of PostgreSQL. Debian installs these outside `PATH`, in a folder for each
+/// version; the last folder by name is taken.
 pub(crate) fn postgres_bin(program: &str) -> Option<PathBuf> {
     let versions = fs::read_dir("/usr/lib/postgresql").ok()?;
     let mut found: Vec<PathBuf> = versions
@@ -223,7 +231,8 @@ pub(crate) fn postgres_bin(program: &str) -> Option<PathBuf> {
     found.pop().or_else(|| in_path(program))
 }
 
-/// Returns a local binary. If it is missing, its package is installed (as root on Debian only).
+/// Returns the path of a local program. If `find` does not find it, installs its Debian package,
+/// which only root can do, and fails on other systems and for other users.
 pub(crate) fn local(
     program: &str,
     package: &str,
@@ -243,30 +252,32 @@ pub(crate) fn local(
     crate::execute(Command::new("apt-get").args(["update", "-qq"]))?;
     let mut install = Command::new("apt-get");
     install.args(["install", "-y", "-qq", "--no-install-recommends", package]);
-    let policy = Policy::deny_services()?;
+    let denial = ServiceStartDenial::begin()?;
     let installed = crate::execute(install.env("DEBIAN_FRONTEND", "noninteractive"));
-    drop(policy);
+    drop(denial);
     installed?;
     find().with_context(|| format!("{program} is missing although {package} was installed"))
 }
 
-/// Prevents that Debian starts the services of packages, which would listen on the standard ports, until
-/// dropped.
-struct Policy(Option<&'static Path>);
+/// While this value lives, `apt-get` does not start the services of the packages that it installs,
+/// which would listen on the standard ports. `None` if the machine has a `policy-rc.d` of its own,
+/// which stays.
+struct ServiceStartDenial(Option<&'static Path>);
 
-impl Policy {
-    fn deny_services() -> anyhow::Result<Self> {
+impl ServiceStartDenial {
+    fn begin() -> anyhow::Result<Self> {
         let path = Path::new("/usr/sbin/policy-rc.d");
         if path.exists() {
             return Ok(Self(None));
         }
+        // The exit code 101 forbids the action that Debian asks about.
         fs::write(path, "#!/bin/sh\nexit 101\n")?;
         fs::set_permissions(path, fs::Permissions::from_mode(0o755))?;
         Ok(Self(Some(path)))
     }
 }
 
-impl Drop for Policy {
+impl Drop for ServiceStartDenial {
     fn drop(&mut self) {
         if let Some(path) = self.0 {
             let _ = fs::remove_file(path);
@@ -274,7 +285,9 @@ impl Drop for Policy {
     }
 }
 
-/// Starts a container. Returns `None` if Docker is not available or cannot get the image.
+/// Starts a container that publishes `container_port` as `port` of this machine. The options are
+/// those of `docker run`, the arguments those of the program in the image. Returns `None` if Docker
+/// is not available or cannot run the image.
 fn container(
     port: u16,
     container_port: u16,
@@ -309,7 +322,8 @@ fn container(
     )))
 }
 
-/// Waits until the server at the port is ready. Fails with its log after 60 seconds.
+/// Waits until the server at the port is ready. Fails after 60 seconds, with the file `log` if it
+/// exists.
 fn wait_for(
     port: u16,
     name: &str,
@@ -338,10 +352,11 @@ fn wait_for(
 fn is_postgres_ready(stream: &mut TcpStream) -> io::Result<bool> {
     let parameters = b"user\0postgres\0database\0postgres\0\0";
     let length = u32::try_from(8 + parameters.len()).unwrap_or_default();
-    // Protocol 3.0, the startup message.
+    // The startup message of protocol 3.0: its length, the version, and the parameters.
     stream.write_all(&[&length.to_be_bytes()[..], &196_608_u32.to_be_bytes(), parameters].concat())?;
     let mut kind = [0];
     stream.read_exact(&mut kind)?;
+    // A request for authentication. An error would be `E`.
     Ok(kind == *b"R")
 }
 

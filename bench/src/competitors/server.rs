@@ -1,4 +1,5 @@
-//! Server processes of the competitors. Each case starts a new one with a database and a folder of its own.
+//! Server processes of the competitors: ejabberd, Prosody and Synapse. Each case starts a new
+//! process with a database and a folder of its own.
 use std::{
     net::{Ipv4Addr, SocketAddr},
     os::unix::fs::{MetadataExt as _, PermissionsExt as _},
@@ -17,20 +18,21 @@ use super::{
     xmpp::{self, ACCOUNTS, Member, PASSWORD},
 };
 
-/// The SQL schema of ejabberd and the libraries of Erlang, as installed by Debian.
+/// The SQL schema of ejabberd, as Debian installs it.
 const EJABBERD_TABLES: &str = "/usr/share/ejabberd/sql/pg.sql";
+/// The libraries of Erlang, as Debian installs them.
 const ERLANG_LIBRARIES: &str = "/usr/lib/erlang/lib";
-/// The program of Synapse in its virtual environment, whose `bin` must be in the path and readable by
-/// `nobody`.
+/// The program of Synapse. `PATH` must have the `bin` folder of its virtual environment, which the
+/// user `nobody` must be able to read.
 const SYNAPSE: &str = "synapse_homeserver";
-/// A start that takes longer counts as failed.
+/// A server that accepts no connection within this time fails the case.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// A running server of a competitor. It is killed when this value is dropped.
+/// A running server of a competitor. Its process is killed when this value is dropped.
 pub(super) struct Server {
     pub(super) competitor: Competitor,
     pub(super) address: SocketAddr,
-    /// The ids of the server processes: its own and PostgreSQL.
+    /// The ids of the processes whose CPU time is measured: the server and its PostgreSQL.
     pub(super) processes: Vec<u32>,
     child: Child,
     pub(super) database: TestDatabase,
@@ -49,6 +51,7 @@ impl Drop for Server {
 struct Placeholders<'a>(Vec<(&'static str, &'a str)>);
 
 impl Placeholders<'_> {
+    /// Returns the template with the value of each placeholder.
     fn fill(&self, template: &str) -> String {
         let fill = |text: String, (name, value): &(&str, &str)| text.replace(&format!("@{name}@"), value);
         self.0.iter().fold(template.to_owned(), fill)
@@ -59,17 +62,17 @@ impl Server {
     /// Starts the server, creates all accounts and waits until it accepts connections.
     pub(super) async fn start(competitor: Competitor) -> anyhow::Result<Self> {
         let database = TestDatabase::postgres().await;
-        let address = DatabaseAddress::of(database.url())?;
+        let database_address = DatabaseAddress::of(database.url())?;
         let folder = tempfile::Builder::new().prefix("parta-competitor-").tempdir()?;
         std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755))?;
         let port = free_port()?;
         let (listen, path) = (port.to_string(), folder.path().display().to_string());
         let placeholders = Placeholders(vec![
-            ("HOST", &address.host),
-            ("PORT", &address.port),
-            ("USER", &address.user),
-            ("PASSWORD", &address.password),
-            ("DATABASE", &address.database),
+            ("HOST", &database_address.host),
+            ("PORT", &database_address.port),
+            ("USER", &database_address.user),
+            ("PASSWORD", &database_address.password),
+            ("DATABASE", &database_address.database),
             ("LISTEN", &listen),
             ("FOLDER", &path),
         ]);
@@ -88,7 +91,7 @@ impl Server {
         };
         server.wait_until_ready().await?;
         if competitor == Competitor::Prosody {
-            // Prosody creates its tables when they are first used.
+            // Prosody creates its tables at their first use. A sign-in that fails is such a use.
             ensure!(Member::sign_in(server.address, "nobody").await.is_err());
             server
                 .execute(&format!(
@@ -141,7 +144,7 @@ impl Server {
         execute(&self.database, sql).await
     }
 
-    /// Returns the number of messages in the archive.
+    /// Returns the number of messages that the server has stored in its database.
     pub(super) async fn archived_messages(&self) -> anyhow::Result<usize> {
         let table = match self.competitor {
             Competitor::Ejabberd => "archive",
@@ -154,11 +157,13 @@ impl Server {
             .parse()?)
     }
 
-    /// Inserts copies of the first message of a room into the archive.
+    /// Inserts copies of one stored message of a room, each a second older than the copy before.
+    /// Synapse is not supported.
     pub(super) async fn insert_messages(&self, room: &str, messages: usize) -> anyhow::Result<()> {
         let rows = format!("generate_series(1, {messages}) n");
         let sql = match self.competitor {
-            // The ids of ejabberd are microseconds since 1970, and the archive of a room is sorted by them.
+            // The column `timestamp` has microseconds since 1970, and ejabberd sorts the messages
+            // by it.
             Competitor::Ejabberd => format!(
                 "INSERT INTO archive (username, timestamp, peer, bare_peer, xml, txt, kind, nick)
                  SELECT a.username, a.timestamp - 1000000 * n::bigint, a.peer, a.bare_peer, a.xml, a.txt, a.kind, a.nick
@@ -180,8 +185,8 @@ impl Server {
     }
 }
 
-/// Returns a free port outside the range that the system assigns to clients, so that it stays free until the
-/// server listens on it.
+/// Returns a free port below those that the system assigns to outgoing connections (from 32,768 on
+/// Linux), so that no connection takes it before the server listens.
 fn free_port() -> anyhow::Result<u16> {
     let free = |port: &u16| std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok();
     (15_222..16_000).find(free).context("no free port")
@@ -211,7 +216,8 @@ async fn ejabberd(
         placeholders.fill(include_str!("../../competitors/ejabberd.yml")),
     )?;
     let mut command = unprivileged("erl", folder)?;
-    // These are the arguments of ejabberd's own script without a node name, which would need a port mapper.
+    // These are the arguments of ejabberd's own script without a node name, which would need the
+    // daemon epmd.
     command
         .env("ERL_LIBS", library_folder())
         .env("ERL_CRASH_DUMP_SECONDS", "0")
@@ -254,8 +260,9 @@ fn synapse(folder: &Path, placeholders: &Placeholders<'_>) -> anyhow::Result<Chi
     Ok(command_with(&[])?.spawn()?)
 }
 
-/// Returns a command that is killed when this process ends, and that runs as `nobody` if this process is
-/// root. It owns the folder `data` in `folder`.
+/// Returns a command that is killed when this process ends, and that runs as `nobody` if this
+/// process is root. It starts in the folder `data` of `folder`, which its user owns, and writes its
+/// output to `out.log` of `folder`.
 fn unprivileged(program: &str, folder: &Path) -> anyhow::Result<Command> {
     let data = folder.join("data");
     std::fs::create_dir_all(&data)?;
@@ -346,11 +353,11 @@ fn library_folder() -> PathBuf {
 
 /// Whether Erlang has a PostgreSQL driver.
 fn has_erlang_driver() -> bool {
-    let library_folder = std::fs::read_dir(ERLANG_LIBRARIES)
+    let entries = std::fs::read_dir(ERLANG_LIBRARIES)
         .into_iter()
         .flatten()
         .flatten();
-    let mut names = library_folder.filter_map(|entry| entry.file_name().into_string().ok());
+    let mut names = entries.filter_map(|entry| entry.file_name().into_string().ok());
     names.any(|name| name.starts_with("p1_pgsql"))
 }
 

@@ -1,9 +1,10 @@
-//! Two networks. Pods start on `nodes`, by which the tests reach them. The names of the services are on
-//! `names`: a container gets them after its start, because the client of the engine gives none.
+//! The two networks of a cluster: `nodes`, on which pods start and the tests reach them, and
+//! `names`, on which pods find each other by the names of the services. A pod joins `names` after
+//! its start, because testcontainers starts it without an alias.
 //!
-//! PostgreSQL and NATS have addresses of their own that they keep when they start again, as a Service of
-//! Kubernetes has, and every pod knows their names. The engine's own names would be gone while a server does
-//! not run.
+//! PostgreSQL and NATS have fixed addresses, as a Service of Kubernetes has: they keep them when
+//! they start again. Each pod has their names in its hosts file, because the container engine
+//! resolves the name of a server only while the server runs.
 use std::net::{IpAddr, Ipv4Addr};
 
 use testcontainers::{
@@ -25,8 +26,9 @@ pub(crate) struct Network {
     names: String,
     /// The address of this machine on `nodes`.
     gateway: IpAddr,
-    /// The last address of `nodes`. The engine gives pods the first ones.
-    last: Ipv4Addr,
+    /// The broadcast address of `nodes`, which is its last one. The engine gives pods the first
+    /// addresses.
+    broadcast: Ipv4Addr,
 }
 
 async fn create(docker: &Docker, name: &str, range: Option<IpamConfig>) {
@@ -54,8 +56,9 @@ impl Network {
         let docker = docker_client_instance().await.expect("an engine");
         let (nodes, names) = (format!("{cluster}-nodes"), format!("{cluster}-names"));
         create(&docker, &names, None).await;
-        // An address can only be chosen on a network whose range was chosen, so the range that the engine
-        // found free is chosen.
+        // The engine lets a container choose its address only on a network that was created with a
+        // range of addresses. The first network finds a free range; the second one is created with
+        // it.
         create(&docker, &nodes, None).await;
         let network = docker.inspect_network(&nodes, None).await.expect("a network");
         let config = network.ipam.and_then(|ipam| ipam.config).unwrap_or_default();
@@ -65,11 +68,11 @@ impl Network {
             .await
             .expect("the network is not used");
         let gateway = config.gateway.as_ref().and_then(|text| text.parse().ok());
-        let last = last_address(config.subnet.as_deref().unwrap_or_default());
+        let broadcast = last_address(config.subnet.as_deref().unwrap_or_default());
         create(&docker, &nodes, Some(config)).await;
         Self {
             gateway: gateway.expect("a gateway"),
-            last: last.expect("a range of IPv4 addresses"),
+            broadcast: broadcast.expect("a range of IPv4 addresses"),
             docker,
             nodes,
             names,
@@ -78,7 +81,8 @@ impl Network {
 
     pub(crate) async fn remove(&self) {
         for name in [&self.nodes, &self.names] {
-            // Containers of a test that failed are still there; the engine of the test removes all with it.
+            // The containers of a failed test keep their networks. The engine that xtask starts
+            // removes both at its next start.
             let _ = self.docker.remove_network(name).await;
         }
     }
@@ -95,7 +99,7 @@ impl Network {
         self.gateway
     }
 
-    /// Gives a pod the name of its service.
+    /// Lets the other pods find this one by the name of its service.
     pub(crate) async fn name_pod(&self, container: &str, service: &str) {
         let settings = EndpointSettings {
             aliases: Some(vec![service.to_owned()]),
@@ -104,12 +108,14 @@ impl Network {
         self.connect(&self.names, container, settings).await;
     }
 
-    /// Returns the address of a server, counted from the end of the network.
+    /// Returns the address of a server, counted back from the broadcast address: the first server
+    /// has the number 1.
     pub(crate) fn server_address(&self, number: u32) -> IpAddr {
-        Ipv4Addr::from(u32::from(self.last) - number).into()
+        Ipv4Addr::from(u32::from(self.broadcast) - number).into()
     }
 
-    /// Gives a server an address that it keeps. It has no connections yet.
+    /// Gives a server a fixed address. The server must not have connections yet, because they would
+    /// be lost.
     pub(crate) async fn place_server(&self, container: &str, address: IpAddr) {
         self.disconnect(&self.nodes, container).await;
         let settings = EndpointSettings {
@@ -122,20 +128,21 @@ impl Network {
         self.connect(&self.nodes, container, settings).await;
     }
 
-    /// Takes a pod off both networks.
-    pub(crate) async fn cut(&self, container: &str) {
+    /// Disconnects a pod from both networks.
+    pub(crate) async fn disconnect_pod(&self, container: &str) {
         self.disconnect(&self.names, container).await;
         self.disconnect(&self.nodes, container).await;
     }
 
-    /// Ends [`Network::cut`].
-    pub(crate) async fn restore(&self, container: &str, service: &str) {
+    /// Ends [`Network::disconnect_pod`].
+    pub(crate) async fn reconnect_pod(&self, container: &str, service: &str) {
         let settings = EndpointSettings::default();
         self.connect(&self.nodes, container, settings).await;
         self.name_pod(container, service).await;
     }
 
-    /// Returns the address of a container on `nodes`; none while it is cut off or does not run.
+    /// Returns the address of a container on `nodes`; `None` while it is disconnected or does not
+    /// run.
     pub(crate) async fn address(&self, container: &str) -> Option<IpAddr> {
         let found = self.docker.inspect_container(container, None).await.ok()?;
         let networks = found.network_settings?.networks?;

@@ -273,14 +273,16 @@ impl Pod {
         self.container.unpause().await.expect("the container is paused");
     }
 
-    /// Takes the pod off the network.
+    /// Disconnects the pod from both networks.
     pub(crate) async fn disconnect(&self) {
-        self.network.cut(self.container.id()).await;
+        self.network.disconnect_pod(self.container.id()).await;
     }
 
     /// Ends [`Pod::disconnect`].
     pub(crate) async fn reconnect(&self) {
-        self.network.restore(self.container.id(), &self.service).await;
+        self.network
+            .reconnect_pod(self.container.id(), &self.service)
+            .await;
     }
 }
 

@@ -258,7 +258,7 @@ fn malformed_messages_do_not_stop_a_service() {
         ] {
             for method in served() {
                 let service = match method.name() {
-                    "AdmitMember" => "invitation",
+                    "AdmitMember" | "CancelAdmission" | "EndInvitations" => "invitation",
                     "AppointFoundingAdministrator" => "org-registry",
                     _ => "call-scheduling",
                 };

@@ -70,7 +70,8 @@ fn permission_rows_match_the_rpcs_and_kinds() {
 /// Returns the service that the access rule of an RPC names.
 fn service(rpc: &str) -> &'static str {
     match rpc.rsplit_once('/').unwrap().1 {
-        "AdmitMember" => "invitation",
+        "AdmitMember" | "CancelAdmission" | "EndInvitations" => "invitation",
+        "GetNames" => "chat",
         "AppointFoundingAdministrator" => "org-registry",
         _ => "call-scheduling",
     }
@@ -348,6 +349,7 @@ cases! {
     ],
     membership: [
         "parta.membership.internal.v1.AdmissionService",
+        "parta.membership.internal.v1.NameService",
         "parta.membership.internal.v1.RevocationService",
         "parta.membership.v1.AccountService",
         "parta.membership.v1.AppointmentService",
@@ -362,6 +364,7 @@ cases! {
         "parta.membership.v1.MembershipJobService",
         "parta.membership.v1.MembershipQuarantineService",
         "parta.membership.v1.OperatorService",
+        "parta.membership.v1.RoleService",
         "parta.membership.v1.RosterImportService",
         "parta.membership.v1.ServiceAccountService",
         "parta.membership.v1.SuspensionService",

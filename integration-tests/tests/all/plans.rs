@@ -218,6 +218,11 @@ async fn send_daily_requests(suite: &Suite, sample: &SampleSchool) {
                 json!({"chat_id": chat, "page_size": 20}),
             ),
             ("ChatService/ListParticipants", json!({"chat_id": chat})),
+            ("ChatService/ListUnsupervisedChats", json!({})),
+            (
+                "MessageService/BatchGetAuthors",
+                json!({"chat_id": chat, "seqs": [1, 2]}),
+            ),
             (
                 "GuardianshipService/ListGuardianships",
                 json!({"child_id": sample.pupil.member_id}),

@@ -59,8 +59,7 @@ on_both_topologies!(
         assert!(!meets().await);
 
         let head = school.newcomer_teacher("Вера Орлова").await;
-        let roles = json!({"member_id": head.member_id, "roles": ["ROLE_HEAD"]});
-        administrator.must("MemberService/ChangeMemberRoles", roles).await;
+        administrator.change_roles(&head.member_id, &["ROLE_HEAD"]).await;
         head.client.must("PolicyService/ConfirmPolicyChange", request).await;
         assert!(meets().await);
         let chat = teacher.client.must("ChatService/CreateDirectChat", personal.clone()).await;
@@ -109,8 +108,7 @@ on_both_topologies!(
         school.assign(&teacher, &class, "ASSIGNMENT_KIND_SUBJECT_TEACHER").await;
         let head = school.newcomer_teacher("Вера Орлова").await;
         let administrator = &school.administrator.client;
-        let roles = json!({"member_id": head.member_id, "roles": ["ROLE_HEAD"]});
-        administrator.must("MemberService/ChangeMemberRoles", roles).await;
+        administrator.change_roles(&head.member_id, &["ROLE_HEAD"]).await;
         let lesson = json!({
             "unit_id": class, "title": "Алгебра", "kind": "CALL_KIND_LESSON", "format": "CALL_FORMAT_ONLINE",
             "duration": "2700s",

@@ -5,6 +5,8 @@ mod families;
 mod links;
 mod roles;
 
+use std::collections::BTreeSet;
+
 use chrono::TimeDelta;
 use futures::StreamExt as _;
 use parta_integration_tests::{Client, Person, School, Suite, on_both_topologies, reason};
@@ -50,9 +52,8 @@ async fn sees(person: &Person, other: &Person) -> bool {
 }
 
 async fn change_roles(school: &School, person: &Person, roles: &[&str]) {
-    let wanted = json!({"member_id": person.member_id, "roles": roles});
     let by = &school.administrator.client;
-    by.must("MemberService/ChangeMemberRoles", wanted).await;
+    by.change_roles(&person.member_id, roles).await;
 }
 
 async fn may_write_to(person: &Person, other: &Person) -> bool {

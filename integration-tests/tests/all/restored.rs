@@ -3,7 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 use std::collections::BTreeSet;
 
-use parta_integration_tests::{Client, Person, School, Suite};
+use parta_integration_tests::{Account, Client, Person, School, Suite};
+use parta_testkit::eventually;
 use sea_orm::{ConnectionTrait as _, Database};
 use serde_json::{Value, json};
 use tonic::Code;
@@ -103,6 +104,74 @@ async fn rights_are_taken_again(school: &School, lost: &Lost) {
     administrator.must("MemberService/ChangeMemberRoles", role).await;
 }
 
+/// A person who asked to join before the backup.
+struct Asked {
+    account: Account,
+    request: Value,
+    link: Value,
+}
+
+/// Two people ask by links of their own.
+async fn ask(suite: &Suite, school: &School, class: &str) -> [Asked; 2] {
+    let mut all = Vec::new();
+    for name in ["Яна Крылова", "Олег Крылов"] {
+        let wanted = json!({"role": "ROLE_PUPIL", "unit_id": class, "max_uses": 1});
+        let administrator = &school.administrator.client;
+        let made = administrator
+            .must("InvitationService/CreateInvitation", wanted)
+            .await;
+        let token = made["link"]["link_token"].as_str().unwrap();
+        let account = suite.newcomer(name).await;
+        let accept = json!({"link_token": token});
+        let joiner = account.joiner(token).await;
+        let asked = joiner.must("InvitationService/AcceptInvitation", accept).await;
+        all.push(Asked {
+            account,
+            request: asked["join_request_id"].clone(),
+            link: made["invitation"]["id"].clone(),
+        });
+    }
+    all.try_into().ok().unwrap()
+}
+
+/// After the backup, staff refuses the first request, and revokes the link of the second one.
+async fn end_requests(school: &School, [refused, revoked]: &[Asked; 2]) {
+    let administrator = &school.administrator.client;
+    let refuse = json!({"decisions": [{"join_request_id": refused.request, "accept": false}]});
+    administrator
+        .must("JoinRequestService/DecideJoinRequests", refuse)
+        .await;
+    let revoke = json!({"invitation_id": revoked.link});
+    administrator
+        .must("InvitationService/RevokeInvitation", revoke)
+        .await;
+    // Invitation has carried both out before the restore.
+    for asked in [refused, revoked] {
+        let get = json!({"invitation_id": asked.link});
+        eventually("the use is given back", async || {
+            let seen = administrator
+                .must("InvitationService/GetInvitation", get.clone())
+                .await;
+            (seen["invitation"]["use_count"] == 0).then_some(())
+        })
+        .await;
+    }
+}
+
+/// The requests have ended again. Invitation knows that no membership came of them.
+async fn requests_end_again(suite: &Suite, asked: &[Asked; 2]) {
+    for asked in asked {
+        let again = suite
+            .sign_in(&asked.account.phone, &asked.account.full_name)
+            .await;
+        let own = again
+            .client
+            .must("JoinRequestService/ListOwnJoinRequests", json!({}))
+            .await;
+        assert_eq!(own["join_requests"][0]["state"], "JOIN_REQUEST_STATE_REFUSED");
+    }
+}
+
 /// Changes the school after its backup.
 async fn change(school: &School, class: &str, lost: &mut Lost) {
     let administrator = &school.administrator.client;
@@ -127,9 +196,8 @@ async fn change(school: &School, class: &str, lost: &mut Lost) {
     administrator
         .must("MemberService/WithdrawTeacherVerification", withdraw)
         .await;
-    let demote = json!({"member_id": lost.demoted.member_id, "roles": ["ROLE_STAFF"]});
     administrator
-        .must("MemberService/ChangeMemberRoles", demote)
+        .change_roles(&lost.demoted.member_id, &["ROLE_STAFF"])
         .await;
     let suspend = json!({"member_id": lost.suspended.member_id, "cause": "проверка"});
     administrator
@@ -191,6 +259,7 @@ async fn restored_membership_gives_no_access_back(suite: Suite, processes: &[&'s
     let pupil = school.pupil(&removed, "Пётр Сидоров", &class).await;
     let parent = school.parent(&removed, "Ирина Сидорова", &pupil, &class).await;
     assert!(participants(&pupil.client).await.contains(&removed.member_id));
+    let asked = ask(&suite, &school, &class).await;
     let folder = tempfile::tempdir().unwrap();
     let backup = folder.path().join("backup").display().to_string();
     suite.run(&["backup", &backup]).await;
@@ -205,6 +274,7 @@ async fn restored_membership_gives_no_access_back(suite: Suite, processes: &[&'s
         newcomers: Vec::new(),
     };
     change(&school, &class, &mut lost).await;
+    end_requests(&school, &asked).await;
     // Chat has read everything: the responses carry consistency tokens of membership.
     let seen = participants(&pupil.client).await;
     for gone in lost.gone() {
@@ -246,6 +316,7 @@ async fn restored_membership_gives_no_access_back(suite: Suite, processes: &[&'s
         assert!(!seen.contains(&gone.member_id), "{}", gone.account.full_name);
     }
     rights_are_taken_again(&school, &lost).await;
+    requests_end_again(&suite, &asked).await;
     // No chat has a participant whom membership does not know.
     assert!(
         lost.newcomers.iter().all(|one| !seen.contains(&one.member_id)),

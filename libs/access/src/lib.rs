@@ -23,7 +23,7 @@ mod verifier;
 pub use caller::{Caller, Principal};
 pub use catalog::{ServiceAccountPermission, UnknownPermission};
 pub use keys::{KeyError, KeyPair, KeyedDigest, Secrets};
-pub use link::{InvalidLinkDigest, LinkDigest};
+pub use link::{InvalidLinkDigest, LinkDigest, typed_code};
 pub use operator::OperatorCredential;
 pub use permission::{
     CreatorPermission, Permission, PermissionRule, PrincipalKind, creator_rows, permission_rows,

@@ -1,7 +1,8 @@
+//! The tables of this library in the database of each service.
 use sea_orm_migration::{prelude::*, schema::*};
 
-/// Returns the migrations for the tables of this library: `event`, `feed_pulse`, `feed_cursor`,
-/// `feed_quarantine`.
+/// Returns the migrations. The tables of a source are `event` and `feed_pulse`; those of a consumer
+/// are `feed_cursor` and `feed_quarantine`.
 pub fn migrations() -> Vec<Box<dyn MigrationTrait>> {
     vec![Box::new(Tables)]
 }
@@ -17,8 +18,9 @@ impl MigrationName for Tables {
 #[async_trait::async_trait]
 impl MigrationTrait for Tables {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        // `previous_id` is the id of the event before; nil for the first. A cursor names the last event that
-        // its reader has applied, so it can be checked when that event is purged, too.
+        // `previous_id` is the id of the event at the position before, or the nil UUID for the
+        // first event. A cursor names the last event that was applied. If that event was purged,
+        // the cursor is checked against `previous_id` of the next one.
         let event = Table::create()
             .table("event")
             .col(uuid("org_id"))
@@ -38,6 +40,8 @@ impl MigrationTrait for Tables {
             .to_owned();
         manager.create_index(by_time).await?;
 
+        // A row for each replica, which it updates every few seconds on PostgreSQL, to prove that
+        // the database accepts commits.
         let pulse = Table::create()
             .table("feed_pulse")
             .col(uuid("replica_id").primary_key())
@@ -45,6 +49,7 @@ impl MigrationTrait for Tables {
             .to_owned();
         manager.create_table(pulse).await?;
 
+        // How far each consumer has applied the log of each organization.
         let cursor = Table::create()
             .table("feed_cursor")
             .col(uuid("org_id"))
@@ -54,15 +59,18 @@ impl MigrationTrait for Tables {
             .col(big_integer("position"))
             .col(uuid("event_id"))
             .col(timestamp_with_time_zone("update_time"))
-            // The request of the operator, a number of `Request`, and the event to skip.
+            // The request of the operator, encoded by `consumer::quarantine::Request`, and the
+            // event to skip.
             .col(small_integer("request").default(0))
             .col(uuid_null("request_event_id"))
-            // The build that has met events of a kind that it does not know; empty if there were none.
+            // The build that read events of a kind that it does not know; empty if there were none.
+            // Another build takes a snapshot.
             .col(string("unknown_build").default(""))
             .primary_key(Index::create().col("org_id").col("consumer"))
             .to_owned();
         manager.create_table(cursor).await?;
 
+        // The organizations that a consumer has quarantined, and why.
         let quarantine = Table::create()
             .table("feed_quarantine")
             .col(uuid("org_id"))
@@ -72,7 +80,8 @@ impl MigrationTrait for Tables {
             .col(string("event_kind"))
             .col(text("event_failure"))
             .col(text("snapshot_failure"))
-            // The builds that have failed, separated by spaces. Another one tries once.
+            // The builds that have failed, separated by spaces. A build that is not among them
+            // tries once.
             .col(text("builds"))
             .col(timestamp_with_time_zone("quarantine_time"))
             .primary_key(Index::create().col("org_id").col("consumer"))

@@ -127,6 +127,10 @@ typed_ids! {
     RosterImportId = "imp";
     /// A change of the policies of an organization.
     PolicyChangeId = "pch";
+    /// A change by which a member of an organization lost roles.
+    RoleChangeId = "rch";
+    /// The appointment of a deputy who acts as the head.
+    ActingHeadId = "ach";
     /// The one-time appointment of a founding administrator.
     AppointmentId = "apt";
     /// A chat.

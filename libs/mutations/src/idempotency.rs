@@ -112,9 +112,10 @@ where
     .await
 }
 
-/// Claims the key before anything else is done. A concurrent duplicate waits here until the first transaction
-/// ends.
-async fn claim(tx: &Tx, mutation: &Mutation) -> Result<Claim, StorageError> {
+/// Claims the key of a mutation in a transaction. A concurrent duplicate waits here until the first
+/// transaction ends. [`mutate`] does it before anything else. An act that cancels another mutation claims the
+/// key of that one, so that it is not carried out later, or finds what it left.
+pub async fn claim(tx: &Tx, mutation: &Mutation) -> Result<Claim, StorageError> {
     let backend = tx.get_database_backend();
     let digest = digest(tx, mutation)?;
     let key = || {

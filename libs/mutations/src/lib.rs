@@ -11,7 +11,7 @@ mod mutation;
 mod token;
 
 pub use etag::{check_etag, etag};
-pub use idempotency::{Claim, ClaimedRecord, RETENTION_DAYS, Record, mutate, purge};
+pub use idempotency::{Claim, ClaimedRecord, RETENTION_DAYS, Record, claim, mutate, purge};
 pub use migrations::migrations;
 pub use mutation::{Mutation, REQUEST_ID, REQUEST_ID_RULE, request_uuid};
 pub use token::{ConsistencyToken, ServicePosition, consistency_token, finish};

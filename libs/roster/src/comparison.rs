@@ -9,10 +9,12 @@ use parta_proto_membership::v1::MemberState;
 use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter};
 
 use crate::{
-    Role,
+    Policies, Role,
     entities::{
-        assignment, duty, enrollment, guardianship, member, protection, relation_limit, suspension, unit,
+        assignment, duty, enrollment, guardianship, member, organization, protection, relation_limit,
+        suspension, unit,
     },
+    roster::policies_of,
     suspensions::ALL_ROLES,
 };
 
@@ -29,6 +31,8 @@ pub struct Projected {
     /// The limits of a guardian toward a child.
     limits: BTreeMap<(MemberId, MemberId), i32>,
     units: BTreeSet<UnitId>,
+    /// `None` if the organization is unknown.
+    policies: Option<Policies>,
 }
 
 /// The facts that give a member access.
@@ -116,6 +120,15 @@ impl Widened {
     }
 }
 
+/// The roles of a member; those of an acting head with that of the head.
+fn roles(row: &member::Model) -> BTreeSet<Role> {
+    let mut roles = Role::set_of(row.roles);
+    if row.acting_head {
+        roles.insert(Role::Head);
+    }
+    roles
+}
+
 fn members<T>(rows: Vec<T>, id: impl Fn(T) -> parta_ids::Uuid) -> BTreeSet<MemberId> {
     rows.into_iter().map(|row| MemberId::from_uuid(id(row))).collect()
 }
@@ -132,7 +145,7 @@ impl Projected {
         {
             let access = Access {
                 has_left: row.state == i32::from(MemberState::Left),
-                roles: Role::set_of(row.roles),
+                roles: roles(&row),
                 verified: row.teacher_verified,
                 release_count: row.release_count,
             };
@@ -183,6 +196,8 @@ impl Projected {
             );
             all.limits.insert(pair, row.limits);
         }
+        let row = organization::Entity::find_by_id(org).one(conn).await?;
+        all.policies = row.as_ref().map(policies_of).transpose()?;
         for row in unit::Entity::find()
             .filter(unit::Column::OrgId.eq(org))
             .all(conn)
@@ -254,6 +269,30 @@ impl Projected {
         }
     }
 
+    /// Returns the names of the policies that let more people reach others in this state than in a later one
+    /// of the same feed of org-registry.
+    pub fn wider_policies(&self, later: &Self) -> Vec<&'static str> {
+        let (Some(own), Some(later)) = (&self.policies, &later.policies) else {
+            return Vec::new();
+        };
+        let wider = [
+            (
+                "teacher_verification",
+                later.verification_required && !own.verification_required,
+            ),
+            (
+                "parent_inviters",
+                own.parent_inviters_class_staff && !later.parent_inviters_class_staff,
+            ),
+            (
+                "school_channel_open_to_families",
+                own.school_channel_open_to_families && !later.school_channel_open_to_families,
+            ),
+        ];
+        let wider = wider.into_iter().filter(|(_, is_wider)| *is_wider);
+        wider.map(|(name, _)| name).collect()
+    }
+
     /// Returns the relations to units that org-registry does not have, by its own projection.
     pub fn relations_without_unit(&self, org_registry: &Self) -> Endings {
         let is_lost = |unit: &UnitId| self.units.contains(unit) && !org_registry.units.contains(unit);
@@ -283,4 +322,45 @@ fn with<Id: Ord + Copy, Unit>(of: &BTreeMap<Id, Unit>, is_lost: impl Fn(&Unit) -
         .filter(|(_, unit)| is_lost(unit))
         .map(|(id, _)| *id)
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with_policies(policies: Policies) -> Projected {
+        Projected {
+            policies: Some(policies),
+            ..Projected::default()
+        }
+    }
+
+    #[test]
+    fn policy_that_became_stricter_is_wider_in_the_earlier_state() {
+        let strict = || Policies {
+            school_channel_open_to_families: false,
+            ..Policies::default()
+        };
+        let wide = with_policies(Policies {
+            verification_required: false,
+            parent_inviters_class_staff: true,
+            school_channel_open_to_families: true,
+            ..Policies::default()
+        });
+        let later = with_policies(strict());
+        let all = [
+            "teacher_verification",
+            "parent_inviters",
+            "school_channel_open_to_families",
+        ];
+        assert_eq!(wide.wider_policies(&later), all);
+        assert!(later.wider_policies(&wide).is_empty());
+        assert!(wide.wider_policies(&wide).is_empty());
+        assert!(wide.wider_policies(&Projected::default()).is_empty());
+        let one = with_policies(Policies {
+            parent_inviters_class_staff: true,
+            ..strict()
+        });
+        assert_eq!(one.wider_policies(&later), ["parent_inviters"]);
+    }
 }

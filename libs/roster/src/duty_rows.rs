@@ -71,6 +71,14 @@ impl MemberContext {
         self.duties_in_force().any(|duty| duty.kind.includes(function))
     }
 
+    /// Returns whether a duty of the member allows this function toward all pupils of a unit or of the
+    /// organization, and not only toward named pupils.
+    pub fn may_toward_many(&self, function: DutyFunction) -> bool {
+        let covers = |duty: &Duty| !matches!(duty.scope, DutyScope::Pupils(_));
+        self.duties_in_force()
+            .any(|duty| duty.kind.includes(function) && covers(duty))
+    }
+
     /// Returns whether a duty of the member allows this function toward all pupils of the unit.
     pub fn may_in_unit(&self, function: DutyFunction, unit: UnitId) -> bool {
         let covers = |duty: &Duty| match &duty.scope {

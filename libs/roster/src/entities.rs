@@ -36,6 +36,7 @@ table!(pub(crate) member, "roster_member", {
     teacher_verified: bool,
     release_count: i32,
     removed_for_cause: bool,
+    acting_head: bool,
     seen: bool,
 });
 

@@ -2,7 +2,9 @@
 use parta_database::Tx;
 use parta_feed::HandleError;
 use parta_ids::{MemberId, OrgId, TypedId as _};
-use sea_orm::{ActiveValue::Set, EntityTrait as _, sea_query::OnConflict};
+use sea_orm::{
+    ActiveValue::Set, ColumnTrait as _, EntityTrait as _, QueryFilter as _, sea_query::OnConflict,
+};
 
 use crate::{Change, entities::member, unit_kind::is_sent};
 
@@ -37,6 +39,8 @@ pub(crate) async fn put_member(tx: &Tx, org: OrgId, of: &MemberRow) -> Result<Ve
         teacher_verified: Set(of.teacher_verified),
         release_count: Set(of.release_count),
         removed_for_cause: Set(of.removed_for_cause),
+        // An appointment follows the record of its member.
+        acting_head: Set(false),
         seen: Set(true),
     };
     use member::Column as C;
@@ -59,4 +63,20 @@ pub(crate) async fn put_member(tx: &Tx, org: OrgId, of: &MemberRow) -> Result<Ve
         changes.insert(0, Change::MemberReleased(of.member_id));
     }
     Ok(changes)
+}
+
+/// Saves whether a member acts as the head.
+pub(crate) async fn put_acting_head(
+    tx: &Tx,
+    org: OrgId,
+    member: MemberId,
+    acts: bool,
+) -> Result<Change, HandleError> {
+    member::Entity::update_many()
+        .col_expr(member::Column::ActingHead, acts.into())
+        .filter(member::Column::OrgId.eq(org.uuid()))
+        .filter(member::Column::MemberId.eq(member.uuid()))
+        .exec(tx)
+        .await?;
+    Ok(Change::Member(member))
 }

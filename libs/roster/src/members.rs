@@ -14,7 +14,7 @@ use crate::{
     change::staged_key,
     duty_rows,
     entities::{assignment, enrollment, guardianship, member, protection, relation_limit},
-    member_rows::{MemberRow, put_member},
+    member_rows::{MemberRow, put_acting_head, put_member},
     organizations::id,
     suspensions,
 };
@@ -225,6 +225,18 @@ async fn write_one(tx: &Tx, org: OrgId, payload: &Payload, touched: &mut Touched
             let member = duty_rows::delete(tx, org, id(&ended.duty_id)?).await?;
             touched.changes.extend(member.map(Change::Member));
         }
+        Payload::ActingHeadAppointed(appointed) => {
+            let member = id(&appointed.member_id)?;
+            touched
+                .changes
+                .push(put_acting_head(tx, org, member, true).await?);
+        }
+        Payload::ActingHeadEnded(ended) => {
+            let member = id(&ended.member_id)?;
+            touched
+                .changes
+                .push(put_acting_head(tx, org, member, false).await?);
+        }
         Payload::RelationLimited(limited) => {
             let guardian: MemberId = id(&limited.guardian_id)?;
             let child: MemberId = id(&limited.child_id)?;
@@ -348,6 +360,8 @@ async fn mark_unseen(tx: &Tx, org: OrgId) -> Result<(), HandleError> {
     duty_rows::mark_unseen(tx, org).await?;
     member::Entity::update_many()
         .col_expr(member::Column::Seen, false.into())
+        // The snapshot names the present acting head.
+        .col_expr(member::Column::ActingHead, false.into())
         .filter(member::Column::OrgId.eq(org.uuid()))
         .exec(tx)
         .await?;

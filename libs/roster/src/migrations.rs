@@ -40,6 +40,7 @@ impl MigrationTrait for Tables {
             .col(boolean("teacher_verified"))
             .col(integer("release_count"))
             .col(boolean("removed_for_cause"))
+            .col(boolean("acting_head"))
             .to_owned();
         let suspension = keyed("roster_suspension", "suspension_id")
             .col(uuid("member_id"))

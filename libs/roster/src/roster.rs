@@ -4,7 +4,7 @@ use std::{
 };
 
 use parta_access::Caller;
-use parta_database::StorageError;
+use parta_database::{StorageError, Tx};
 use parta_feed::Freshness;
 use parta_ids::{MemberId, OrgId, TypedId, UnitId, Uuid};
 use parta_proto_membership::v1::MemberState;
@@ -12,7 +12,7 @@ use parta_proto_org_registry::v1::OrganizationKind;
 use parta_status::{RpcError, not_found};
 use sea_orm::{
     ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QuerySelect, QueryTrait, Select,
-    sea_query::SelectStatement,
+    sea_query::{Expr, ExprTrait as _, PostgresQueryBuilder, Query, SelectStatement},
 };
 
 use crate::{
@@ -101,17 +101,25 @@ impl Roster {
         org: OrgId,
         member: MemberId,
     ) -> Result<Option<State>, RpcError> {
-        let state: Option<i32> = state_column(org, member)
-            .into_tuple()
-            .one(conn)
-            .await
-            .map_err(map_db_error)?;
-        Self::found_state(state)
+        let state = state_column(org, member).into_tuple().one(conn).await;
+        Self::found_state(state.map_err(map_db_error)?)
     }
 
     /// Returns the query of [`Roster::state`], for a service that embeds it in a query of its own.
     pub fn state_query(org: OrgId, member: MemberId) -> SelectStatement {
         state_column(org, member).into_query()
+    }
+
+    /// Returns the query of [`Roster::state`] as SQL, for a statement by hand. `org` and `member` are
+    /// expressions of that statement, such as its parameters.
+    pub fn state_sql(org: &str, member: &str) -> String {
+        // The statement of sea-orm is the same on both databases.
+        Query::select()
+            .expr(suspensions::state())
+            .from(member::Entity)
+            .and_where(Expr::col(member::Column::OrgId).eq(Expr::cust(org.to_owned())))
+            .and_where(Expr::col(member::Column::MemberId).eq(Expr::cust(member.to_owned())))
+            .to_string(PostgresQueryBuilder)
     }
 
     /// Loads the member context of the calling person. A caller who is not an active member of the
@@ -138,7 +146,7 @@ impl Roster {
         }
     }
 
-    /// Decodes the result of [`Roster::state_query`].
+    /// Decodes the result of [`Roster::state_query`] and [`Roster::state_sql`].
     pub fn found_state(number: Option<i32>) -> Result<Option<State>, RpcError> {
         Ok(number.map(state_of).transpose()?.flatten())
     }
@@ -238,7 +246,7 @@ impl Roster {
         };
         Ok(Some(Organization {
             org_id: org,
-            policies: policies(&row)?,
+            policies: policies_of(&row)?,
             display_name: row.display_name,
             time_zone: row.time_zone,
         }))
@@ -253,6 +261,16 @@ impl Roster {
     ) -> Result<Option<Unit>, RpcError> {
         let row = unit::Entity::find_by_id((org.uuid(), unit_id.uuid()))
             .one(conn)
+            .await
+            .map_err(map_db_error)?;
+        Ok(row.map(unit_of).transpose()?)
+    }
+
+    /// Returns a unit. Until the transaction ends, nobody archives it.
+    pub async fn lock_unit(&self, tx: &Tx, org: OrgId, unit_id: UnitId) -> Result<Option<Unit>, RpcError> {
+        let row = unit::Entity::find_by_id((org.uuid(), unit_id.uuid()))
+            .lock_shared()
+            .one(tx)
             .await
             .map_err(map_db_error)?;
         Ok(row.map(unit_of).transpose()?)
@@ -297,10 +315,11 @@ impl Roster {
             .map_err(map_db_error)?;
         // The feed of membership may be ahead of that of org-registry. Until the policies arrive, the strict
         // defaults apply.
-        let policies = stored.as_ref().map(policies).transpose()?.unwrap_or_default();
+        let policies = stored.as_ref().map(policies_of).transpose()?.unwrap_or_default();
         let is_college = stored.is_some_and(|row| row.kind == i32::from(OrganizationKind::Vocational));
         let mut facts: BTreeMap<Uuid, MemberContext> = BTreeMap::new();
         let mut suspended: BTreeMap<Uuid, BTreeSet<Role>> = BTreeMap::new();
+        let mut acting_heads = BTreeSet::new();
         for row in rows {
             let Some(state) = state_of(row.state)? else {
                 continue;
@@ -311,6 +330,9 @@ impl Roster {
             context.removed_for_cause = row.removed_for_cause;
             if row.suspended_roles != 0 {
                 suspended.insert(row.member_id, Role::set_of(row.suspended_roles));
+            }
+            if row.acting_head {
+                acting_heads.insert(row.member_id);
             }
             context.policies = policies.clone();
             facts.insert(row.member_id, context);
@@ -405,6 +427,18 @@ impl Roster {
             if let Some(facts) = facts.get_mut(&member) {
                 facts.suspend(&roles);
             }
+            if roles.contains(&Role::Head) {
+                acting_heads.remove(&member);
+            }
+        }
+        // A deputy whose role is suspended does not act as the head.
+        for member in acting_heads {
+            if let Some(facts) = facts
+                .get_mut(&member)
+                .filter(|facts| facts.roles.contains(&Role::Deputy))
+            {
+                facts.roles.insert(Role::Head);
+            }
         }
         Ok(facts.into_values().collect())
     }
@@ -440,7 +474,7 @@ fn roles(mask: i32) -> Result<BTreeSet<Role>, StorageError> {
     Ok(roles)
 }
 
-fn policies(row: &organization::Model) -> Result<Policies, StorageError> {
+pub(crate) fn policies_of(row: &organization::Model) -> Result<Policies, StorageError> {
     let seconds = row.unused_after_seconds;
     let unused_after = u64::try_from(seconds)
         .map_err(|_| StorageError::unknown_value("roster_organization.unused_after_seconds", seconds))?;

@@ -1,3 +1,4 @@
+//! Databases of tests: SQLite files, and databases of the PostgreSQL server that the tests share.
 use std::sync::Arc;
 
 use sea_orm::{ConnectionTrait, Database, DbErr};
@@ -15,12 +16,19 @@ struct Inner {
 }
 
 enum Backend {
-    Sqlite { folder: tempfile::TempDir },
-    Postgres { server: String, name: String },
+    Sqlite {
+        folder: tempfile::TempDir,
+    },
+    /// `server` is the URL of `PARTA_TEST_POSTGRES_URL`, which creates and deletes the database
+    /// `name`.
+    Postgres {
+        server: String,
+        name: String,
+    },
 }
 
 impl TestDatabase {
-    /// Creates a SQLite file in a temporary folder.
+    /// Creates a SQLite database in a temporary folder.
     pub fn sqlite() -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let url = format!("sqlite://{}?mode=rwc", folder.path().join("test.db").display());
@@ -30,7 +38,8 @@ impl TestDatabase {
         }))
     }
 
-    /// Creates a database on the PostgreSQL server of `PARTA_TEST_POSTGRES_URL`.
+    /// Creates a database on the PostgreSQL server of `PARTA_TEST_POSTGRES_URL`. Panics without a
+    /// server.
     pub async fn postgres() -> Self {
         let server = crate::given(POSTGRES_URL, "PostgreSQL");
         #[expect(
@@ -45,7 +54,9 @@ impl TestDatabase {
             });
         let (base, parameters) = server
             .split_once('?')
-            .map_or((server.as_str(), None), |(b, p)| (b, Some(p)));
+            .map_or((server.as_str(), None), |(base, parameters)| {
+                (base, Some(parameters))
+            });
         let base = base.rsplit_once('/').map_or(base, |(base, _)| base);
         let url = parameters.map_or_else(|| format!("{base}/{name}"), |p| format!("{base}/{name}?{p}"));
         Self(Arc::new(Inner {
@@ -63,8 +74,9 @@ impl TestDatabase {
         }
     }
 
-    /// Returns the URL of a PostgreSQL database by a role that owns nothing, and that the database grants
-    /// nothing. The role is created at the first call and deleted with the database.
+    /// Returns the URL of this PostgreSQL database for a second role, as that which serves in a
+    /// cluster. The role owns nothing and has no grants. It is created at the first call and
+    /// deleted with the database. Panics on SQLite.
     pub async fn serving_url(&self) -> String {
         let Backend::Postgres { server, name } = &self.0.backend else {
             panic!("SQLite has no roles");
@@ -81,17 +93,18 @@ impl TestDatabase {
         format!("{scheme}://{name}:{name}@{host}")
     }
 
-    /// Returns the URL.
+    /// Returns the URL. On PostgreSQL it is that of the role that owns the database.
     pub fn url(&self) -> &str {
         &self.0.url
     }
 
-    /// Whether it is PostgreSQL.
+    /// Whether the database is on PostgreSQL, and not a SQLite file.
     pub fn is_postgres(&self) -> bool {
         matches!(self.0.backend, Backend::Postgres { .. })
     }
 
-    /// Returns the folder of a SQLite database. A test may store other files in it.
+    /// Returns the folder of a SQLite database, in which a test may store other files; `None` on
+    /// PostgreSQL.
     pub fn folder(&self) -> Option<&std::path::Path> {
         match &self.0.backend {
             Backend::Sqlite { folder } => Some(folder.path()),
@@ -124,8 +137,8 @@ impl Drop for Inner {
             format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)"),
             format!("DROP ROLE IF EXISTS {name}"),
         ];
-        // The runtime of the test is shutting down when the database is dropped, so the statement needs a
-        // runtime of its own.
+        // The runtime of the test may be shutting down, so the statements run on a runtime of their
+        // own.
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
@@ -163,10 +176,10 @@ mod tests {
             .env_remove(POSTGRES_URL)
             .output()
             .expect("the test starts");
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert!(!output.status.success(), "{said}");
+        let printed = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success(), "{printed}");
         let expected = "PARTA_TEST_POSTGRES_URL is not set. Run the tests by `cargo xtask test`, which starts PostgreSQL";
-        assert!(said.contains(expected), "{said}");
+        assert!(printed.contains(expected), "{printed}");
     }
 
     #[test]

@@ -206,16 +206,20 @@ impl SmsGateway {
             *count += 1;
             *count - 1
         };
+        // Other messages than codes are passed over.
+        let code = |request: &SmsRequest| {
+            let text = request.field("msg")?;
+            let mut words = text.split(|c: char| !c.is_ascii_digit());
+            words.rfind(|word| word.len() == 6).map(str::to_owned)
+        };
         let of_phone = |requests: &Vec<SmsRequest>| {
-            let mut own = requests
+            let own = requests
                 .iter()
                 .filter(|request| request.field("to").as_deref() == Some(digits));
-            own.nth(read).and_then(|request| request.field("msg"))
+            own.filter_map(code).nth(read)
         };
         let arrived = requests.wait_for(|requests| of_phone(requests).is_some()).await;
-        let text = of_phone(&arrived.expect("the gateway runs")).unwrap_or_default();
-        let mut words = text.split(|c: char| !c.is_ascii_digit());
-        words.rfind(|word| word.len() == 6).expect("a code").to_owned()
+        of_phone(&arrived.expect("the gateway runs")).expect("a code")
     }
 }
 

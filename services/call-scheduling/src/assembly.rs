@@ -16,11 +16,11 @@ use parta_proto_call_scheduling::{
         call_service_server::CallServiceServer,
     },
 };
-use parta_roster::{ConsumerNames, NoObserver, Projection, Roster};
+use parta_roster::{ConsumerNames, Projection, Roster};
 use parta_runtime::{ServiceContext, Task};
 use tokio_util::sync::CancellationToken;
 
-use crate::{config::Config, context::Context, feed, grpc::Server, join::LiveKit};
+use crate::{calls::ArchivedUnits, config::Config, context::Context, feed, grpc::Server, join::LiveKit};
 
 const CONSUMERS: ConsumerNames = ConsumerNames {
     organizations: "call_scheduling.roster_organizations",
@@ -88,7 +88,7 @@ pub(crate) fn roster(context: &ServiceContext) -> anyhow::Result<(Roster, Vec<Ta
         &context.db,
         context.clients.watch("org-registry")?,
         context.clients.watch("membership")?,
-        Arc::new(NoObserver),
+        Arc::new(ArchivedUnits::new()),
     );
     let tasks = vec![
         Task::consumer(CONSUMERS.organizations, projection.organizations),

@@ -1,4 +1,4 @@
-//! The dependencies of every feature.
+//! The context that every feature gets.
 use parta_access::Secrets;
 use parta_database::Db;
 use parta_grpc::ServiceClients;
@@ -11,9 +11,12 @@ use crate::config::Config;
 pub(crate) struct Context {
     pub(crate) db: Db,
     pub(crate) roster: Roster,
+    /// Derives the keys of this service from the master secret.
     pub(crate) secrets: Secrets,
+    /// The clients of the other services.
     pub(crate) clients: ServiceClients,
     pub(crate) config: Config,
-    /// Whether only this machine can reach the process, so that a development media server is sufficient.
+    /// Whether only this machine can reach the process. If so, and no LiveKit server is configured,
+    /// calls use one of this machine with a development key (`join/media.rs`).
     pub(crate) loopback_only: bool,
 }

@@ -18,6 +18,7 @@ use parta_proto_chat::{
 };
 use parta_roster::{ConsumerNames, Projection};
 use parta_runtime::Task;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -45,6 +46,8 @@ pub(crate) struct Wiring {
     pub(crate) draining: CancellationToken,
     pub(crate) org_registry: ServiceChannel,
     pub(crate) membership: ServiceChannel,
+    /// The channel of single calls of membership.
+    pub(crate) membership_calls: ServiceChannel,
 }
 
 /// The parts of the service.
@@ -63,6 +66,7 @@ pub(crate) fn assemble(wiring: Wiring, config: &Config) -> Assembly {
         draining,
         org_registry,
         membership,
+        membership_calls,
     } = wiring;
     let live = live::Live::new(db.env().ids.uuid(), bus, config.live_queue, frame_timeout);
     let sink: Arc<dyn EntrySink> = Arc::new(live.clone());
@@ -75,6 +79,7 @@ pub(crate) fn assemble(wiring: Wiring, config: &Config) -> Assembly {
         db: db.clone(),
         roster: projection.roster,
         sink,
+        membership: membership_calls,
     });
     let at_least = AtLeast::new(db.clone(), context.roster.freshness());
     let edge = Edge::new(db.clone(), at_least, context.clone());
@@ -83,6 +88,7 @@ pub(crate) fn assemble(wiring: Wiring, config: &Config) -> Assembly {
         live: live.clone(),
         roster: context.roster.clone(),
         heartbeat: Duration::from_secs(config.heartbeat_seconds),
+        replays: Semaphore::new(live::REPLAYS_MAX),
     });
     let comparing = (
         live.clone(),

@@ -3,6 +3,7 @@ use std::sync::Arc;
 
 use parta_access::{Caller, Decision, OrgScope, authorize};
 use parta_database::Db;
+use parta_grpc::ServiceChannel;
 use parta_ids::{MemberId, OrgId};
 use parta_roster::{MemberContext, Roster, State};
 use parta_status::RpcError;
@@ -16,6 +17,8 @@ pub(crate) struct Context {
     pub(crate) db: Db,
     pub(crate) roster: Roster,
     pub(crate) sink: Arc<dyn EntrySink>,
+    /// The service that has the names of members.
+    pub(crate) membership: ServiceChannel,
 }
 
 /// The scope of a member who may use chat. A member who is not active is outside the organization: NOT_FOUND

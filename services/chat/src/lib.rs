@@ -69,6 +69,7 @@ async fn build(context: ServiceContext) -> anyhow::Result<ServiceParts> {
         draining: context.draining.clone(),
         org_registry: context.clients.watch("org-registry")?,
         membership: context.clients.watch("membership")?,
+        membership_calls: context.clients.client("membership")?,
     };
     let assembly::Assembly {
         routes,

@@ -24,12 +24,14 @@ use parta_runtime::{PURGE_INTERVAL, ServiceContext, Task};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    acceptance::{self, DecisionObserver, RESUME_JOB, ResumeAdmissions, SETTLE_JOB, SettleRequests},
+    acceptance::{
+        self, DecisionObserver, EndRequests, RESUME_JOB, ResumeAdmissions, SETTLE_JOB, SettleRequests,
+    },
     config::Config,
     context::Context,
     feed,
     grpc::Server,
-    invitations::{CreateImportedLinks, IMPORT_JOB, ImportObserver, ReleaseObserver},
+    invitations::{CreateImportedLinks, END_JOB, IMPORT_JOB, ImportObserver, ReleaseObserver},
 };
 
 const CONSUMERS: ConsumerNames = ConsumerNames {
@@ -79,7 +81,7 @@ impl Ports {
             .add_service(InvitationQuarantineServiceServer::new(quarantines))
     }
 
-    /// Runs the jobs: they finish interrupted acceptances and create the links of imports.
+    /// Runs the jobs: they finish interrupted acceptances, end requests, and create the links of imports.
     pub(crate) fn job_runner(&self) -> JobRunner {
         let resume = ResumeAdmissions(self.context());
         let import = CreateImportedLinks {
@@ -89,6 +91,7 @@ impl Ports {
         let settle = SettleRequests(self.context());
         JobRunner::new(self.db.clone())
             .handle(SETTLE_JOB, Limits::default(), Arc::new(settle))
+            .handle(END_JOB, Limits::default(), Arc::new(EndRequests(self.context())))
             .handle(RESUME_JOB, Limits::default(), Arc::new(resume))
             .handle(IMPORT_JOB, Limits::default(), Arc::new(import))
     }

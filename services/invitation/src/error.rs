@@ -8,15 +8,21 @@ use parta_proto_invitation::v1::ErrorReason;
 use parta_status::{RpcError, not_found};
 use sea_orm::DbErr;
 
+/// The reason of membership, and of a released use, for a link that was revoked or stopped while its
+/// acceptance was on the way.
+pub(crate) const INVITATION_ENDED: &str = "INVITATION_ENDED";
+/// The reason of membership for a person who has asked too often by a link.
+pub(crate) const RATE_LIMITED: &str = "RATE_LIMITED";
+
 /// Why the service refuses.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
     /// The link is unknown, expired, used up or revoked. The holder of the secret does not learn which.
     #[error("the link cannot be used")]
     NotUsable,
-    /// Membership refused for this reason.
+    /// Membership refused for this reason. Another acceptance may succeed after the delay.
     #[error("membership refused: {0}")]
-    AdmissionRefused(String),
+    AdmissionRefused(String, Option<Duration>),
     #[error("no invitation {0}")]
     Unknown(InvitationId),
     /// Membership is unavailable; the job finishes the acceptance later.
@@ -46,12 +52,22 @@ impl From<Error> for RpcError {
                     why,
                 )
             }
-            Error::AdmissionRefused(reason) => RpcError::new(
-                ErrorReason::AdmissionRefused,
-                "The organization did not accept this invitation. Contact the person who sent it.",
-            )
-            .precondition("ADMISSION", "invitation", &reason)
-            .meta("membership_reason", reason),
+            // The holder of a link that died meanwhile learns no more than that of any other one.
+            Error::AdmissionRefused(reason, _) if reason == INVITATION_ENDED => Error::NotUsable.into(),
+            Error::AdmissionRefused(reason, retry_after) => {
+                let why = if reason == RATE_LIMITED {
+                    "You have asked too often by this invitation. Try again in a day."
+                } else {
+                    "The organization did not accept this invitation. Contact the person who sent it."
+                };
+                let refusal = RpcError::new(ErrorReason::AdmissionRefused, why)
+                    .precondition("ADMISSION", "invitation", &reason)
+                    .meta("membership_reason", reason);
+                match retry_after {
+                    Some(delay) => refusal.retry_after(delay),
+                    None => refusal,
+                }
+            }
             Error::Unknown(id) => not_found("invitation", id),
             Error::AdmissionUnavailable => RpcError::new(
                 Common::DependencyUnavailable,

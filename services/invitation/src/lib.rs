@@ -24,7 +24,8 @@ use sea_orm_migration::MigrationTrait;
 use assembly::Ports;
 use config::Config;
 
-pub use invitations::revoke_open_links;
+pub use acceptance::list_refused_requests;
+pub use invitations::{end_revoked_again, revoke_open_links};
 pub use permissions::permissions;
 
 const NAME: &str = "invitation";

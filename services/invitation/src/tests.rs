@@ -7,4 +7,5 @@ pub(crate) mod membership;
 mod pairs;
 mod repeating;
 mod requests;
+mod resuming;
 mod stored_values;

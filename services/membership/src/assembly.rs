@@ -11,7 +11,8 @@ use parta_operations::{JobServer, QuarantineServer};
 use parta_proto_membership::{
     MembershipFeed, MembershipJobs, MembershipQuarantines,
     internal::v1::{
-        admission_service_server::AdmissionServiceServer, revocation_service_server::RevocationServiceServer,
+        admission_service_server::AdmissionServiceServer, name_service_server::NameServiceServer,
+        revocation_service_server::RevocationServiceServer,
     },
     v1::{
         account_service_server::AccountServiceServer, appointment_service_server::AppointmentServiceServer,
@@ -23,7 +24,7 @@ use parta_proto_membership::{
         membership_feed_service_server::MembershipFeedServiceServer,
         membership_job_service_server::MembershipJobServiceServer,
         membership_quarantine_service_server::MembershipQuarantineServiceServer,
-        operator_service_server::OperatorServiceServer,
+        operator_service_server::OperatorServiceServer, role_service_server::RoleServiceServer,
         roster_import_service_server::RosterImportServiceServer,
         service_account_service_server::ServiceAccountServiceServer,
         suspension_service_server::SuspensionServiceServer,
@@ -50,7 +51,11 @@ use crate::{
     guardianships::Guardianships,
     join_requests::{self, JoinRequests},
     members::Members,
+    names::Names,
+    notice_delivery::{self, DeliverNotice},
+    notices,
     revocations::{RevocationReader, Revocations},
+    roles::{self, Roles},
     roster_import::{self, RosterImports},
     service_accounts::ServiceAccounts,
     sessions::{self, Authentication},
@@ -108,14 +113,18 @@ impl Ports {
         }
     }
 
-    /// Runs the durable jobs: roster imports, endings that are due, and one-time codes if they are sent.
+    /// Runs the durable jobs: roster imports, endings that are due, notices, and one-time codes if they are
+    /// sent.
     pub(crate) fn job_runner(&self) -> anyhow::Result<JobRunner> {
         let runner = roster_import::Runner(Arc::new(self.context()));
         let ending = end_due::EndDue(Arc::new(self.context()));
+        let sender = delivery::Sender::new(&self.config, self.secrets.clone())?.map(Arc::new);
+        let notice = DeliverNotice::new(Arc::new(self.context()), sender.clone());
         let runner = JobRunner::new(self.db.clone())
             .handle(roster_import::JOB, roster_import::JOB_LIMITS, Arc::new(runner))
-            .handle(endings::JOB, end_due::JOB_LIMITS, Arc::new(ending));
-        let Some(sender) = delivery::Sender::new(&self.config, self.secrets.clone())? else {
+            .handle(endings::JOB, end_due::JOB_LIMITS, Arc::new(ending))
+            .handle(notices::JOB, notice_delivery::JOB_LIMITS, Arc::new(notice));
+        let Some(sender) = sender else {
             return Ok(runner);
         };
         let codes = Arc::new(sign_in::SendCode::new(self.db.clone(), sender));
@@ -173,6 +182,12 @@ impl Ports {
                 |db, _| async move { join_requests::purge(&db).await },
             ),
             Task::periodic(
+                "membership.purge_role_changes",
+                PURGE_INTERVAL,
+                db(),
+                |db, _| async move { roles::purge(&db).await },
+            ),
+            Task::periodic(
                 "membership.purge_outbox",
                 PURGE_INTERVAL,
                 db(),
@@ -209,12 +224,14 @@ impl Ports {
             .add_service(EnrollmentServiceServer::new(Enrollments::new(edge.clone())))
             .add_service(GuardianshipServiceServer::new(Guardianships::new(edge.clone())))
             .add_service(DutyServiceServer::new(Duties::new(edge.clone())))
+            .add_service(RoleServiceServer::new(Roles::new(edge.clone())))
             .add_service(JoinRequestServiceServer::new(JoinRequests::new(edge.clone())))
             .add_service(SuspensionServiceServer::new(Suspensions::new(edge.clone())))
             .add_service(ServiceAccountServiceServer::new(service_accounts))
             .add_service(OperatorServiceServer::new(Operator::new(edge.clone())))
             .add_service(RosterImportServiceServer::new(imports))
             .add_service(AdmissionServiceServer::new(Admission::new(edge.clone())))
+            .add_service(NameServiceServer::new(Names::new(edge.clone())))
             .add_service(RevocationServiceServer::new(Revocations::new(edge, reader)))
             .add_service(MembershipFeedServiceServer::new(feed))
             .add_service(MembershipJobServiceServer::new(jobs))

@@ -58,13 +58,22 @@ impl Context {
         org: OrgId,
         unit: UnitId,
     ) -> Result<(), Error> {
-        let known = self.roster.unit(conn, org, unit).await?;
-        let fits = known.is_some_and(|u| !u.archived && matches!(u.kind, UnitKind::Class | UnitKind::Group));
-        if fits {
+        if self.has_unit(conn, org, unit).await? {
             Ok(())
         } else {
             Err(Error::unit_unknown(unit))
         }
+    }
+
+    /// Returns whether the unit is a class or group that is not archived.
+    pub(crate) async fn has_unit(
+        &self,
+        conn: &impl ConnectionTrait,
+        org: OrgId,
+        unit: UnitId,
+    ) -> Result<bool, Error> {
+        let known = self.roster.unit(conn, org, unit).await?;
+        Ok(known.is_some_and(|u| !u.archived && matches!(u.kind, UnitKind::Class | UnitKind::Group)))
     }
 
     /// Unwraps a signed token. A failure to sign is an internal error.

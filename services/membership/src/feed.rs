@@ -8,8 +8,8 @@ use parta_roster::{Members, NoObserver};
 use parta_status::RpcError;
 
 use crate::{
-    assignments, duties, enrollments, error::Error, guardianships, join_requests, member_records,
-    roster_import, suspensions,
+    acting_heads, assignments, duties, enrollments, error::Error, guardianships, join_requests,
+    member_records, roster_import, suspensions,
 };
 
 /// Publishes an event; see [`parta_roster::publish`].
@@ -30,6 +30,7 @@ pub(crate) async fn snapshot(tx: Tx, org: OrgId) -> Result<Vec<Payload>, RpcErro
     events.extend(enrollments::snapshot(&tx, org).await?);
     events.extend(guardianships::snapshot(&tx, org).await?);
     events.extend(duties::snapshot(&tx, org).await?);
+    events.extend(acting_heads::snapshot(&tx, org).await?);
     events.extend(suspensions::snapshot(&tx, org).await?);
     events.extend(join_requests::snapshot(&tx, org).await?);
     events.extend(roster_import::snapshot(&tx, org).await?);

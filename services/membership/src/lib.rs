@@ -1,15 +1,16 @@
 //! Membership: people, and their roles and relations in each organization.
 //!
-//! Features in order: `accounts`, `delivery`, `sign_in`; `member_records`; `sessions`, `contact_changes`;
-//! `endings`, `orders`;
-//! `assignments`, `enrollments`, `guardianships`; `suspensions`, `duties`; `roles`; `departures`;
-//! `join_requests`, `admission`, `appointments`; `names`, `members`; `service_accounts`; `revocations`;
-//! `roster_import`; `end_due`; `restored`.
+//! Features in order: `accounts`, `delivery`, `notices`, `sign_in`; `member_records`; `sessions`,
+//! `contact_changes`; `endings`, `orders`;
+//! `assignments`, `enrollments`, `guardianships`; `suspensions`, `duties`, `acting_heads`; `roles`;
+//! `departures`; `join_requests`, `admission`, `appointments`; `names`, `members`; `service_accounts`;
+//! `revocations`; `roster_import`; `end_due`, `notice_delivery`; `restored`.
 //! Each states its invariants. An account id is returned only to its own person; each organization knows
 //! a person by a different id; contacts are never returned; an organization keeps an administrator, unless
 //! the head removes the last one for a cause; a change, its event and its effect on permissions are
 //! committed in one transaction.
 mod accounts;
+mod acting_heads;
 mod admission;
 mod appointments;
 mod assembly;
@@ -32,6 +33,8 @@ mod member_records;
 mod members;
 mod migrations;
 mod names;
+mod notice_delivery;
+mod notices;
 mod orders;
 mod permissions;
 mod restored;
@@ -55,8 +58,10 @@ use parta_runtime::{Service, ServiceContext, ServiceParts, Task};
 use sea_orm_migration::MigrationTrait;
 
 pub use exceptions::EXCEPTIONS;
+pub use join_requests::refuse_requests_again;
 pub use permissions::permissions;
 pub use restored::repeat_endings;
+pub use roles::close_role_changes;
 pub use sessions::end_all_sessions;
 
 use crate::{
@@ -77,12 +82,14 @@ const GRPC_SERVICES: &[&str] = &[
     "parta.membership.v1.EnrollmentService",
     "parta.membership.v1.GuardianshipService",
     "parta.membership.v1.DutyService",
+    "parta.membership.v1.RoleService",
     "parta.membership.v1.SuspensionService",
     "parta.membership.v1.JoinRequestService",
     "parta.membership.v1.ServiceAccountService",
     "parta.membership.v1.OperatorService",
     "parta.membership.v1.RosterImportService",
     "parta.membership.internal.v1.AdmissionService",
+    "parta.membership.internal.v1.NameService",
     "parta.membership.internal.v1.RevocationService",
     "parta.membership.v1.MembershipFeedService",
     "parta.membership.v1.MembershipJobService",

@@ -2,8 +2,8 @@
 use parta_access::{Permission, permission_rows};
 
 use crate::{
-    admission, appointments, assembly, assignments, contact_changes, delivery, departures, duties,
-    enrollments, guardianships, join_requests, members, names, revocations, roles, roster_import,
+    acting_heads, admission, appointments, assembly, assignments, contact_changes, delivery, departures,
+    duties, enrollments, guardianships, join_requests, members, names, revocations, roles, roster_import,
     service_accounts, sessions, sign_in, suspensions,
 };
 
@@ -19,6 +19,7 @@ pub fn permissions() -> Vec<Permission> {
         guardianships::rules(),
         suspensions::rules(),
         duties::rules(),
+        acting_heads::rules(),
         roles::rules(),
         departures::rules(),
         join_requests::rules(),

@@ -1,4 +1,4 @@
-//! Storage shared by the features: a function that ends rows.
+//! Storage shared by the features: functions that list and end rows.
 use chrono::{DateTime, Utc};
 use parta_ids::{TypedId, Uuid};
 use sea_orm::{
@@ -27,6 +27,23 @@ pub(crate) async fn end_rows<E: EntityTrait, Id: TypedId>(
         .col_expr(end_time, Expr::value(now))
         .filter(rows)
         .exec(conn)
+        .await?;
+    Ok(ids.into_iter().map(Id::from_uuid).collect())
+}
+
+/// Returns the ids of rows, in their order.
+pub(crate) async fn ids_of<E: EntityTrait, Id: TypedId>(
+    conn: &impl ConnectionTrait,
+    id: E::Column,
+    rows: Condition,
+) -> Result<Vec<Id>, DbErr> {
+    let ids: Vec<Uuid> = E::find()
+        .select_only()
+        .column(id)
+        .filter(rows)
+        .order_by_asc(id)
+        .into_tuple()
+        .all(conn)
         .await?;
     Ok(ids.into_iter().map(Id::from_uuid).collect())
 }

@@ -4,6 +4,7 @@
 mod codes;
 mod edge;
 mod lost_rights;
+pub(crate) mod networks;
 mod pairs;
 mod permissions;
 mod races;

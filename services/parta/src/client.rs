@@ -25,7 +25,8 @@ use parta_proto_membership::v1::{
     enrollment_service_client::EnrollmentServiceClient,
     guardianship_service_client::GuardianshipServiceClient,
     join_request_service_client::JoinRequestServiceClient, member_service_client::MemberServiceClient,
-    operator_service_client::OperatorServiceClient, roster_import_service_client::RosterImportServiceClient,
+    operator_service_client::OperatorServiceClient, role_service_client::RoleServiceClient,
+    roster_import_service_client::RosterImportServiceClient,
     suspension_service_client::SuspensionServiceClient,
 };
 use parta_proto_org_registry::v1::{
@@ -207,6 +208,8 @@ impl Session {
         /// Requests of people to join.
         join_requests: JoinRequestServiceClient of "membership";
         roster_imports: RosterImportServiceClient of "membership";
+        /// Previews and undoing of changes of roles.
+        roles: RoleServiceClient of "membership";
         /// Suspensions of members.
         suspensions: SuspensionServiceClient of "membership";
         /// Methods of membership for the operator.

@@ -1,4 +1,8 @@
-//! `cargo xtask k8s`: renders the chart, and checks what it renders.
+//! `cargo xtask k8s`: renders the chart with each profile, and checks the renders.
+//!
+//! A profile is a set of values (`k8s/chart/values`); a render is the text of its objects. The
+//! committed renders are `k8s/base` and `k8s/single-node`. A component is an optional part of the
+//! chart for kustomize, and an overlay a folder that kustomize builds from a base and components.
 
 mod components;
 mod facts;
@@ -26,27 +30,27 @@ use render::{DEFAULT, Profile};
 
 use crate::parallel;
 
-/// Renders every profile and checks it. With `write`, the renders that are committed are written; otherwise
-/// they must be what is committed.
+/// Installs the tools, and renders and checks every profile. With `write`, writes the committed
+/// files; otherwise fails if they differ from the renders.
 pub(crate) fn run(write: bool) -> anyhow::Result<()> {
     check(&Tools::install()?, write)
 }
 
-/// [`run`] with tools that are installed.
+/// Like [`run`], with tools that the caller has installed.
 pub(crate) fn check(tools: &Tools, write: bool) -> anyhow::Result<()> {
     let facts = Facts::read()?;
     tools.lint()?;
     let profiles = render::profiles()?;
     let rendered = parallel::map(&profiles, |profile| {
-        Ok((profile.name.clone(), obeying(tools, profile, &facts)?))
+        Ok((profile.name.clone(), render_checked(tools, profile, &facts)?))
     })?;
-    render::keep(&render::committed(&rendered)?, write)?;
+    render::write_or_compare(&render::committed(&rendered)?, write)?;
     let folder = tempfile::tempdir()?;
-    let built = overlays(tools, &rendered, &facts)?;
-    for (name, text) in different(rendered.iter().chain(&built))? {
+    let built = build_overlays(tools, &rendered, &facts)?;
+    for (name, text) in distinct_objects(rendered.iter().chain(&built))? {
         std::fs::write(folder.path().join(format!("{name}.yaml")), text)?;
     }
-    // The longest first.
+    // In the order of their duration, the longest first, so that all end early.
     parallel::all(&[
         &|| validators::checkov(tools, folder.path()),
         &|| validators::trivy(tools, folder.path()),
@@ -69,8 +73,8 @@ pub(crate) fn check(tools: &Tools, write: bool) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Renders a profile twice and returns its text. Fails if a rule is broken.
-fn obeying(tools: &Tools, profile: &Profile, facts: &Facts) -> anyhow::Result<String> {
+/// Renders a profile. Renders it twice, and fails if the texts differ or break a rule.
+fn render_checked(tools: &Tools, profile: &Profile, facts: &Facts) -> anyhow::Result<String> {
     let text = profile.render(tools, Path::new(CHART))?;
     let name = &profile.name;
     ensure!(
@@ -86,9 +90,9 @@ fn obeying(tools: &Tools, profile: &Profile, facts: &Facts) -> anyhow::Result<St
     Ok(text)
 }
 
-/// The objects of each render that no render before has. Most objects are the same in many of them, and the
-/// validators take their time.
-fn different<'a>(
+/// Returns the objects of each render that no earlier render has. Most objects are the same in many
+/// renders, and the validators are slow.
+fn distinct_objects<'a>(
     rendered: impl Iterator<Item = &'a (String, String)>,
 ) -> anyhow::Result<Vec<(&'a str, String)>> {
     let (mut seen, mut files) = (BTreeSet::new(), Vec::new());
@@ -107,10 +111,10 @@ fn different<'a>(
     Ok(files)
 }
 
-/// Builds what kustomize lays over the committed renders: each component gives what the chart renders with
-/// its values, and all that do not exclude each other obey the rules together. Returns the builds of the
-/// overlays.
-fn overlays(
+/// Builds components and overlays with kustomize. Fails if the base with one component differs from
+/// the render of the chart with the values of the component, or if a build breaks a rule. Returns
+/// the builds of all components that do not exclude each other, and of the overlays.
+fn build_overlays(
     tools: &Tools,
     rendered: &[(String, String)],
     facts: &Facts,
@@ -123,7 +127,7 @@ fn overlays(
             .map(|object| (manifests::name(&object), object))
             .collect())
     };
-    // kustomize takes relative paths only, so that the folder lies beside the components.
+    // kustomize accepts relative paths only, so the temporary folder is beside the components.
     let folder = tempfile::tempdir_in(crate::root().join("k8s"))?;
     let build = |components: &[&str]| {
         let list: String = components
@@ -142,19 +146,20 @@ fn overlays(
             .find(|(name, _)| name == component)
             .ok_or_else(|| anyhow::anyhow!("{component} is not rendered"))?;
         let (built, chart) = (by_name(&build(&[component])?)?, by_name(chart)?);
-        let other: Vec<&String> = built
+        let differing: Vec<&String> = built
             .iter()
             .filter(|(name, object)| chart.get(*name) != Some(*object))
             .map(|(name, _)| name)
             .collect();
         ensure!(
-            other.is_empty() && built.len() == chart.len(),
-            "the component {component} is not what the chart renders: {other:?}"
+            differing.is_empty() && built.len() == chart.len(),
+            "the component {component} is not what the chart renders: {differing:?}"
         );
     }
     let all: Vec<&str> = COMPONENTS.iter().map(|(component, _)| *component).collect();
     let mut built = Vec::new();
-    // The route speaks without TLS to the pods, so that it excludes cert-manager.
+    // The route of gateway-api calls the pods without TLS, and with cert-manager they require TLS.
+    // So each build omits one of the two.
     for excluded in ["cert-manager", "gateway-api"] {
         let others: Vec<&str> = all
             .iter()
@@ -174,7 +179,7 @@ fn overlays(
     Ok(built)
 }
 
-/// Prints the row of the default profile and of the largest one for a table that compares charts.
+/// Prints a row for each of four profiles, for a table that compares this chart with others.
 pub(crate) fn table() -> anyhow::Result<()> {
     let tools = Tools::install()?;
     for profile in render::profiles()? {
@@ -186,7 +191,7 @@ pub(crate) fn table() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A file of the project.
+/// Reads a file whose path begins at the root of the repository.
 fn read(path: impl AsRef<Path>) -> anyhow::Result<String> {
     let path = crate::root().join(path);
     anyhow::Context::with_context(std::fs::read_to_string(&path), || path.display().to_string())

@@ -296,8 +296,8 @@ pub(crate) fn committed(rendered: &[(String, String)]) -> anyhow::Result<Vec<(St
     Ok(files)
 }
 
-/// Writes the committed files, or compares them.
-pub(crate) fn keep(files: &[(String, String)], write: bool) -> anyhow::Result<()> {
+/// Writes the committed files, or fails if one differs.
+pub(crate) fn write_or_compare(files: &[(String, String)], write: bool) -> anyhow::Result<()> {
     for (path, text) in files {
         let file = root().join(path);
         if write {

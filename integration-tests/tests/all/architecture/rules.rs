@@ -73,6 +73,7 @@ pub(super) const FEATURES: &[(&str, &[&str])] = &[
         &[
             "accounts",
             "delivery",
+            "notices",
             "sign_in",
             "member_records",
             "sessions",
@@ -84,6 +85,7 @@ pub(super) const FEATURES: &[(&str, &[&str])] = &[
             "guardianships",
             "suspensions",
             "duties",
+            "acting_heads",
             "roles",
             "departures",
             "join_requests",
@@ -95,6 +97,7 @@ pub(super) const FEATURES: &[(&str, &[&str])] = &[
             "revocations",
             "roster_import",
             "end_due",
+            "notice_delivery",
             "restored",
         ],
     ),
@@ -192,6 +195,16 @@ pub(super) const EXCEPTIONS: &[(&str, &str, &str)] = &[
         "services/call-scheduling/src/announcements/chat.rs",
         "parta_proto_chat",
         "calls chat by its generated client",
+    ),
+    (
+        "services/chat/src/messages/names.rs",
+        "tonic",
+        "calls membership by its generated client and reads the code of a refusal",
+    ),
+    (
+        "services/chat/src/messages/names.rs",
+        "parta_proto_membership",
+        "calls membership by its generated client",
     ),
     (
         "services/org-registry/src/applications/appoint.rs",

@@ -109,8 +109,18 @@ const BY_HAND: &[(&str, usize, &str)] = &[
         "advisory locks of an organization, which sea-orm cannot express",
     ),
     (
+        "services/chat/src/entries/storage/unread.rs",
+        1,
+        "the unread messages of many chats in one statement, over rows of values",
+    ),
+    (
+        "services/membership/src/join_requests/storage/ended.rs",
+        2,
+        "advisory locks of an invitation, which has no row before it ends",
+    ),
+    (
         "services/chat/src/messages/writer/postgres.rs",
-        5,
+        3,
         "the hot path: functions of the schema, with and without a wait, and one lookup of duplicates",
     ),
     (

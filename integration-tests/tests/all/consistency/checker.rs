@@ -17,9 +17,14 @@ pub(crate) struct LogEntry {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum EntryContent {
-    Message { sender: String, text: String },
+    Message {
+        sender: String,
+        text: String,
+    },
     Joining(String),
     Leaving(String),
+    /// Not shown to the reader.
+    Hidden,
 }
 
 impl From<pb::Entry> for LogEntry {
@@ -31,6 +36,7 @@ impl From<pb::Entry> for LogEntry {
             },
             Content::Joining(joining) => EntryContent::Joining(joining.member_id),
             Content::Leaving(leaving) => EntryContent::Leaving(leaving.member_id),
+            Content::Hidden(_) => EntryContent::Hidden,
         };
         Self {
             seq: entry.seq,
@@ -101,6 +107,9 @@ impl Log {
                         Some(participation) if participation.left.is_none() => participation.left = Some(seq),
                         _ => violations.push(format!("{member} leaves at {seq} but is not a participant")),
                     }
+                }
+                EntryContent::Hidden => {
+                    violations.push(format!("the entry {seq} is hidden from a member of the staff"));
                 }
                 EntryContent::Message { sender, text } => {
                     if !is_participant(&participations, sender) {

@@ -22,6 +22,7 @@ const OF_RELATION: &[&str] = &[
     "ChatService/ListParticipants",
     "ChatService/RemoveParticipants",
     "MemberService/GetMember",
+    "MessageService/BatchGetAuthors",
     "MessageService/ListEntries",
     "MessageService/MarkRead",
     "MessageService/SendMessage",
@@ -34,6 +35,7 @@ const WHEREABOUTS: &[&str] = &[
     "ChatService/GetChat",
     "ChatService/ListParticipants",
     "ChatService/RemoveParticipants",
+    "MessageService/BatchGetAuthors",
     "MessageService/ListEntries",
     "MessageService/MarkRead",
     "MessageService/SendMessage",
@@ -51,12 +53,14 @@ const OF_STAFF: &[&str] = &[
     "ChatService/CreateChat",
     "DutyService/ListDuties",
     "InvitationService/ListInvitations",
+    "RoleService/GetActingHead",
 ];
 
-/// A teacher asks for the own verification.
+/// A teacher asks for the own verification, and sees its announced end.
 const OF_TEACHERS: &[&str] = &[
     "MemberService/ListVerificationRequests",
     "MemberService/RequestVerification",
+    "RoleService/ListVerificationEnds",
 ];
 
 /// The calls with pupils of the class, which a duty for the class adds for staff.

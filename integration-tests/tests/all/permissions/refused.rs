@@ -5,6 +5,7 @@ use parta_grpc::RequestExt as _;
 use parta_ids::{ApplicationId, Env, UnitId};
 use parta_integration_tests::{Person, new_phone, on_both_topologies};
 use parta_proto_chat::internal::v1::{self as pb, announcement_service_client::AnnouncementServiceClient};
+use parta_proto_membership::internal::v1::{GetNamesRequest, name_service_client::NameServiceClient};
 
 use super::*;
 
@@ -356,11 +357,41 @@ fn announcement_is_refused_when_the_unit_is_unknown() {
     });
 }
 
+// Covers: F21 allowed, F21 refused
+#[test]
+fn names_are_given_to_a_person_of_the_organization_only() {
+    parta_testkit::run(async {
+        let suite = Suite::one_process().await;
+        let (school, other) = (suite.school("Школа № 1").await, suite.school("Школа № 2").await);
+        let api = NameServiceClient::new(suite.service("chat").channel("membership"));
+        let names = async |person: &Person, ids: Vec<String>| {
+            let request = GetNamesRequest {
+                org_id: school.org_id.clone(),
+                member_ids: ids,
+            };
+            let token = person.client.credential().unwrap().trim_start_matches("Bearer ");
+            let request = person.client.request(request).on_behalf(token.into());
+            api.clone().get_names(request).await
+        };
+        let (own, foreign) = (&school.administrator, &other.administrator);
+        let ids = vec![own.member_id.clone(), foreign.member_id.clone()];
+        let named = names(own, ids.clone()).await.unwrap().into_inner().members;
+        assert_eq!(named.len(), 1, "{named:?}");
+        assert_eq!(named[0].member_id, own.member_id);
+        assert_eq!(reason(&names(foreign, ids).await.unwrap_err()), "NOT_FOUND");
+        for wrong in [Vec::new(), vec!["x".to_owned()], vec![own.member_id.clone(); 101]] {
+            assert_eq!(reason(&names(own, wrong).await.unwrap_err()), "FIELD_INVALID");
+        }
+        suite.stop().await;
+    });
+}
+
 on_both_topologies!(
     /// Covers: R39 allowed, R45 refused
     stored_message_is_returned_when_the_chat_is_archived, |suite: Suite| async move {
         let school = suite.school("Школа № 1").await;
         let class = school.class("5А").await;
+        school.class_teacher("Анна Белова", &class).await;
         let pupil = school.pupil(&school.administrator, "Пётр Сидоров", &class).await;
         let list = pupil.client.must("ChatService/ListChats", json!({})).await;
         let chats = list["chats"].as_array().unwrap();

@@ -166,7 +166,19 @@ pub async fn sample(
             json!({"full_name": "Ожидаемый Ученик", "role": "ROLE_PUPIL", "unit_id": place.class})
         }
         "MemberService/ChangeMemberRoles" => {
+            let member = fresh.member("ROLE_TEACHER", None).await;
+            fresh
+                .role_change(json!({"member_id": member, "roles": ["ROLE_STAFF"]}))
+                .await
+        }
+        "RoleService/PreviewRoleChange" => {
             json!({"member_id": fresh.member("ROLE_TEACHER", None).await, "roles": ["ROLE_STAFF"]})
+        }
+        "RoleService/UndoRoleChange" => {
+            let member = fresh.member("ROLE_TEACHER", None).await;
+            let administrator = &place.school.administrator.client;
+            let changed = administrator.change_roles(&member, &["ROLE_STAFF"]).await;
+            json!({"role_change_id": changed["role_change_id"]})
         }
         "MemberService/VerifyTeacher" => {
             json!({"member_id": fresh.member("ROLE_TEACHER", None).await, "evidence": "приказ № 7"})
@@ -189,6 +201,21 @@ pub async fn sample(
             let verify = json!({"member_id": member, "evidence": "приказ № 7"});
             place.must("MemberService/VerifyTeacher", verify).await;
             json!({"member_id": member, "cause": "уволен"})
+        }
+        "RoleService/AppointActingHead" => fresh.acting_head().await,
+        "RoleService/EndActingHead" => {
+            let appointed = place
+                .must("RoleService/AppointActingHead", fresh.acting_head().await)
+                .await;
+            json!({"acting_head_id": appointed["acting_head"]["id"], "cause": "возвращение"})
+        }
+        "RoleService/AnnounceVerificationEnd" => fresh.verification_end().await,
+        "RoleService/CancelVerificationEnd" => {
+            let announced = fresh.verification_end().await;
+            place
+                .must("RoleService/AnnounceVerificationEnd", announced.clone())
+                .await;
+            json!({"member_id": announced["member_id"]})
         }
         "MemberService/RemoveMember" => {
             json!({"member_id": fresh.member("ROLE_PUPIL", Some(&place.class)).await})
@@ -323,6 +350,10 @@ pub async fn sample(
                 "unit_id": place.class, "issuer_id": place.school.administrator.member_id,
             })
         }
+        "AdmissionService/CancelAdmission" => json!({"admission": {
+            "request_id": two_schools.suite.service("invitation").request_id(), "org_id": place.school.org_id,
+        }}),
+        "AdmissionService/EndInvitations" => json!({"invitation_ids": [fresh.invitation().await.0]}),
         "AdmissionService/AppointFoundingAdministrator" => json!({
             "application_id": two_schools.suite.applied("Школа № 7").await, "phone": new_phone(),
             "full_name": "Иван Орлов", "organization_display_name": "Школа № 7",
@@ -366,6 +397,10 @@ pub async fn sample(
         }),
         "ChatService/CreateChat" => json!({"title": "Кружок", "member_ids": [place.colleague.member_id]}),
         "ChatService/CreateDirectChat" => json!({"member_id": place.colleague.member_id}),
+        "MessageService/BatchGetAuthors" => {
+            json!({"chat_id": fresh.chat(kind, person.map(|p| &p.client)).await, "seqs": [1]})
+        }
+        "NameService/GetNames" => json!({"member_ids": [place.pupil.member_id]}),
         "ChatService/GetChat" | "ChatService/ListParticipants" | "MessageService/ListEntries" => {
             json!({"chat_id": fresh.chat(kind, person.map(|p| &p.client)).await})
         }

@@ -90,3 +90,45 @@ on_both_topologies!(
         assert_eq!(chat_of(&mother, "CHAT_KIND_CLASS_PUPILS").await, None);
     }
 );
+
+// Case 24: a parent reads a post of the administration, who is in no list that parents see.
+// Covers: F21 allowed, F21 refused
+on_both_topologies!(author_of_a_post_is_named_to_families, |suite: Suite| async move {
+    let school = suite.school("Школа № 1").await;
+    let class = school.class("5А").await;
+    let leader = school.class_teacher("Анна Белова", &class).await;
+    let child = school.pupil(&leader, "Иван Иванов", &class).await;
+    let mother = school.parent(&leader, "Ольга Иванова", &child, &class).await;
+    let author = &school.administrator;
+    let channel = chat_of(&mother, "CHAT_KIND_SCHOOL_CHANNEL").await.unwrap();
+    let sent = send(&author.client, &channel, "Завтра выходной").await.unwrap();
+
+    let id = json!({"member_id": author.member_id});
+    let refused = mother.client.refused("MemberService/GetMember", id).await;
+    assert_eq!(refused.reason, "NOT_FOUND");
+    let wanted = json!({"chat_id": channel, "seqs": [sent["seq"]]});
+    let named = mother
+        .client
+        .must("MessageService/BatchGetAuthors", wanted.clone())
+        .await;
+    let authors = named["authors"].as_array().unwrap();
+    assert_eq!(authors.len(), 1, "{named:#}");
+    assert_eq!(authors[0]["member_id"], json!(author.member_id));
+    assert!(!authors[0]["full_name"].as_str().unwrap().is_empty());
+    let roles = authors[0]["roles"].as_array().unwrap();
+    assert!(roles.contains(&json!("ROLE_ADMINISTRATOR")), "{named:#}");
+    // Neither contacts nor anything else of the profile.
+    let fields: BTreeSet<_> = authors[0].as_object().unwrap().keys().cloned().collect();
+    let known = ["full_name", "member_id", "roles", "teacher_verified"];
+    assert!(
+        fields.iter().all(|field| known.contains(&field.as_str())),
+        "{named:#}"
+    );
+    let stranger = suite.school("Школа № 2").await.administrator;
+    let body = json!({"org_id": school.org_id, "chat_id": channel, "seqs": [sent["seq"]]});
+    let refused = stranger
+        .client
+        .refused("MessageService/BatchGetAuthors", body)
+        .await;
+    assert_eq!(refused.reason, "NOT_FOUND");
+});

@@ -91,6 +91,53 @@ on_both_topologies!(
     }
 );
 
+// A person who asked by a link that is revoked sees that, and nobody decides about the request any longer.
+// Covers: F8 refused, R18 refused
+on_both_topologies!(revoked_link_ends_its_requests, |suite: Suite| async move {
+    let school = suite.school("Школа № 1").await;
+    let class = school.class("5А").await;
+    let leader = school.class_teacher("Анна Белова", &class).await;
+    let of_class = json!({"role": "ROLE_PUPIL", "unit_id": class, "max_uses": 2});
+    let made = leader
+        .client
+        .must("InvitationService/CreateInvitation", of_class)
+        .await;
+    let link = made["link"]["link_token"].as_str().unwrap();
+    let person = suite.newcomer("Иван Иванов").await;
+    let joiner = person.joiner(link).await;
+    let accept = json!({"link_token": link});
+    let asked = joiner.must("InvitationService/AcceptInvitation", accept).await;
+    let revoke = json!({"invitation_id": made["invitation"]["id"]});
+    leader
+        .client
+        .must("InvitationService/RevokeInvitation", revoke.clone())
+        .await;
+    eventually("the request has ended", async || {
+        let own = person
+            .client
+            .must("JoinRequestService/ListOwnJoinRequests", json!({}))
+            .await;
+        (own["join_requests"][0]["state"] == "JOIN_REQUEST_STATE_INVITATION_REVOKED").then_some(())
+    })
+    .await;
+    let decide = json!({
+        "decisions": [{"join_request_id": asked["join_request_id"], "accept": true}],
+    });
+    let refused = leader
+        .client
+        .refused("JoinRequestService/DecideJoinRequests", decide)
+        .await;
+    assert_eq!(refused.reason, "JOIN_REQUEST_DECIDED");
+    eventually("the use is given back", async || {
+        let seen = leader
+            .client
+            .must("InvitationService/GetInvitation", revoke.clone())
+            .await;
+        (seen["invitation"]["use_count"] == 0 || seen["invitation"]["use_count"].is_null()).then_some(())
+    })
+    .await;
+});
+
 // The links for children of a teacher who was removed for a cause stop until the administration adopts them.
 // Those of a teacher who was removed without one go on.
 // Covers: F8 allowed, F8 refused

@@ -39,6 +39,29 @@ on_both_topologies!(
     }
 );
 
+// A role that was taken by mistake is given back within 7 days: the teacher has the class again in every
+// service.
+// Covers: F2 allowed
+on_both_topologies!(
+    undone_loss_of_a_role_gives_the_class_back,
+    |suite: Suite| async move {
+        let school = suite.school("Школа № 1").await;
+        let class = school.class("5А").await;
+        let leader = school.class_teacher("Анна Белова", &class).await;
+        let pupil = school.pupil(&leader, "Иван Иванов", &class).await;
+        let by = &school.administrator.client;
+        let changed = by.change_roles(&leader.member_id, &["ROLE_PARENT"]).await;
+        teaches_nobody(&school, &leader, &pupil).await;
+
+        let undo = json!({"role_change_id": changed["role_change_id"]});
+        let undone = by.must("RoleService/UndoRoleChange", undo).await;
+        assert_eq!(undone["refusals"], json!([]), "{undone}");
+        let pupils = chat_of(&leader, "CHAT_KIND_CLASS_PUPILS").await.unwrap();
+        send(&leader.client, &pupils, "Здравствуйте").await.unwrap();
+        assert!(sees(&leader, &pupil).await && may_write_to(&leader, &pupil).await);
+    }
+);
+
 // Case 7: the head, a deputy and an administrator who are teachers of the class without the badge write to no
 // pupil.
 // Covers: R22 refused, F3 refused

@@ -1,16 +1,18 @@
-//! Reports refusals at DEBUG, for a developer who looks for a fault, and for tests: they compare the reason
-//! with the list in the comment of the RPC.
+//! Reports refusals at DEBUG, for developers and for tests. The tests compare the reason of a
+//! refusal with the reasons that the comment of the RPC in its proto lists.
 use parta_proto::Method;
 use parta_status::RpcError;
 use tracing::Level;
 
 use crate::status_headers::received_status;
 
-/// The target of the events, which `parta_testkit` and the processes of the integration tests use.
+/// The target of the events. `parta_testkit` and `integration-tests/src/process.rs` collect the
+/// events and name the same target.
 const TARGET: &str = "parta_grpc::refusal";
 
-/// Reports the refusal in headers or trailers. A status without a documented reason is not reported: it is
-/// UNIMPLEMENTED, or the caller has disconnected.
+/// Reports the refusal of a call. The headers are those of a response without a body, or its
+/// trailers. A status without a documented reason is not reported: it is UNIMPLEMENTED, or the
+/// caller has disconnected.
 pub(crate) fn report(method: &Method, headers: &http::HeaderMap) {
     if !tracing::enabled!(target: TARGET, Level::DEBUG) {
         return;

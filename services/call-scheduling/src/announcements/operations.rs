@@ -35,7 +35,7 @@ impl Mutation for AnnounceCall {
 
     async fn act(&self, _: &Context, tx: &Tx, caller: &Caller, grant: &CallGrant) -> Result<(), Error> {
         let call = &grant.call;
-        if call.cancel_time.is_some() {
+        if call.canceled.is_some() {
             return Err(Error::CallCanceled);
         }
         parta_audit::record(tx, caller, Some(self.org_id), call.resource_name()).await?;
@@ -71,7 +71,7 @@ pub(crate) async fn announce(
     if call.announced {
         return Ok(unchanged(view, None));
     }
-    if call.cancel_time.is_some() {
+    if call.canceled.is_some() {
         return Ok(unchanged(view, Some(Error::CallCanceled)));
     }
     if let Some(refusal) = chat::post(context, caller, call).await? {

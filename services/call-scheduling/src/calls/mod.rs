@@ -4,7 +4,7 @@
 //! `call_participant` (the named members of the audience) and `occurrence` (the state of one occurrence
 //! beyond the rule: canceled, staff has arrived). Occurrences themselves are computed. Invariants: the
 //! audience is a rule over the roster at the moment of the request; a call is canceled once and never
-//! planned again.
+//! planned again; an archived unit has no call with a future occurrence that is not canceled.
 
 mod error;
 mod events;
@@ -17,7 +17,7 @@ mod storage;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use events::snapshot;
+pub(crate) use events::{ArchivedUnits, snapshot};
 pub(crate) use model::{Call, CallView, Format};
 pub(crate) use operations::{CallGrant, load_managed, load_visible};
 pub(crate) use policy::{

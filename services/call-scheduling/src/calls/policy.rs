@@ -230,7 +230,7 @@ pub(crate) fn sample_call(facts: &MemberContext) -> Call {
             weekly: None,
         },
         announced: false,
-        cancel_time: None,
+        canceled: None,
         create_time: DateTime::UNIX_EPOCH,
         revision: 1,
     }

@@ -56,7 +56,12 @@ impl UnclaimedMutation for IssueJoinToken {
         if call.draft.format == Format::InPerson {
             return Err(Error::not_online());
         }
-        if call.cancel_time.is_some() {
+        let unit_id = call.draft.unit_id;
+        let unit = context.roster.unit(tx, self.org_id, unit_id).await?;
+        if unit.is_none_or(|unit| unit.archived) {
+            return Err(Error::unit_archived(unit_id));
+        }
+        if call.is_canceled_at(start) {
             return Err(Error::CallCanceled);
         }
         let slot = call.slot_at(start).ok_or(Error::UnknownOccurrence(call.id))?;

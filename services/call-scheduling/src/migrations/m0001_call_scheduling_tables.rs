@@ -36,6 +36,7 @@ impl MigrationTrait for Tables {
                     .col(boolean("announced"))
                     .col(timestamp_with_time_zone("create_time"))
                     .col(timestamp_with_time_zone_null("cancel_time"))
+                    .col(small_integer_null("cancel_reason"))
                     .col(big_integer("revision"))
                     .primary_key(Index::create().col("org_id").col("id"))
                     .to_owned(),

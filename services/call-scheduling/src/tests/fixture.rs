@@ -11,6 +11,7 @@ use tonic::Status;
 
 use crate::{
     Config, GRPC_SERVICES, Ports,
+    calls::ArchivedUnits,
     tests::chat::{self, Chat},
 };
 
@@ -45,7 +46,8 @@ impl Fixture {
     /// Starts the service on the database. The clock is set to Tuesday, 2026-09-01, 11:00 in Moscow.
     pub(crate) async fn open(database: &TestDatabase) -> Self {
         let migrations = crate::migrations();
-        let test_env = Arc::new(ServiceEnv::open(database, "call-scheduling", migrations).await);
+        let test_env = ServiceEnv::open(database, "call-scheduling", migrations).await;
+        let test_env = Arc::new(test_env.observed_by(Arc::new(ArchivedUnits::new())));
         let school = School::create(&test_env).await;
         let chat = Chat::default();
         let transport = test_env.serve(&[chat::NAME], chat.routes());
@@ -129,6 +131,16 @@ impl Fixture {
             .unwrap()
             .into_inner()
             .occurrences
+    }
+
+    pub(crate) async fn get(&self, member: MemberId, call: &pb::Call) -> pb::Call {
+        let request = pb::GetCallRequest {
+            org_id: self.school.org.to_string(),
+            call_id: call.id.clone(),
+        };
+        let request = self.test_env.member_request(self.school.org, member, request);
+        let got = self.client.clone().get_call(request).await.unwrap();
+        got.into_inner().call.unwrap()
     }
 
     pub(crate) async fn join(

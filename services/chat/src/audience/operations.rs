@@ -105,7 +105,7 @@ impl AudienceUpdater {
         let concerned: BTreeSet<MemberId> = members.iter().copied().collect();
         for row in chats {
             let chat = ChatId::from_uuid(row.chat_id);
-            let diff = match rule_of(&row)? {
+            let mut diff = match rule_of(&row)? {
                 Some(rule) => {
                     let present = participants_among(tx, scope, chat, &concerned).await?;
                     let wanted = facts
@@ -116,6 +116,10 @@ impl AudienceUpdater {
                 }
                 None => self.diff_of_named(tx, scope, &row).await?,
             };
+            if row.archive_time.is_some() {
+                // An archived unit admits nobody (F17).
+                diff.joins.clear();
+            }
             if !diff.is_empty() {
                 diffs.insert(chat, (kind_of(&row)?, diff));
             }
@@ -143,18 +147,16 @@ impl AudienceUpdater {
         let known: BTreeMap<MemberId, &MemberContext> = facts.iter().map(|f| (f.member_id, f)).collect();
         let wanted = if kind_of(row)? == ChatKind::Direct {
             let may_post = matches!(facts.as_slice(), [one, other] if may_talk(one, other));
-            let stays = |m: &MemberId| known.get(m).is_some_and(|f| f.is_active() || f.is_suspended());
+            let stays = |f: &&&MemberContext| f.is_active() || f.is_suspended();
             present
                 .keys()
-                .filter(|m| stays(m))
-                .map(|m| (*m, Participation { may_post }))
+                .filter_map(|m| known.get(m).filter(stays))
+                .map(|f| (f.member_id, Participation::new(f, may_post)))
                 .collect()
         } else {
             let leaving = must_leave(&facts);
             // Everybody writes in a custom chat, except while a role is suspended.
-            let rights = |f: &MemberContext| Participation {
-                may_post: f.suspended.is_empty(),
-            };
+            let rights = |f: &MemberContext| Participation::new(f, f.suspended.is_empty());
             present
                 .keys()
                 .filter(|m| !leaving.contains(m))

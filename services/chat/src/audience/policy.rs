@@ -36,7 +36,7 @@ pub(crate) fn participation(rule: Rule, facts: &MemberContext) -> Option<Partici
         Rule::Teachers(unit) if teaches(unit) => true,
         _ => return None,
     };
-    Some(Participation { may_post })
+    Some(Participation::new(facts, may_post))
 }
 
 /// Every rule that may give the member a participation: the two of the organization and the three of each

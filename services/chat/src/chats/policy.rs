@@ -29,6 +29,14 @@ pub(crate) fn list_participants(facts: &MemberContext, kind: ChatKind) -> Decisi
     )
 }
 
+/// Whether the caller may list the chats in which pupils would be left alone.
+pub(crate) fn list_unsupervised(facts: &MemberContext) -> Decision {
+    Decision::allow_if(
+        facts.is_administration(),
+        "Only the administration may list the chats without a responsible adult.",
+    )
+}
+
 /// The rows of the permission matrix. The sample chat is the chat of the pupils of the sample class; for
 /// principals who do not participate in it, «Сотрудники».
 pub(crate) fn rules() -> Vec<PermissionRule> {
@@ -45,6 +53,9 @@ pub(crate) fn rules() -> Vec<PermissionRule> {
         PermissionRule::own("parta.chat.v1.ChatService/AddParticipants", named),
         PermissionRule::own("parta.chat.v1.ChatService/RemoveParticipants", removes),
         PermissionRule::own("parta.chat.v1.ChatService/ListParticipants", lists),
+        PermissionRule::own("parta.chat.v1.ChatService/ListUnsupervisedChats", |kind| {
+            MemberContext::sample(kind).is_some_and(|f| list_unsupervised(&f).is_allowed())
+        }),
     ]
 }
 

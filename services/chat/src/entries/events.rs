@@ -39,8 +39,8 @@ pub(super) fn append_chat_archived(tx: &Tx, scope: &OrgScope, chat: ChatId) {
 pub(super) fn append_participant_moved(tx: &Tx, scope: &OrgScope, entry: &Entry) {
     let payload = match entry.content {
         Content::Message { .. } => return,
-        Content::Joining(member) => participant_joined(entry.chat_id, member),
-        Content::Leaving(member) => Payload::ParticipantLeft(pb::ParticipantLeft {
+        Content::Joining(member, _) => participant_joined(entry.chat_id, member),
+        Content::Leaving(member, _) => Payload::ParticipantLeft(pb::ParticipantLeft {
             chat_id: entry.chat_id.to_string(),
             member_id: member.to_string(),
             left_seq: entry.seq,

@@ -2,6 +2,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use parta_ids::{ChatId, EntryId, MemberId, OrgId, TypedId, UnitId};
+use parta_roster::{DutyFunction, MemberContext, Role};
 
 /// The kind of a chat. The numbers are stored and are those of the API.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -36,6 +37,12 @@ impl ChatKind {
         ]
         .into_iter()
         .find(|kind| *kind as i16 == number)
+    }
+
+    /// Whether the chat is a room in which pupils are not left alone (F15): without a cleared adult it is
+    /// read-only.
+    pub(crate) fn needs_cleared_adult(self) -> bool {
+        matches!(self, Self::ClassPupils | Self::Custom)
     }
 
     /// Whether the roster decides who participates. A member who leaves a derived chat can no longer read it.
@@ -113,11 +120,68 @@ pub(crate) fn direct_chat_key(one: MemberId, other: MemberId) -> String {
     format!("direct:{}:{}", low.uuid(), high.uuid())
 }
 
+/// The kind of a participant in the organization. The numbers are stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(i16)]
+pub(crate) enum ParticipantKind {
+    Pupil = 1,
+    /// An adult who does not work in the organization.
+    Parent = 2,
+    /// A member of the staff who may not be responsible for pupils.
+    Staff = 3,
+    /// A member of the staff who is cleared, or has a duty to be in rooms with pupils.
+    ClearedStaff = 4,
+}
+
+impl ParticipantKind {
+    /// The kind of a member by the roles in force. A suspended member of the staff is none.
+    pub(crate) fn of(facts: &MemberContext) -> Self {
+        if facts.is_cleared() || facts.may_toward_many(DutyFunction::Rooms) {
+            Self::ClearedStaff
+        } else if facts.is_staff() {
+            Self::Staff
+        } else if facts.holds(Role::Pupil) {
+            Self::Pupil
+        } else {
+            Self::Parent
+        }
+    }
+
+    /// The kind of a stored number; `None` if this build does not know it.
+    pub(crate) fn from_number(number: i16) -> Option<Self> {
+        [Self::Pupil, Self::Parent, Self::Staff, Self::ClearedStaff]
+            .into_iter()
+            .find(|kind| *kind as i16 == number)
+    }
+
+    /// Whether a participant of this kind sees what families do not. Staff without clearance are in a room
+    /// with families by another ground, for example as parents, and see what it gives (F4).
+    pub(crate) fn reads_as_staff(self, chat: ChatKind) -> bool {
+        match self {
+            Self::ClearedStaff => true,
+            Self::Staff => matches!(chat, ChatKind::StaffChannel | ChatKind::ClassTeachers),
+            Self::Pupil | Self::Parent => false,
+        }
+    }
+}
+
 /// The rights of a participant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Participation {
     /// Whether the participant may write, or only read.
     pub(crate) may_post: bool,
+    /// Decides which comings and goings of others the participant sees.
+    pub(crate) kind: ParticipantKind,
+}
+
+impl Participation {
+    /// The participation of a member.
+    pub(crate) fn new(facts: &MemberContext, may_post: bool) -> Self {
+        Self {
+            may_post,
+            kind: ParticipantKind::of(facts),
+        }
+    }
 }
 
 /// The difference between the present and the wanted participants of a chat.
@@ -136,9 +200,9 @@ impl ParticipantDiff {
     }
 
     /// These members join.
-    pub(crate) fn joining(members: impl IntoIterator<Item = MemberId>, rights: Participation) -> Self {
+    pub(crate) fn joining(members: impl IntoIterator<Item = (MemberId, Participation)>) -> Self {
         Self {
-            joins: members.into_iter().map(|m| (m, rights)).collect(),
+            joins: members.into_iter().collect(),
             ..Self::default()
         }
     }
@@ -182,9 +246,63 @@ pub(crate) enum Content {
         /// The service that wrote for the sender.
         service: Option<String>,
     },
-    Joining(MemberId),
+    Joining(MemberId, ShownTo),
     /// The member left.
-    Leaving(MemberId),
+    Leaving(MemberId, ShownTo),
+}
+
+/// The readers who see that a member joins or leaves, besides that member (F21). It is decided when the
+/// entry is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ShownTo {
+    Everybody,
+    Staff,
+    Nobody,
+}
+
+impl ShownTo {
+    /// Returns the readers of a joining. Pupils and parents see each adult who joins a chat in which pupils
+    /// may be.
+    pub(crate) fn of_joining(chat: ChatKind, who: ParticipantKind) -> Self {
+        match chat {
+            ChatKind::SchoolChannel => Self::Nobody,
+            ChatKind::StaffChannel | ChatKind::ClassTeachers | ChatKind::ClassParents => Self::Staff,
+            ChatKind::ClassPupils | ChatKind::Custom | ChatKind::Direct => match who {
+                ParticipantKind::Pupil => Self::Staff,
+                _ => Self::Everybody,
+            },
+        }
+    }
+
+    /// Returns the readers of a leaving.
+    pub(crate) fn of_leaving(chat: ChatKind) -> Self {
+        match chat {
+            ChatKind::SchoolChannel => Self::Nobody,
+            _ => Self::Staff,
+        }
+    }
+}
+
+/// A participant who reads entries.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Reader {
+    pub(crate) member: MemberId,
+    /// Whether the participant sees what families do not ([`ParticipantKind::reads_as_staff`]).
+    pub(crate) is_staff: bool,
+    /// The adults of protected families, whom no list shows to families (R83).
+    pub(crate) hidden: BTreeSet<MemberId>,
+}
+
+impl Reader {
+    /// Whether the reader sees who joined or left.
+    pub(crate) fn sees(&self, who: MemberId, shown_to: ShownTo) -> bool {
+        let is_shown = match shown_to {
+            ShownTo::Everybody => self.is_staff || !self.hidden.contains(&who),
+            ShownTo::Staff => self.is_staff,
+            ShownTo::Nobody => false,
+        };
+        who == self.member || is_shown
+    }
 }
 
 /// One entry of a chat's log.

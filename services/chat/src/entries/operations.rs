@@ -5,8 +5,13 @@ use std::collections::BTreeMap;
 use parta_access::OrgScope;
 use parta_database::{StorageError, Tx};
 use parta_ids::{ChatId, MemberId, OrgId, TypedId, UnitId};
+use parta_roster::Roster;
+use sea_orm::ConnectionTrait;
 
-use super::{ChatKind, EntrySink, ParticipantDiff, events, storage};
+use super::{
+    ChatKind, ChatMembership, Content, Entry, EntrySink, ParticipantDiff, Reader, ShownTo, events, storage,
+};
+use crate::error::Error;
 
 /// Creates a chat without participants. `key` is its unique key in the organization, if it has one.
 pub(crate) async fn create_chat(
@@ -98,6 +103,35 @@ pub(crate) async fn update_chats_of_unit(
         }
     }
     Ok(())
+}
+
+/// The participant as a reader of these entries. The adults of protected families are looked up only if an
+/// entry could show one of them.
+pub(crate) async fn reader_of(
+    conn: &impl ConnectionTrait,
+    roster: &Roster,
+    membership: &ChatMembership,
+    entries: &[Entry],
+) -> Result<Reader, Error> {
+    let member = MemberId::from_uuid(membership.participant.member_id);
+    let is_staff = membership.reads_as_staff()?;
+    let may_show = |entry: &Entry| match entry.content {
+        Content::Joining(who, ShownTo::Everybody) | Content::Leaving(who, ShownTo::Everybody) => {
+            who != member
+        }
+        _ => false,
+    };
+    let hidden = if !is_staff && entries.iter().any(may_show) {
+        let org = OrgId::from_uuid(membership.chat.org_id);
+        roster.protected_adults(conn, org).await?
+    } else {
+        Default::default()
+    };
+    Ok(Reader {
+        member,
+        is_staff,
+        hidden,
+    })
 }
 
 /// Serializes the transactions that change the roster of an organization (`exclusive`) with those that decide

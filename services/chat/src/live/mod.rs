@@ -15,6 +15,7 @@ mod queue;
 mod recent;
 mod registry;
 mod relay;
+mod settings;
 mod stream;
 mod wire;
 
@@ -39,7 +40,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::{
-    entries::{Content, Entry, EntrySink},
+    entries::{Content, Entry, EntrySink, ShownTo},
     messages::entry_to_proto,
 };
 use compare::Scope;
@@ -48,7 +49,8 @@ use registry::SubscriptionRegistry;
 pub(crate) use grpc::{LiveServer, rules};
 pub(crate) use position::Cursor;
 pub(crate) use relay::FRAME_TIMEOUT;
-pub(crate) use stream::{Settings, subscribe};
+pub(crate) use settings::{REPLAYS_MAX, Settings};
+pub(crate) use stream::subscribe;
 
 /// An entry that many streams share.
 #[derive(Debug)]
@@ -59,6 +61,10 @@ pub(crate) struct LiveEntry {
     /// `None` from a replica of a release that does not send it, and for a mark.
     pub(crate) entry_id: Option<EntryId>,
     pub(crate) kind: LiveKind,
+    /// Whether some readers see more than `response` shows: who joined or left. Their streams read the entry
+    /// from the database, which decides by the participant as it is then.
+    pub(crate) is_partial: bool,
+    /// The part that every reader of the chat may see.
     pub(crate) response: Response,
 }
 
@@ -71,8 +77,18 @@ impl LiveEntry {
             seq,
             entry_id: None,
             kind,
+            is_partial: false,
             response: Response::encoded(Bytes::new()),
         })
+    }
+
+    /// Whether `response` is all that this member may see of the entry.
+    fn is_complete_for(&self, member: MemberId) -> bool {
+        let is_own = match self.kind {
+            LiveKind::Joining(who) | LiveKind::Leaving(who) => who == member,
+            LiveKind::Message | LiveKind::Head | LiveKind::Restored | LiveKind::Chats => false,
+        };
+        !self.is_partial && !is_own
     }
 
     fn is_mark(&self) -> bool {
@@ -98,7 +114,7 @@ impl Response {
     fn from_entry(entry: Entry) -> Self {
         let text = match &entry.content {
             Content::Message { text, .. } => text.len(),
-            Content::Joining(_) | Content::Leaving(_) => 0,
+            Content::Joining(..) | Content::Leaving(..) => 0,
         };
         Self {
             encoded: OnceLock::new(),
@@ -119,7 +135,7 @@ impl Response {
         let encode = || {
             let entry = self.entry.lock().unwrap_or_else(PoisonError::into_inner).take();
             entry
-                .map(|entry| wire::response(Item::Entry(entry_to_proto(entry))))
+                .map(|entry| wire::response(Item::Entry(entry_to_proto(entry, None))))
                 .unwrap_or_default()
         };
         self.encoded.get_or_init(encode).clone()
@@ -142,10 +158,10 @@ pub(crate) enum LiveKind {
 
 impl From<Entry> for LiveEntry {
     fn from(entry: Entry) -> Self {
-        let kind = match &entry.content {
-            Content::Message { .. } => LiveKind::Message,
-            Content::Joining(member) => LiveKind::Joining(*member),
-            Content::Leaving(member) => LiveKind::Leaving(*member),
+        let (kind, is_partial) = match &entry.content {
+            Content::Message { .. } => (LiveKind::Message, false),
+            Content::Joining(member, shown_to) => (LiveKind::Joining(*member), *shown_to != ShownTo::Nobody),
+            Content::Leaving(member, shown_to) => (LiveKind::Leaving(*member), *shown_to != ShownTo::Nobody),
         };
         Self {
             org_id: entry.org_id,
@@ -153,6 +169,7 @@ impl From<Entry> for LiveEntry {
             seq: entry.seq,
             entry_id: Some(entry.entry_id),
             kind,
+            is_partial,
             response: Response::from_entry(entry),
         }
     }

@@ -110,6 +110,7 @@ mod tests {
             seq,
             entry_id: None,
             kind: LiveKind::Message,
+            is_partial: false,
             response: Response::encoded(Bytes::new()),
         })
     }

@@ -167,6 +167,7 @@ mod tests {
             seq,
             entry_id: Some(EntryId::from_uuid(Uuid::from_u128(1))),
             kind: LiveKind::Message,
+            is_partial: false,
             response: Response::encoded(vec![0; bytes].into()),
         })
     }
@@ -216,6 +217,7 @@ mod tests {
                     seq,
                     entry_id: Some(EntryId::from_uuid(Uuid::from_u128(7))),
                     kind: LiveKind::Message,
+                    is_partial: false,
                     response: Response::encoded(vec![0; 100].into()),
                 };
                 recent.push(&Arc::new(new));

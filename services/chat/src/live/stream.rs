@@ -2,20 +2,18 @@
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
     sync::Arc,
-    time::Duration,
 };
 
 use bytes::Bytes;
 use parta_access::OrgScope;
-use parta_database::Db;
 use parta_ids::{ChatId, EntryId, MemberId, optional_text};
 use parta_proto_chat::v1::{self as pb, subscribe_chats_response::Item};
-use parta_roster::{MemberContext, Roster, State};
+use parta_roster::{MemberContext, State};
 use parta_status::{RpcError, permission_denied};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
 use super::{
-    Live, LiveEntry, LiveKind,
+    LiveEntry, LiveKind, Settings,
     compare::Scope,
     position::{Cursor, Place, readable_range},
     queue::{QueueReceiver, queue},
@@ -26,14 +24,6 @@ use crate::{
     error::Error,
     messages::entry_to_proto,
 };
-
-/// The dependencies and settings of every subscription.
-pub(crate) struct Settings {
-    pub(crate) db: Db,
-    pub(crate) live: Live,
-    pub(crate) roster: Roster,
-    pub(crate) heartbeat: Duration,
-}
 
 /// A stream over all chats of one member.
 pub(crate) struct Subscription {
@@ -190,8 +180,10 @@ impl Subscription {
 
     fn accept_entry(&mut self, live: &LiveEntry) {
         let (chat, joins) = (live.chat_id, live.kind == LiveKind::Joining(self.member));
-        let known = self.cursors.get(&chat).copied();
-        let Some(cursor) = known.or_else(|| joins.then(|| live.seq - 1)) else {
+        if joins {
+            self.cursors.entry(chat).or_insert(live.seq - 1);
+        }
+        let Some(cursor) = self.cursors.get(&chat).copied() else {
             return;
         };
         if self.left_chats.contains(&chat) {
@@ -202,9 +194,10 @@ impl Subscription {
                 self.behind.insert(chat, Missing::InDatabase);
             }
         } else if live.seq == cursor + 1 && live.kind != LiveKind::Head {
-            self.deliver(chat, live.seq, live.response.bytes());
-            if live.kind == LiveKind::Leaving(self.member) {
-                self.leave(chat);
+            if live.is_complete_for(self.member) {
+                self.deliver(chat, live.seq, live.response.bytes());
+            } else {
+                self.behind.insert(chat, Missing::InDatabase);
             }
         } else if live.seq > cursor {
             self.behind.entry(chat).or_insert(Missing::InCache(live.seq));
@@ -372,7 +365,8 @@ impl Subscription {
     }
 
     /// Delivers the recent entries of a chat after the cursor, at which the member participated. Returns
-    /// false if they are no longer present or do not reach `upto`.
+    /// false if they are no longer present, do not reach `upto`, or have one of which the member may see
+    /// more.
     fn replay_recent(&mut self, chat: ChatId, upto: i64) -> bool {
         let Some(cursor) = self.cursors.get(&chat).copied() else {
             return false;
@@ -385,11 +379,10 @@ impl Subscription {
             return false;
         };
         for entry in entries {
-            self.deliver(chat, entry.seq, entry.response.bytes());
-            if entry.kind == LiveKind::Leaving(self.member) {
-                self.leave(chat);
-                return true;
+            if !entry.is_complete_for(self.member) {
+                return false;
             }
+            self.deliver(chat, entry.seq, entry.response.bytes());
         }
         self.cursors.get(&chat).is_some_and(|cursor| *cursor >= upto)
     }
@@ -400,7 +393,9 @@ impl Subscription {
             // The first live entry of the chat was not the joining, so there is no cursor yet.
             return self.begin_at_joining(chat).await;
         };
-        let (scope, member) = (&self.scope, self.member);
+        let (scope, member, roster) = (&self.scope, self.member, &self.settings.roster);
+        // Nobody closes the semaphore.
+        let permit = self.settings.replays.acquire().await;
         let page = self.settings.db.read(|tx| async move {
             let Some(membership) = entries::find_membership(&tx, scope, chat, member).await? else {
                 return Ok(None);
@@ -414,7 +409,7 @@ impl Subscription {
                 // times.
                 let log = membership.log();
                 let mut own_move = entries::find_own_move(&tx, scope, log, member, (from, joined)).await?;
-                if let Some(row) = own_move.take_if(|row| row.content == Content::Joining(member)) {
+                if let Some(row) = own_move.take_if(|row| matches!(row.content, Content::Joining(..))) {
                     from = row.seq - 1;
                     own_move = entries::find_own_move(&tx, scope, log, member, (row.seq, joined)).await?;
                 }
@@ -431,15 +426,22 @@ impl Subscription {
                 REPLAY_PAGE_ENTRIES,
             )
             .await?;
-            Ok::<_, Error>(Some((membership, (end, upto), entries)))
+            let reader = entries::reader_of(&tx, roster, &membership, &entries).await?;
+            Ok::<_, Error>(Some((membership, (end, upto), (entries, reader))))
         });
-        let Some((membership, (end, upto), entries)) = page.await? else {
+        let page = page.await;
+        drop(permit);
+        let Some((membership, (end, upto), (entries, reader))) = page? else {
             self.leave(chat);
             return Ok(());
         };
         let last = entries.last().map_or(end, |entry| entry.seq);
         for entry in entries {
-            self.deliver(chat, entry.seq, response(Item::Entry(entry_to_proto(entry))));
+            self.deliver(
+                chat,
+                entry.seq,
+                response(Item::Entry(entry_to_proto(entry, Some(&reader)))),
+            );
         }
         if last < upto {
             self.behind.insert(chat, Missing::InDatabase);

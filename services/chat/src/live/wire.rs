@@ -48,6 +48,9 @@ pub(super) struct Item {
     leaves: Bytes,
     #[prost(bytes = "bytes", tag = "6")]
     response: Bytes,
+    /// Whether some readers see more than the response shows.
+    #[prost(bool, tag = "8")]
+    is_partial: bool,
     /// The id of the entry; empty from a replica of a release that does not send it.
     #[prost(bytes = "bytes", tag = "7")]
     entry_id: Bytes,
@@ -76,6 +79,7 @@ impl From<&LiveEntry> for Item {
             joins: member_bytes(joins),
             leaves: member_bytes(leaves),
             response: live.response.bytes(),
+            is_partial: live.is_partial,
             entry_id: live.entry_id.map(bytes).unwrap_or_default(),
         }
     }
@@ -98,6 +102,7 @@ impl Item {
             seq: self.seq,
             entry_id: id(&self.entry_id),
             kind,
+            is_partial: self.is_partial,
             response: Response::encoded(self.response),
         }))
     }

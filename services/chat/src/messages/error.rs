@@ -2,7 +2,7 @@
 use parta_ids::{ChatId, Uuid};
 use parta_proto::status::v1::ErrorReason as Common;
 use parta_proto_chat::v1::ErrorReason;
-use parta_status::{Code, RpcError, permission_denied};
+use parta_status::{RpcError, permission_denied};
 
 use crate::error::Error;
 
@@ -16,15 +16,20 @@ impl Error {
             .into()
     }
 
+    /// The chat is read-only, because pupils would be left alone in it.
+    pub(crate) fn unsupervised(chat: ChatId) -> Self {
+        let why =
+            "This chat is read-only until a responsible adult takes part in it. Ask the administration.";
+        RpcError::new(ErrorReason::ChatReadOnly, why)
+            .precondition("CHAT", chat, "no cleared adult")
+            .meta("chat_id", chat)
+            .into()
+    }
+
     /// The sender may only read.
     pub(in crate::messages) fn may_not_post() -> Self {
         permission_denied("You can only read this chat. Ask the administration if you need to write in it.")
             .into()
-    }
-
-    /// Whether the error is [`Self::may_not_post`].
-    pub(in crate::messages) fn is_read_only(&self) -> bool {
-        matches!(self, Self::Refused(refusal) if refusal.code() == Code::PermissionDenied)
     }
 
     pub(in crate::messages) fn request_id_reused(id: Uuid) -> Self {

@@ -7,15 +7,20 @@ use parta_proto_chat::{
     internal::v1::{self as internal, announcement_service_server::AnnouncementService},
     v1::{self as pb, message_service_server::MessageService as MessageServer},
 };
+use parta_proto_membership::internal::v1::MemberName;
 use parta_status::{FieldViolations, field};
 use tonic::{Request, Response, Status};
 
 use super::{
     entry_to_proto,
     model::{Message, TEXT_MAX},
-    operations::{ListEntries, MarkRead, MessageService},
+    names,
+    operations::{ListAuthors, ListEntries, MarkRead, MessageService},
 };
 use crate::context::Context;
+
+/// At most this many entries whose authors one call returns.
+const AUTHORS_MAX_ENTRIES: usize = 100;
 
 /// The server of MessageService.
 #[derive(Clone)]
@@ -86,10 +91,46 @@ impl MessageServer for Messages {
                 page: page?,
             })
         })?;
-        let page = self.service.list_entries(call.caller(), &query).await?;
+        let (page, reader) = self.service.list_entries(call.caller(), &query).await?;
+        let entries = page.items.into_iter();
         Ok(Response::new(pb::ListEntriesResponse {
-            entries: page.items.into_iter().map(entry_to_proto).collect(),
+            entries: entries
+                .map(|entry| entry_to_proto(entry, Some(&reader)))
+                .collect(),
             next_page_token: page.next_page_token,
+        }))
+    }
+
+    async fn batch_get_authors(
+        &self,
+        request: Request<pb::BatchGetAuthorsRequest>,
+    ) -> Result<Response<pb::BatchGetAuthorsResponse>, Status> {
+        let call = self.edge.enter(request).await?;
+        let query = call.query(|v, r| {
+            let org_id = field::id(v, "org_id", &r.org_id);
+            let chat_id = field::id(v, "chat_id", &r.chat_id);
+            v.check(
+                (1..=AUTHORS_MAX_ENTRIES).contains(&r.seqs.len()),
+                "seqs",
+                format!("must have 1 to {AUTHORS_MAX_ENTRIES} numbers"),
+            );
+            v.check(r.seqs.iter().all(|seq| *seq > 0), "seqs", "must be positive");
+            Some(ListAuthors {
+                org_id: org_id?,
+                chat_id: chat_id?,
+                seqs: r.seqs.iter().copied().collect(),
+            })
+        })?;
+        let authors = self.edge.query(&call, &query).await?;
+        let named = names::of(&self.service.membership(), call.caller(), query.org_id, &authors).await?;
+        let author = |member: MemberName| pb::Author {
+            member_id: member.member_id,
+            full_name: member.full_name,
+            roles: member.roles,
+            teacher_verified: member.teacher_verified,
+        };
+        Ok(Response::new(pb::BatchGetAuthorsResponse {
+            authors: named.into_iter().map(author).collect(),
         }))
     }
 

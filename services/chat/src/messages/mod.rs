@@ -7,6 +7,7 @@ mod error;
 mod events;
 mod grpc;
 mod model;
+mod names;
 mod operations;
 mod policy;
 mod writer;

@@ -11,6 +11,7 @@ pub(crate) fn rules() -> Vec<PermissionRule> {
     vec![
         PermissionRule::own("parta.chat.v1.MessageService/SendMessage", writes),
         PermissionRule::own("parta.chat.v1.MessageService/ListEntries", reads),
+        PermissionRule::own("parta.chat.v1.MessageService/BatchGetAuthors", reads),
         PermissionRule::own("parta.chat.v1.MessageService/MarkRead", reads),
         // A service calls it with the token of a person, whose rights decide. Without one it may not.
         PermissionRule::own(
@@ -27,7 +28,7 @@ pub(super) struct SenderFacts {
     pub(super) present: bool,
     /// Whether the sender may write, or only read.
     pub(super) may_post: bool,
-    /// Whether the chat is writable, because it was not archived.
+    /// Whether the chat is writable: it was not archived, and pupils are not left alone in it (F15).
     pub(super) open: bool,
 }
 
@@ -40,7 +41,7 @@ pub(crate) enum Refused {
     /// The sender has left the chat.
     HasLeft = 2,
     /// The chat is read-only.
-    Archived = 3,
+    Closed = 3,
     /// The sender may only read.
     MayOnlyRead = 4,
 }
@@ -50,7 +51,7 @@ impl Refused {
         [
             Self::NeverParticipated,
             Self::HasLeft,
-            Self::Archived,
+            Self::Closed,
             Self::MayOnlyRead,
         ]
         .into_iter()
@@ -63,15 +64,16 @@ impl Refused {
     }
 }
 
-/// Whether a sender may write in a chat. `None` are the facts of a member who never participated in it, or of
-/// a chat that the organization does not have. A member who has left does not learn the state of the chat
-/// (R38). Nobody writes in the chat of an archived class (R45). A participant whom the rule of the chat lets
-/// only read may not write (R33, R37). On PostgreSQL, `chat_refusal` in post.sql decides the same.
+/// Whether a sender may write in a chat. `None` are the facts of a member who never participated in it, or
+/// of a chat that the organization does not have. A member who has left does not learn the state of the
+/// chat (R38). Nobody writes in the chat of an archived class (R45), or in one with pupils and without a
+/// cleared adult (F15). A participant whom the rule of the chat lets only read may not write (R33, R37). On
+/// PostgreSQL, `chat_refusal` in post.sql decides the same.
 pub(super) fn verdict(sender: Option<SenderFacts>) -> Result<(), Refused> {
     match sender {
         None => Err(Refused::NeverParticipated),
         Some(facts) if !facts.present => Err(Refused::HasLeft),
-        Some(facts) if !facts.open => Err(Refused::Archived),
+        Some(facts) if !facts.open => Err(Refused::Closed),
         Some(facts) if !facts.may_post => Err(Refused::MayOnlyRead),
         Some(_) => Ok(()),
     }

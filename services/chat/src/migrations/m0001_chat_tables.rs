@@ -26,6 +26,7 @@ impl MigrationTrait for Tables {
             .col(timestamp_with_time_zone_null("archive_time"))
             .col(big_integer("head_seq"))
             .col(big_integer("audience_version"))
+            .col(boolean("unsupervised").default(false))
             .primary_key(Index::create().col("org_id").col("chat_id"))
             .to_owned();
         manager.create_table(chat).await?;
@@ -44,6 +45,10 @@ impl MigrationTrait for Tables {
             .col("unit_id")
             .to_owned();
         manager.create_index(unit).await?;
+        manager
+            .get_connection()
+            .execute_unprepared("CREATE INDEX chat_unsupervised ON chat (org_id, chat_id) WHERE unsupervised")
+            .await?;
 
         let participant = Table::create()
             .table("participant")
@@ -54,6 +59,7 @@ impl MigrationTrait for Tables {
             .col(big_integer_null("left_seq"))
             .col(big_integer("read_seq"))
             .col(boolean("may_post"))
+            .col(small_integer("kind"))
             .primary_key(Index::create().col("org_id").col("chat_id").col("member_id"))
             .foreign_key(
                 ForeignKey::create()

@@ -38,7 +38,7 @@ DECLARE
 BEGIN
   -- Every transaction that locks several chats locks them in the order of their keys.
   FOR v_row IN
-    SELECT k.at, c.head_seq, c.archive_time IS NULL AS open
+    SELECT k.at, c.head_seq, c.archive_time IS NULL AND NOT c.unsupervised AS open
     FROM (
       SELECT DISTINCT p_org[i.at] AS org_id, p_chat[i.at] AS chat_id, i.at
       FROM unnest(p_at, p_sender) AS i(at, sender)
@@ -109,7 +109,7 @@ DECLARE
   v_version_before bigint;
   v_version bigint;
 BEGIN
-  SELECT m.left_seq IS NULL, m.may_post, c.archive_time IS NULL, c.audience_version
+  SELECT m.left_seq IS NULL, m.may_post, c.archive_time IS NULL AND NOT c.unsupervised, c.audience_version
   INTO v_present, v_may, v_open, v_version_before
   FROM participant m JOIN chat c ON c.org_id = m.org_id AND c.chat_id = m.chat_id
   WHERE m.org_id = p_org AND m.chat_id = p_chat AND m.member_id = p_sender;
@@ -119,10 +119,10 @@ BEGIN
   END IF;
 
   UPDATE chat c SET head_seq = c.head_seq + 1
-  WHERE c.org_id = p_org AND c.chat_id = p_chat AND c.archive_time IS NULL
+  WHERE c.org_id = p_org AND c.chat_id = p_chat AND c.archive_time IS NULL AND NOT c.unsupervised
   RETURNING c.head_seq, c.audience_version INTO seq, v_version;
   IF seq IS NULL THEN
-    -- Archived during the wait for the lock.
+    -- Archived, or left without an adult, during the wait for the lock.
     refusal := chat_refusal(v_present, false, v_may);
     RETURN;
   END IF;

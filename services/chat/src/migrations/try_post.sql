@@ -20,7 +20,7 @@ DECLARE
   v_row record;
 BEGIN
   FOR v_row IN
-    SELECT k.at, c.head_seq, c.archive_time IS NULL AS open
+    SELECT k.at, c.head_seq, c.archive_time IS NULL AND NOT c.unsupervised AS open
     FROM (
       SELECT DISTINCT p_org[i.at] AS org_id, p_chat[i.at] AS chat_id, i.at
       FROM unnest(p_at, p_sender) AS i(at, sender)
@@ -95,16 +95,17 @@ DECLARE
 BEGIN
   -- Only a sender who may write locks the row. `c` is the row as it is when it is locked, `b` the row of the
   -- snapshot with which the participant was read.
-  SELECT c.head_seq + 1, c.archive_time IS NULL, c.audience_version, b.audience_version
+  SELECT c.head_seq + 1, c.archive_time IS NULL AND NOT c.unsupervised, c.audience_version, b.audience_version
   INTO seq, v_open, v_version, v_version_before
   FROM participant m
   JOIN chat b ON b.org_id = m.org_id AND b.chat_id = m.chat_id
   JOIN chat c ON c.org_id = m.org_id AND c.chat_id = m.chat_id
   WHERE m.org_id = p_org AND m.chat_id = p_chat AND m.member_id = p_sender
-    AND m.left_seq IS NULL AND m.may_post AND b.archive_time IS NULL
+    AND m.left_seq IS NULL AND m.may_post AND b.archive_time IS NULL AND NOT b.unsupervised
   FOR NO KEY UPDATE OF c SKIP LOCKED;
   IF seq IS NULL THEN
-    SELECT m.left_seq IS NULL, m.may_post, c.archive_time IS NULL INTO v_present, v_may, v_open
+    SELECT m.left_seq IS NULL, m.may_post, c.archive_time IS NULL AND NOT c.unsupervised
+    INTO v_present, v_may, v_open
     FROM participant m JOIN chat c ON c.org_id = m.org_id AND c.chat_id = m.chat_id
     WHERE m.org_id = p_org AND m.chat_id = p_chat AND m.member_id = p_sender;
     -- A sender who may write was only kept from it by the lock.

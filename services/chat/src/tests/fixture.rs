@@ -6,7 +6,12 @@ use parta_feed::{AT_LEAST, Bus, EventPayload, FeedKind, FeedServer, LocalBus, ap
 use parta_grpc::{InMemoryTransport, Limits, RequestExt as _, Routes, ServiceChannel, StackService};
 use parta_ids::{ChatId, Env, MemberId, OrgId, TypedId as _};
 use parta_proto_membership::{
-    MembershipFeed, v1::membership_feed_service_server::MembershipFeedServiceServer,
+    MembershipFeed,
+    internal::v1::{
+        GetNamesRequest, GetNamesResponse, MemberName,
+        name_service_server::{NameService, NameServiceServer},
+    },
+    v1::membership_feed_service_server::MembershipFeedServiceServer,
 };
 use parta_proto_org_registry::{
     OrgRegistryFeed, v1::org_registry_feed_service_server::OrgRegistryFeedServiceServer,
@@ -43,6 +48,27 @@ struct Feeds {
     _databases: [TestDatabase; 2],
 }
 
+/// Names each member by its id.
+struct Names;
+
+#[tonic::async_trait]
+impl NameService for Names {
+    async fn get_names(
+        &self,
+        request: Request<GetNamesRequest>,
+    ) -> Result<tonic::Response<GetNamesResponse>, tonic::Status> {
+        let name = |member_id: String| MemberName {
+            full_name: format!("Имя {member_id}"),
+            member_id,
+            ..Default::default()
+        };
+        let ids = request.into_inner().member_ids.into_iter();
+        Ok(tonic::Response::new(GetNamesResponse {
+            members: ids.map(name).collect(),
+        }))
+    }
+}
+
 impl Feeds {
     async fn start(test_env: &ServiceEnv) -> Self {
         let databases = [TestDatabase::sqlite(), TestDatabase::sqlite()];
@@ -57,8 +83,11 @@ impl Feeds {
                 Routes::new(organizations),
             ),
             test_env.serve(
-                &["parta.membership.v1.MembershipFeedService"],
-                Routes::new(members),
+                &[
+                    "parta.membership.v1.MembershipFeedService",
+                    "parta.membership.internal.v1.NameService",
+                ],
+                Routes::new(members).add_service(NameServiceServer::new(Names)),
             ),
         ];
         Self {
@@ -228,6 +257,7 @@ fn start_chat(
         draining: test_env.stop.clone(),
         org_registry: test_env.channel_of("chat", "org-registry", organizations),
         membership: test_env.channel_of("chat", "membership", members),
+        membership_calls: test_env.channel_of("chat", "membership", members),
     };
     let Assembly {
         routes,

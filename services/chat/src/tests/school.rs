@@ -137,15 +137,7 @@ impl School {
         ];
         let known = s.org_registry(self.org, events).await;
         self.wait_for(&known).await;
-        let assigned = |member: MemberId, kind: AssignmentKind| {
-            Member::AssignmentCreated(members::AssignmentCreated {
-                assignment_id: s.env.id::<AssignmentId>().to_string(),
-                member_id: member.to_string(),
-                unit_id: self.class.to_string(),
-                kind: kind.into(),
-                substitution: false,
-            })
-        };
+        let assigned = |member, kind| self.assigned(member, self.class, kind);
         let events = vec![
             admitted(self.head, Role::Head, false),
             admitted(self.class_teacher, Role::Teacher, true),
@@ -172,6 +164,17 @@ impl School {
         ];
         let known = s.membership(self.org, events).await;
         self.wait_for(&known).await;
+    }
+
+    /// An assignment of a member of the staff to a class.
+    pub(crate) fn assigned(&self, member: MemberId, unit: UnitId, kind: AssignmentKind) -> Member {
+        Member::AssignmentCreated(members::AssignmentCreated {
+            assignment_id: self.fixture.env.id::<AssignmentId>().to_string(),
+            member_id: member.to_string(),
+            unit_id: unit.to_string(),
+            kind: kind.into(),
+            substitution: false,
+        })
     }
 
     /// Waits until chat knows the state of the consistency token.
@@ -250,14 +253,37 @@ impl School {
         request_id: Uuid,
         text: &str,
     ) -> Result<pb::SendMessageResponse, tonic::Status> {
+        let request = self.message(member, chat, request_id, text);
+        Ok(self.messages().send_message(request).await?.into_inner())
+    }
+
+    /// Sends a message through this replica.
+    pub(crate) async fn send_through(
+        &self,
+        replica: &parta_grpc::ServiceChannel,
+        member: MemberId,
+        chat: ChatId,
+        text: &str,
+    ) -> Result<pb::SendMessageResponse, tonic::Status> {
+        let request = self.message(member, chat, new_uuid(&self.fixture), text);
+        let mut client = MessageServiceClient::new(replica.clone());
+        Ok(client.send_message(request).await?.into_inner())
+    }
+
+    fn message(
+        &self,
+        member: MemberId,
+        chat: ChatId,
+        request_id: Uuid,
+        text: &str,
+    ) -> tonic::Request<pb::SendMessageRequest> {
         let request = pb::SendMessageRequest {
             request_id: request_id.to_string(),
             org_id: self.org.to_string(),
             chat_id: chat.to_string(),
             text: text.into(),
         };
-        let request = self.fixture.request(self.org, member, request);
-        Ok(self.messages().send_message(request).await?.into_inner())
+        self.fixture.request(self.org, member, request)
     }
 
     /// The whole log as a member reads it, oldest first.
@@ -287,6 +313,23 @@ impl School {
 pub(crate) fn text(entry: &pb::Entry) -> Option<&str> {
     match &entry.content {
         Some(pb::entry::Content::Message(message)) => Some(&message.text),
+        _ => None,
+    }
+}
+
+/// The member of a coming or going, and whether the member came; `None` for any other entry.
+pub(crate) fn mover(entry: &pb::Entry) -> Option<(String, bool)> {
+    match &entry.content {
+        Some(pb::entry::Content::Joining(joining)) => Some((joining.member_id.clone(), true)),
+        Some(pb::entry::Content::Leaving(leaving)) => Some((leaving.member_id.clone(), false)),
+        _ => None,
+    }
+}
+
+/// The sender of an entry; `None` if the entry is not a message.
+pub(crate) fn sender(entry: &pb::Entry) -> Option<&str> {
+    match &entry.content {
+        Some(pb::entry::Content::Message(message)) => Some(&message.sender_id),
         _ => None,
     }
 }

@@ -9,22 +9,26 @@
 //! no second use.
 
 mod admission;
+mod ending;
 mod events;
 pub(crate) mod grpc;
 mod model;
 mod operations;
 mod policy;
 mod purge;
+mod restored;
 mod settle;
 mod storage;
 
 #[cfg(test)]
 mod tests;
 
+pub(crate) use ending::EndRequests;
 pub(crate) use events::snapshot;
 pub(crate) use model::LinkUse;
 pub(crate) use operations::{RESUME_JOB, ResumeAdmissions};
 pub(crate) use policy::rules;
 pub(crate) use purge::purge;
+pub use restored::list_refused_requests;
 pub(crate) use settle::{DecisionObserver, SETTLE_JOB, SettleRequests};
 pub(crate) use storage::list_uses;

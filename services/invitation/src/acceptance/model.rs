@@ -23,6 +23,9 @@ pub(crate) struct Reservation {
     pub(crate) org_id: OrgId,
     pub(crate) invitation_id: InvitationId,
     pub(crate) flow_id: FlowId,
+    /// The issuer of the link when the use was reserved. Another member may adopt the link meanwhile, but the
+    /// call to membership stays the same.
+    pub(crate) issuer_id: Option<MemberId>,
     pub(crate) stage: Stage,
 }
 

@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use backon::BackoffBuilder as _;
 use chrono::TimeDelta;
 use parta_access::{Caller, LinkDigest, OrgScope, Principal, lookup_scope};
-use parta_database::Tx;
+use parta_database::{StorageError, Tx};
 use parta_edge::{Mutation, Stored};
 use parta_ids::{FlowId, InvitationId, JoinRequestId, MemberId, OrgId, ReservationId, TypedId as _};
 use parta_jobs::{Job, JobError, JobHandler};
@@ -32,6 +32,9 @@ use crate::{
 
 /// Kind of the durable job that finishes interrupted acceptances.
 pub(crate) const RESUME_JOB: &str = "invitation.resume_admission";
+
+/// The reason of a use that was released because the person had asked by another acceptance.
+const ASKED_BEFORE: &str = "JOIN_REQUEST_PENDING";
 
 /// How long one attempt excludes others: the deadline of its call, and the time that membership may work
 /// after it.
@@ -122,6 +125,7 @@ impl Mutation for AcceptInvitation {
             org_id,
             invitation_id: invitation.id,
             flow_id: *flow_id,
+            issuer_id: invitation.issuer_id,
             stage: Stage::Pending,
         };
         // The row comes first: a second acceptance of the same flow waits here for the first and then finds
@@ -204,7 +208,7 @@ async fn finish_in(
             consistency_token: String::new(),
         }),
         Stage::Requested(id) => Verdict::Requested(*id),
-        Stage::Released(reason) => return Err(Error::AdmissionRefused(reason.clone())),
+        Stage::Released(reason) => return Err(Error::AdmissionRefused(reason.clone(), None)),
     };
     match verdict {
         Verdict::Admitted(admitted) => {
@@ -217,7 +221,7 @@ async fn finish_in(
             })
         }
         Verdict::Requested(id) => {
-            note_request(context, scope, &reservation, id).await?;
+            note_request(context, caller, scope, &reservation, id).await?;
             Ok(Accepted {
                 reservation,
                 member_id: None,
@@ -225,9 +229,9 @@ async fn finish_in(
                 consistency_token: String::new(),
             })
         }
-        Verdict::Refused(reason) => {
-            release(context, caller, scope, &reservation, &reason).await?;
-            Err(Error::AdmissionRefused(reason))
+        Verdict::Refused(refusal) => {
+            release(context, caller, scope, &reservation, &refusal.reason).await?;
+            Err(Error::AdmissionRefused(refusal.reason, refusal.retry_after))
         }
         Verdict::Failed | Verdict::TimedOut => Err(Error::AdmissionUnavailable),
     }
@@ -267,15 +271,40 @@ async fn acquire(context: &Context, scope: &OrgScope, id: ReservationId) -> Resu
     }
 }
 
-/// Calls membership. After a failed call the lease is released, so that the next attempt does not wait for
-/// its end.
-async fn admit(context: &Context, scope: &OrgScope, reservation: &Reservation) -> Result<Verdict, Error> {
+/// Finds the invitation of a reservation, and whether it still admits (F18): the acceptance may have been
+/// interrupted long ago. The use was reserved in time, so that an expiry since then does not matter.
+async fn judge(
+    context: &Context,
+    scope: &OrgScope,
+    reservation: &Reservation,
+) -> Result<(Invitation, bool), Error> {
     let id = reservation.invitation_id;
-    let invitation = invitations::find(context.db.conn(), scope, id)
-        .await?
-        .ok_or(Error::Unknown(id))?;
-    let verdict = admission::admit(context, &invitation, reservation).await?;
-    if matches!(verdict, Verdict::Failed) {
+    context
+        .db
+        .read(|tx| async move {
+            let found = invitations::find(&tx, scope, id).await?;
+            let invitation = found.ok_or(Error::Unknown(id))?;
+            let admits = invitation.state(tx.now()) != State::Revoked
+                && invitations::stop_of(context, &tx, &invitation).await?.is_none();
+            Ok((invitation, admits))
+        })
+        .await
+}
+
+/// Calls membership: it admits the person, or, if the link no longer admits, cancels an admission that an
+/// earlier attempt may have begun. After a failed call the lease is released, so that the next attempt does
+/// not wait for its end.
+async fn admit(context: &Context, scope: &OrgScope, reservation: &Reservation) -> Result<Verdict, Error> {
+    let verdict = match judge(context, scope, reservation).await {
+        Ok((invitation, true)) => admission::admit(context, &invitation, reservation)
+            .await
+            .map_err(Error::from),
+        Ok((invitation, false)) => admission::cancel(context, &invitation, reservation)
+            .await
+            .map_err(Error::from),
+        Err(error) => Err(error),
+    };
+    if matches!(verdict, Ok(Verdict::Failed) | Err(_)) {
         let id = reservation.id;
         context
             .db
@@ -285,22 +314,36 @@ async fn admit(context: &Context, scope: &OrgScope, reservation: &Reservation) -
             })
             .await?;
     }
-    Ok(verdict)
+    verdict
 }
 
+/// Notes the request about which staff decides. If it was made by another acceptance of the same person, for
+/// example by the code after the token of the link, the person has one use, and this one is released.
 async fn note_request(
     context: &Context,
+    caller: &Caller,
     scope: &OrgScope,
     reservation: &Reservation,
     request: JoinRequestId,
 ) -> Result<(), Error> {
-    context
+    let noted = context
         .db
         .write(|tx| async move {
+            if storage::is_request_of_another(&tx, scope, reservation.id, request).await? {
+                return Ok(false);
+            }
             storage::update_requested(&tx, scope, reservation.id, request).await?;
-            Ok(())
+            Ok::<_, StorageError>(true)
         })
-        .await
+        .await;
+    match noted {
+        Ok(true) => Ok(()),
+        // Both may be noted at the same time; the unique index admits one.
+        Ok(false) | Err(StorageError::UniqueViolation { .. }) => {
+            release(context, caller, scope, reservation, ASKED_BEFORE).await
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Confirms the reservation and returns this service's consistency token. Does nothing if it was confirmed
@@ -392,7 +435,7 @@ impl JobHandler for ResumeAdmissions {
         };
         let caller = Caller::new(service, RESUME_JOB);
         match finish_in(&self.0, &caller, &scope, id).await {
-            Ok(_) | Err(Error::AdmissionRefused(_)) => Ok(()),
+            Ok(_) | Err(Error::AdmissionRefused(..)) => Ok(()),
             // A message of a refusal may name a person, so the failure has its reason only.
             Err(error) => Err(JobError::Retry(RpcError::from(error).reason().to_owned())),
         }

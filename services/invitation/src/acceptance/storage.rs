@@ -1,8 +1,10 @@
 //! The table `reservation` and named queries over it.
+use std::collections::{BTreeMap, BTreeSet};
+
 use chrono::{DateTime, Utc};
 use parta_access::OrgScope;
 use parta_database::{StorageError, table};
-use parta_ids::{FlowId, InvitationId, JoinRequestId, MemberId, OrgId, ReservationId, TypedId as _};
+use parta_ids::{FlowId, InvitationId, JoinRequestId, MemberId, OrgId, ReservationId, TypedId as _, Uuid};
 use sea_orm::{
     ActiveValue::Set,
     ColumnTrait as _, Condition as Where, ConnectionTrait, EntityTrait as _, QueryFilter as _,
@@ -20,6 +22,7 @@ table!(entity, "reservation", {
     id: Uuid,
     invitation_id: Uuid,
     flow_id: Uuid,
+    issuer_id: Option<Uuid>,
     stage: String,
     member_id: Option<Uuid>,
     join_request_id: Option<Uuid>,
@@ -48,6 +51,7 @@ fn from_row(row: Model) -> Result<Reservation, StorageError> {
         org_id: OrgId::from_uuid(row.org_id),
         invitation_id: InvitationId::from_uuid(row.invitation_id),
         flow_id: FlowId::from_uuid(row.flow_id),
+        issuer_id: row.issuer_id.map(MemberId::from_uuid),
         stage,
     })
 }
@@ -65,6 +69,7 @@ pub(crate) async fn insert(
         id: Set(reservation.id.uuid()),
         invitation_id: Set(reservation.invitation_id.uuid()),
         flow_id: Set(reservation.flow_id.uuid()),
+        issuer_id: Set(reservation.issuer_id.map(MemberId::uuid)),
         stage: Set(PENDING.to_owned()),
         member_id: Set(None),
         join_request_id: Set(None),
@@ -157,6 +162,22 @@ pub(crate) async fn update_requested(
     Ok(done.rows_affected == 1)
 }
 
+/// Whether another reservation has this request, decided or not.
+pub(crate) async fn is_request_of_another(
+    conn: &impl ConnectionTrait,
+    scope: &OrgScope,
+    id: ReservationId,
+    request: JoinRequestId,
+) -> Result<bool, StorageError> {
+    let row = Entity::find()
+        .filter(Column::OrgId.eq(scope.org_id().uuid()))
+        .filter(Column::JoinRequestId.eq(request.uuid()))
+        .filter(Column::Id.ne(id.uuid()))
+        .one(conn)
+        .await?;
+    Ok(row.is_some())
+}
+
 /// Finds the reservation whose request staff has to decide.
 pub(crate) async fn find_by_request(
     conn: &impl ConnectionTrait,
@@ -171,6 +192,27 @@ pub(crate) async fn find_by_request(
         .await?
         .map(from_row)
         .transpose()
+}
+
+/// Lists the requests after which the use was released, in all organizations.
+pub(crate) async fn list_refused_requests(
+    conn: &impl ConnectionTrait,
+) -> Result<BTreeMap<OrgId, BTreeSet<JoinRequestId>>, StorageError> {
+    let rows: Vec<(Uuid, Uuid)> = Entity::find()
+        .select_only()
+        .column(Column::OrgId)
+        .column(Column::JoinRequestId)
+        .filter(Column::Stage.eq(RELEASED))
+        .filter(Column::JoinRequestId.is_not_null())
+        .into_tuple()
+        .all(conn)
+        .await?;
+    let mut requests = BTreeMap::<OrgId, BTreeSet<JoinRequestId>>::new();
+    for (org, id) in rows {
+        let of_org = requests.entry(OrgId::from_uuid(org)).or_default();
+        of_org.insert(JoinRequestId::from_uuid(id));
+    }
+    Ok(requests)
 }
 
 /// Whether membership has not answered about a use of the invitation.

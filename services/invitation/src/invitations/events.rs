@@ -110,12 +110,8 @@ impl RosterObserver for ReleaseObserver {
             let Change::MemberReleased(member) = change else {
                 continue;
             };
-            for link in storage::list_claims(tx, scope, *member).await? {
-                if storage::update_revoked(tx, scope, link.id, tx.now()).await? {
-                    revoked(tx, &link);
-                    parta_audit::record(tx, caller, Some(org), link.resource_name()).await?;
-                }
-            }
+            let links = storage::list_claims(tx, scope, *member).await?;
+            operations::revoke(tx, caller, scope, &links).await?;
         }
         Ok(())
     }

@@ -21,8 +21,8 @@ pub(crate) use events::{
     CreateImportedLinks, IMPORT_JOB, ImportObserver, ReleaseObserver, role_to_proto, snapshot,
 };
 pub(crate) use model::{Invitation, State};
-pub use operations::revoke_open_links;
-pub(crate) use operations::{managed, stop_of};
+pub(crate) use operations::{END_JOB, RevokedLinks, managed, stop_of};
+pub use operations::{end_revoked_again, revoke_open_links};
 pub(crate) use policy::{manages_sample, rules};
 pub(crate) use secret::Presented;
 pub(crate) use storage::{find, find_by_secret, release_use, reserve_use, update_last_use};

@@ -1,7 +1,7 @@
 //! The secret of an invitation. It is derived from the id, so that it can be returned again, and only its
 //! digests are stored.
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use parta_access::Secrets;
+use parta_access::{Secrets, typed_code};
 use parta_ids::{InvitationId, TypedId as _};
 use sha2::{Digest as _, Sha256};
 
@@ -70,19 +70,7 @@ impl Presented {
 
     /// Reads a code as people type it; `None` if it cannot be one.
     pub(crate) fn code(secrets: &Secrets, typed: &str) -> Option<Self> {
-        let mut code = String::with_capacity(CODE_CHARS);
-        for c in typed.chars().filter(|c| !c.is_whitespace() && *c != '-') {
-            let c = match c.to_ascii_uppercase() {
-                'O' => '0',
-                'I' | 'L' => '1',
-                other => other,
-            };
-            if code.len() == CODE_CHARS || !c.is_ascii() || !CROCKFORD.contains(&(c as u8)) {
-                return None;
-            }
-            code.push(c);
-        }
-        (code.len() == CODE_CHARS).then(|| Self::Code(code_digest(secrets, &code)))
+        typed_code(typed).map(|code| Self::Code(code_digest(secrets, &code)))
     }
 }
 

@@ -1,4 +1,6 @@
 //! The table `invitation` and named queries over it.
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
 use parta_access::OrgScope;
 use parta_database::{StorageError, table};
@@ -282,6 +284,29 @@ pub(crate) async fn update_revoked(
         .exec(conn)
         .await?;
     Ok(done.rows_affected == 1)
+}
+
+/// Lists the links that were revoked after a time, in all organizations.
+pub(super) async fn list_revoked_since(
+    conn: &impl ConnectionTrait,
+    since: DateTime<Utc>,
+) -> Result<BTreeMap<OrgId, Vec<InvitationId>>, StorageError> {
+    let rows: Vec<(parta_ids::Uuid, parta_ids::Uuid)> = Entity::find()
+        .select_only()
+        .column(Column::OrgId)
+        .column(Column::Id)
+        .filter(Column::RevokeTime.gt(since))
+        .order_by_asc(Column::OrgId)
+        .order_by_asc(Column::Id)
+        .into_tuple()
+        .all(conn)
+        .await?;
+    let mut links = BTreeMap::<OrgId, Vec<InvitationId>>::new();
+    for (org, id) in rows {
+        let of_org = links.entry(OrgId::from_uuid(org)).or_default();
+        of_org.push(InvitationId::from_uuid(id));
+    }
+    Ok(links)
 }
 
 /// Lists the organizations that have a link that can be used.

@@ -49,6 +49,7 @@ impl MigrationTrait for Tables {
                     .col(uuid("id"))
                     .col(uuid("invitation_id"))
                     .col(uuid("flow_id"))
+                    .col(uuid_null("issuer_id"))
                     .col(text("stage"))
                     .col(uuid_null("member_id"))
                     .col(uuid_null("join_request_id"))
@@ -82,6 +83,8 @@ impl MigrationTrait for Tables {
              WHERE stage <> 'released'",
             "CREATE UNIQUE INDEX reservation_request ON reservation (org_id, join_request_id) \
              WHERE stage = 'requested'",
+            "CREATE INDEX reservation_of_request ON reservation (org_id, join_request_id) \
+             WHERE join_request_id IS NOT NULL",
             "CREATE INDEX reservation_pending ON reservation (lease_time) WHERE stage = 'pending'",
         ] {
             conn.execute_unprepared(sql).await?;

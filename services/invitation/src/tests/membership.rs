@@ -4,12 +4,14 @@
     reason = "this fake fails as a lost connection does, without a documented reason"
 )]
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use parta_grpc::Routes;
 use parta_ids::{Env, JoinRequestId, MemberId};
+use parta_proto::status::v1::ErrorReason as Common;
 use parta_proto_membership::{
     internal::v1::{
         self as pb,
@@ -31,10 +33,14 @@ pub(crate) enum Fault {
     After,
     /// The call is refused, and a repetition would not change that.
     Refused,
+    /// The person has asked too often by this link.
+    Limited,
     /// The person is already a member.
     Already,
     /// Staff decides about a request.
     Asked,
+    /// Staff decides about the request of the last [`Fault::Asked`]: the same person asks again.
+    AskedAgain,
 }
 
 #[derive(Default)]
@@ -43,6 +49,9 @@ struct State {
     by_flow: BTreeMap<(String, String), MemberId>,
     faults: VecDeque<Fault>,
     calls: Vec<pb::AdmitMemberRequest>,
+    asked: String,
+    canceled: BTreeSet<String>,
+    ended: Vec<pb::EndInvitationsRequest>,
 }
 
 #[derive(Clone)]
@@ -76,6 +85,12 @@ impl Membership {
     pub(crate) fn calls(&self) -> Vec<pb::AdmitMemberRequest> {
         self.0.lock().unwrap().calls.clone()
     }
+
+    /// The ids of the invitations that have ended, in the order of the calls.
+    pub(crate) fn ended(&self) -> Vec<Vec<String>> {
+        let ended = &self.0.lock().unwrap().ended;
+        ended.iter().map(|call| call.invitation_ids.clone()).collect()
+    }
 }
 
 #[tonic::async_trait]
@@ -103,13 +118,28 @@ impl AdmissionService for Membership {
                 let why = "The child of the link is no pupil of the organization.";
                 return Err(RpcError::new(ErrorReason::ChildUnknown, why).into());
             }
-            Some(Fault::Asked) => {
+            Some(Fault::Limited) => {
+                let why = "Asked five times within a day.";
+                let refusal = RpcError::new(Common::RateLimited, why)
+                    .quota("account and invitation", why)
+                    .meta("limit", "requests_by_invitation")
+                    .retry_after(Duration::from_secs(3600));
+                return Err(refusal.into());
+            }
+            Some(asked @ (Fault::Asked | Fault::AskedAgain)) => {
+                if asked == Fault::Asked {
+                    state.asked = self.1.id::<JoinRequestId>().to_string();
+                }
                 return Ok(Response::new(pb::AdmitMemberResponse {
-                    join_request_id: self.1.id::<JoinRequestId>().to_string(),
+                    join_request_id: state.asked.clone(),
                     ..Default::default()
                 }));
             }
             _ => {}
+        }
+        if state.canceled.contains(&request.request_id) {
+            let why = "The invitation no longer works.";
+            return Err(RpcError::new(ErrorReason::InvitationEnded, why).into());
         }
         let member = known.unwrap_or_else(|| self.1.id::<MemberId>());
         state.by_request.insert(request.request_id, member);
@@ -124,6 +154,41 @@ impl AdmissionService for Membership {
             already_member: fault == Some(Fault::Already),
             ..Default::default()
         }))
+    }
+
+    async fn cancel_admission(
+        &self,
+        request: Request<pb::CancelAdmissionRequest>,
+    ) -> Result<Response<pb::CancelAdmissionResponse>, Status> {
+        let admission = request.into_inner().admission.unwrap();
+        let mut state = self.0.lock().unwrap();
+        if state.faults.pop_front() == Some(Fault::Before) {
+            return Err(Status::aborted("lost before"));
+        }
+        let known = state.by_request.get(&admission.request_id).copied();
+        if known.is_none() {
+            state.canceled.insert(admission.request_id);
+        }
+        let admission = known.map(|member| pb::AdmitMemberResponse {
+            member_id: member.to_string(),
+            ..Default::default()
+        });
+        Ok(Response::new(pb::CancelAdmissionResponse {
+            admission,
+            ..Default::default()
+        }))
+    }
+
+    async fn end_invitations(
+        &self,
+        request: Request<pb::EndInvitationsRequest>,
+    ) -> Result<Response<pb::EndInvitationsResponse>, Status> {
+        let mut state = self.0.lock().unwrap();
+        if state.faults.pop_front() == Some(Fault::Before) {
+            return Err(Status::aborted("lost before"));
+        }
+        state.ended.push(request.into_inner());
+        Ok(Response::new(pb::EndInvitationsResponse::default()))
     }
 
     async fn appoint_founding_administrator(

@@ -53,7 +53,8 @@ on_postgres!(
                         "SELECT CONCAT_WS(' ', use_count, revoke_time IS NULL) FROM invitation WHERE id = '{id}'"
                     ),
                     format!(
-                        "SELECT STRING_AGG(stage, ',' ORDER BY stage) FROM reservation WHERE invitation_id = '{id}'"
+                        "SELECT STRING_AGG(stage, ',' ORDER BY stage) FROM reservation \
+                         WHERE invitation_id = '{id}' AND stage <> 'released'"
                     ),
                 ]
             },

@@ -1,6 +1,8 @@
 //! `parta.membership.internal.v1.AdmissionService`: decodes, calls the edge, encodes. Other services call it.
+use parta_access::Caller;
 use parta_contacts::{InvalidPhoneNumber, PhoneNumber};
 use parta_edge::Edge;
+use parta_mutations::{Mutation, REQUEST_ID_RULE, request_uuid};
 use parta_proto_membership::internal::v1::{self as internal, admission_service_server::AdmissionService};
 use parta_roster::Role;
 use parta_status::{FieldViolations, field};
@@ -8,14 +10,20 @@ use tonic::{Request, Response, Status};
 
 use super::{
     model::Acceptance,
-    operations::{AdmitMember, Admitted},
+    operations::{AdmitMember, Admitted, CancelAdmission},
 };
 use crate::{
     accounts::Address,
     appointments::{AppointFoundingAdministrator, NewAppointment},
     context::Context,
-    join_requests::Terms,
+    join_requests::{EndInvitations, Terms},
 };
+
+/// The RPC whose calls CancelAdmission cancels.
+const ADMIT: &str = "parta.membership.internal.v1.AdmissionService/AdmitMember";
+
+/// The largest number of invitations that one call ends.
+const MAX_ENDED: usize = 100;
 
 /// The server of the service.
 #[derive(Clone)]
@@ -76,6 +84,25 @@ fn acceptance(v: &mut FieldViolations, request: &internal::AdmitMemberRequest) -
     })
 }
 
+/// The answer of an admission that was carried out, without its token.
+fn admitted(outcome: &Admitted) -> internal::AdmitMemberResponse {
+    match outcome {
+        Admitted::Member {
+            member_id,
+            already_member,
+        } => internal::AdmitMemberResponse {
+            member_id: member_id.to_string(),
+            already_member: *already_member,
+            ..Default::default()
+        },
+        Admitted::Asked(id) => internal::AdmitMemberResponse {
+            join_request_id: id.to_string(),
+            ..Default::default()
+        },
+        Admitted::Canceled => internal::AdmitMemberResponse::default(),
+    }
+}
+
 #[tonic::async_trait]
 impl AdmissionService for Admission {
     async fn admit_member(
@@ -85,22 +112,61 @@ impl AdmissionService for Admission {
         let call = self.edge.enter(request).await?;
         let command = call.mutation(|v, r| acceptance(v, r).map(AdmitMember))?;
         let done = self.edge.mutate(&call, &command).await?;
-        let consistency_token = done.consistency_token;
-        Ok(Response::new(match done.view {
-            Admitted::Member {
-                member_id,
-                already_member,
-            } => internal::AdmitMemberResponse {
-                member_id: member_id.to_string(),
-                already_member,
-                consistency_token,
-                ..Default::default()
-            },
-            Admitted::Asked(id) => internal::AdmitMemberResponse {
-                join_request_id: id.to_string(),
-                consistency_token,
-                ..Default::default()
-            },
+        Ok(Response::new(internal::AdmitMemberResponse {
+            consistency_token: done.consistency_token,
+            ..admitted(&done.view)
+        }))
+    }
+
+    async fn cancel_admission(
+        &self,
+        request: Request<internal::CancelAdmissionRequest>,
+    ) -> Result<Response<internal::CancelAdmissionResponse>, Status> {
+        let call = self.edge.enter(request).await?;
+        let command = call.mutation(|v, r| {
+            let admission = r.admission.clone().unwrap_or_default();
+            let named = request_uuid(&admission.request_id).is_some();
+            v.check(named, "admission.request_id", REQUEST_ID_RULE);
+            let org_id = field::id(v, "admission.org_id", &admission.org_id);
+            let of_call = Caller {
+                rpc: ADMIT,
+                ..call.caller().clone()
+            };
+            Some(CancelAdmission {
+                org_id: org_id?,
+                admission: Mutation::new(&of_call, &admission.request_id, &admission).ok()?,
+            })
+        })?;
+        let done = self.edge.mutate(&call, &command).await?;
+        Ok(Response::new(internal::CancelAdmissionResponse {
+            admission: (done.view != Admitted::Canceled).then(|| admitted(&done.view)),
+            consistency_token: done.consistency_token,
+        }))
+    }
+
+    async fn end_invitations(
+        &self,
+        request: Request<internal::EndInvitationsRequest>,
+    ) -> Result<Response<internal::EndInvitationsResponse>, Status> {
+        let call = self.edge.enter(request).await?;
+        let command = call.mutation(|v, r| {
+            let org_id = field::id(v, "org_id", &r.org_id);
+            let count = r.invitation_ids.len();
+            v.check(
+                (1..=MAX_ENDED).contains(&count),
+                "invitation_ids",
+                "must have 1 to 100 ids",
+            );
+            let ids = r.invitation_ids.iter().take(MAX_ENDED).enumerate();
+            let ids = ids.filter_map(|(index, id)| field::id(v, &format!("invitation_ids[{index}]"), id));
+            Some(EndInvitations {
+                invitation_ids: ids.collect(),
+                org_id: org_id?,
+            })
+        })?;
+        let done = self.edge.mutate(&call, &command).await?;
+        Ok(Response::new(internal::EndInvitationsResponse {
+            consistency_token: done.consistency_token,
         }))
     }
 

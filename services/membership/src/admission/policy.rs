@@ -12,5 +12,13 @@ pub(crate) fn rules() -> Vec<PermissionRule> {
             "parta.membership.internal.v1.AdmissionService/AdmitMember",
             |kind| kind == PrincipalKind::Service,
         ),
+        PermissionRule::own(
+            "parta.membership.internal.v1.AdmissionService/CancelAdmission",
+            |kind| kind == PrincipalKind::Service,
+        ),
+        PermissionRule::own(
+            "parta.membership.internal.v1.AdmissionService/EndInvitations",
+            |kind| kind == PrincipalKind::Service,
+        ),
     ]
 }

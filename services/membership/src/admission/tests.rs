@@ -1,10 +1,12 @@
 //! Admission with an invitation, and the guardianship that it creates (R14, R16, R27).
 use parta_ids::{InvitationId, MemberId};
 use parta_proto_membership::{
-    internal::v1::AdmitMemberRequest,
+    internal::v1::{AdmitMemberRequest, AdmitMemberResponse, CancelAdmissionRequest},
     v1::{self as pb, AssignmentKind, Role},
 };
+use parta_service_testkit::fields;
 use parta_testkit::on_both;
+use tonic::Status;
 
 use crate::tests::test_env::{TestEnv, by, org, reason, unit};
 
@@ -170,5 +172,103 @@ on_both!(guardianship_requires_confirmation, |database| async move {
         .await
         .unwrap();
     assert_eq!(test_env.list(&parent).await.unwrap(), ["Мария Котова"]);
+    test_env.close().await;
+});
+
+async fn cancel(
+    test_env: &TestEnv,
+    request_id: &str,
+    admission: &AdmitMemberRequest,
+) -> Result<Option<AdmitMemberResponse>, Status> {
+    let request = CancelAdmissionRequest {
+        request_id: request_id.to_owned(),
+        admission: Some(admission.clone()),
+    };
+    let canceled = test_env.admission().cancel_admission(request).await?;
+    Ok(canceled.into_inner().admission)
+}
+
+async fn of_pupil(test_env: &TestEnv, phone: &str) -> AdmitMemberRequest {
+    let person = test_env.newcomer(phone, "Ева Орлова").await;
+    let flow = test_env.flow(&person, phone).await;
+    AdmitMemberRequest {
+        unit_id: unit(1).to_string(),
+        ..request(test_env, &flow, Role::Pupil)
+    }
+}
+
+// Covers: F18 refused
+on_both!(canceled_admission_is_refused, |database| async move {
+    let test_env = TestEnv::open(database).await;
+    let admission = of_pupil(&test_env, "+79161111111").await;
+    let act = test_env.act();
+    for request_id in [&act, &act, &test_env.act()] {
+        assert_eq!(cancel(&test_env, request_id, &admission).await.unwrap(), None);
+    }
+    for _ in 0..2 {
+        let late = test_env.admission().admit_member(admission.clone()).await;
+        assert_eq!(reason(&late), "INVITATION_ENDED");
+    }
+    // Another acceptance by the same link is another matter.
+    let other = AdmitMemberRequest {
+        request_id: test_env.act(),
+        ..admission
+    };
+    test_env.admission().admit_member(other).await.unwrap();
+    test_env.close().await;
+});
+
+// Covers: F18 allowed
+on_both!(cancellation_finds_what_was_done, |database| async move {
+    let test_env = TestEnv::open(database).await;
+    let mut requests = vec![of_pupil(&test_env, "+79161111111").await];
+    requests.push(AdmitMemberRequest {
+        open: true,
+        ..of_pupil(&test_env, "+79162222222").await
+    });
+    for admission in requests {
+        let admitted = test_env.admission().admit_member(admission.clone()).await;
+        let admitted = AdmitMemberResponse {
+            consistency_token: String::new(),
+            ..admitted.unwrap().into_inner()
+        };
+        for _ in 0..2 {
+            let found = cancel(&test_env, &test_env.act(), &admission).await.unwrap();
+            assert_eq!(found.as_ref(), Some(&admitted));
+        }
+        test_env.admission().admit_member(admission).await.unwrap();
+    }
+    test_env.close().await;
+});
+
+// Covers: F18 refused
+on_both!(cancellation_meets_its_admission, |database| async move {
+    let test_env = TestEnv::open(database).await;
+    for round in 0..8 {
+        let phone = format!("+7916{:07}", 7_000_000 + round);
+        let admission = of_pupil(&test_env, &phone).await;
+        let mut api = test_env.admission();
+        let act = test_env.act();
+        let (admitted, canceled) = futures::future::join(
+            api.admit_member(admission.clone()),
+            cancel(&test_env, &act, &admission),
+        )
+        .await;
+        match (admitted, canceled.unwrap()) {
+            (Ok(admitted), Some(found)) => assert_eq!(admitted.into_inner().member_id, found.member_id),
+            (Err(refused), None) => assert_eq!(reason(&Err::<(), _>(refused)), "INVITATION_ENDED"),
+            other => panic!("round {round}: {other:?}"),
+        }
+    }
+    test_env.close().await;
+});
+
+on_both!(wrong_fields_of_a_cancellation_are_named, |database| async move {
+    let test_env = TestEnv::open(database).await;
+    let empty = cancel(&test_env, "no UUID", &AdmitMemberRequest::default()).await;
+    assert_eq!(
+        fields(&empty.unwrap_err()),
+        ["admission.org_id", "admission.request_id", "request_id"]
+    );
     test_env.close().await;
 });

@@ -30,8 +30,13 @@ fn to_proto(row: &Assignment) -> pb::Assignment {
         unit_id: row.unit_id.to_string(),
         kind: row.kind.number(),
         create_time: Some(timestamp(row.create_time)),
-        expire_time: row.expire_time.map(timestamp),
+        expire_time: row.own_end.map(|end| timestamp(end.time)),
         substitution: row.is_substitution(),
+        until_date: row
+            .own_end
+            .and_then(|end| end.until)
+            .map(|day| day.to_string())
+            .unwrap_or_default(),
     }
 }
 
@@ -50,12 +55,16 @@ impl AssignmentService for Assignments {
             v.check(kind.is_some(), "kind", "must be a kind of assignment");
             let expire_time = r.expire_time.as_ref().map(time);
             v.check(expire_time != Some(None), "expire_time", "must be a time");
+            let until = (!r.until_date.is_empty()).then(|| field::date(v, "until_date", &r.until_date));
+            let is_one = expire_time.is_none() || until.is_none();
+            v.check(is_one, "until_date", "must not be set beside expire_time");
             Some(CreateAssignment {
                 org_id: org_id?,
                 member_id: member_id?,
                 unit_id: unit_id?,
                 kind: kind?,
                 expire_time: expire_time.flatten(),
+                until: until.flatten(),
             })
         })?;
         let done = self.edge.mutate(&call, &command).await?;

@@ -1,4 +1,4 @@
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use parta_ids::{AssignmentId, MemberId, OrgId, UnitId};
 
 /// The kind of a teacher's work in a unit.
@@ -27,6 +27,14 @@ impl AssignmentKind {
     }
 }
 
+/// The end that an assignment has by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct OwnEnd {
+    pub(crate) time: DateTime<Utc>,
+    /// The last day in the time zone of the organization; `None` if it ends at a time.
+    pub(crate) until: Option<NaiveDate>,
+}
+
 /// A teacher's work in a unit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Assignment {
@@ -36,8 +44,8 @@ pub(crate) struct Assignment {
     pub(crate) unit_id: UnitId,
     pub(crate) kind: AssignmentKind,
     pub(crate) create_time: DateTime<Utc>,
-    /// When it ends by itself; `None` if it lasts until it is ended.
-    pub(crate) expire_time: Option<DateTime<Utc>>,
+    /// The end that it has by itself; `None` if it lasts until it is ended.
+    pub(crate) own_end: Option<OwnEnd>,
     /// When it was ended; `None` while it lasts.
     pub(crate) end_time: Option<DateTime<Utc>>,
 }
@@ -49,7 +57,7 @@ impl Assignment {
     /// Whether it is a substitution (F3): it teaches, writes in the chats of the unit and hosts its
     /// calls, but does not invite, decide relations or open personal chats.
     pub(crate) fn is_substitution(&self) -> bool {
-        self.expire_time
-            .is_some_and(|end| end - self.create_time <= SUBSTITUTION)
+        self.own_end
+            .is_some_and(|end| end.time - self.create_time <= SUBSTITUTION)
     }
 }

@@ -1,4 +1,4 @@
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDate, Utc};
 use parta_access::{Caller, OrgScope, authorize};
 use parta_database::Tx;
 use parta_edge::{Mutation, Page, PageRequest, Query, Read, Stored};
@@ -9,12 +9,12 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     events,
-    model::{Assignment, AssignmentKind},
+    model::{Assignment, AssignmentKind, OwnEnd},
     policy, storage,
 };
 use crate::{
     context::Context,
-    endings::{self, EndingKind},
+    endings::{self, EndingKind, Obstacle, Restored},
     error::Error,
     member_records,
 };
@@ -42,6 +42,30 @@ pub(crate) struct CreateAssignment {
     pub(crate) unit_id: UnitId,
     pub(crate) kind: AssignmentKind,
     pub(crate) expire_time: Option<DateTime<Utc>>,
+    /// The last day; set instead of `expire_time`.
+    pub(crate) until: Option<NaiveDate>,
+}
+
+impl CreateAssignment {
+    /// Returns the end that the assignment has by itself. Refuses one that has come.
+    async fn own_end(&self, context: &Context, tx: &Tx) -> Result<Option<OwnEnd>, Error> {
+        let time = match self.until {
+            Some(day) => {
+                let zone = endings::time_zone(&context.roster, tx, self.org_id).await?;
+                Some(endings::end_of_day(day, zone))
+            }
+            None => self.expire_time,
+        };
+        if time.is_some_and(|time| time <= tx.now()) {
+            let (path, rule) = match self.until {
+                Some(_) => ("until_date", "must not be in the past"),
+                None => ("expire_time", "must be in the future"),
+            };
+            return Err(invalid(path, rule).into());
+        }
+        let until = self.until;
+        Ok(time.map(|time| OwnEnd { time, until }))
+    }
 }
 
 impl Mutation for CreateAssignment {
@@ -63,9 +87,7 @@ impl Mutation for CreateAssignment {
         scope: &OrgScope,
     ) -> Result<Created, Error> {
         let org = self.org_id;
-        if self.expire_time.is_some_and(|time| time <= tx.now()) {
-            return Err(invalid("expire_time", "must be in the future").into());
-        }
+        let own_end = self.own_end(context, tx).await?;
         if caller.person() == Some((org, self.member_id)) {
             return Err(Error::second_person_required());
         }
@@ -77,15 +99,7 @@ impl Mutation for CreateAssignment {
             return Err(Error::not_a_teacher());
         }
         context.require_unit(tx, org, self.unit_id).await?;
-        let id = begin(
-            tx,
-            scope,
-            self.member_id,
-            self.unit_id,
-            self.kind,
-            self.expire_time,
-        )
-        .await?;
+        let id = begin(tx, scope, self.member_id, self.unit_id, self.kind, own_end).await?;
         let id = id.ok_or_else(Error::already_assigned)?;
         audit(tx, caller, org, id).await?;
         Ok(Created { assignment_id: id })
@@ -199,7 +213,7 @@ pub(crate) async fn begin(
     member: MemberId,
     unit: UnitId,
     kind: AssignmentKind,
-    expire_time: Option<DateTime<Utc>>,
+    own_end: Option<OwnEnd>,
 ) -> Result<Option<AssignmentId>, Error> {
     let org = scope.org_id();
     for id in storage::end_expired(tx, scope, member, tx.now()).await? {
@@ -212,14 +226,14 @@ pub(crate) async fn begin(
         unit_id: unit,
         kind,
         create_time: tx.now(),
-        expire_time,
+        own_end,
         end_time: None,
     };
     if !storage::insert(tx, scope, &row).await? {
         return Ok(None);
     }
-    if let Some(time) = row.expire_time {
-        endings::schedule(tx, org, EndingKind::Assignment, row.id, time).await?;
+    if let Some(end) = row.own_end {
+        endings::schedule(tx, org, EndingKind::Assignment, row.id, end.time).await?;
     }
     events::begun(tx, &row).await?;
     Ok(Some(row.id))
@@ -251,6 +265,47 @@ pub(crate) async fn is_ended_by_decision(
     kind: AssignmentKind,
 ) -> Result<bool, Error> {
     Ok(storage::latest_ended_by_decision(tx, scope, member, unit, kind).await?)
+}
+
+/// Returns the assignments of a member that have not ended.
+pub(crate) async fn lasting_of(
+    tx: &Tx,
+    scope: &OrgScope,
+    member: MemberId,
+) -> Result<Vec<AssignmentId>, Error> {
+    Ok(storage::lasting_of(tx, scope, member).await?)
+}
+
+/// Begins an assignment again that ended with the role of its teacher, who has the role again and whose
+/// record is locked. `since` is the time at which the role was lost.
+pub(crate) async fn restore(
+    context: &Context,
+    tx: &Tx,
+    scope: &OrgScope,
+    id: AssignmentId,
+    since: DateTime<Utc>,
+) -> Result<Restored<AssignmentId>, Error> {
+    let row = storage::find(tx, scope, id).await?;
+    let row = row.ok_or_else(|| Error::unknown(KIND, id))?;
+    if is_ended_by_decision(tx, scope, row.member_id, row.unit_id, row.kind).await? {
+        return Ok(Restored::Hindered(Obstacle::DecidedSince));
+    }
+    if let Some(later) = storage::latest_since(tx, scope, &row, since).await? {
+        let has_run_out = later.own_end.is_some_and(|end| end.time <= tx.now());
+        return Ok(if later.end_time.is_some() || has_run_out {
+            Restored::Hindered(Obstacle::DecidedSince)
+        } else {
+            Restored::Lasts
+        });
+    }
+    if row.own_end.is_some_and(|end| end.time <= tx.now()) {
+        return Ok(Restored::Hindered(Obstacle::Expired));
+    }
+    if !context.has_unit(tx, scope.org_id(), row.unit_id).await? {
+        return Ok(Restored::Hindered(Obstacle::UnitUnknown));
+    }
+    let begun = begin(tx, scope, row.member_id, row.unit_id, row.kind, row.own_end).await?;
+    Ok(begun.map_or(Restored::Lasts, Restored::Begun))
 }
 
 /// Publishes the end of an assignment and forgets its time.

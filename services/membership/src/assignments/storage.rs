@@ -11,8 +11,8 @@ use sea_orm::{
     sea_query::{Expr, OnConflict},
 };
 
-use super::model::{Assignment, AssignmentKind};
-use crate::storage::end_rows;
+use super::model::{Assignment, AssignmentKind, OwnEnd};
+use crate::storage::{end_rows, ids_of};
 use entity::{Column, Entity, Model};
 
 table!(entity, "assignment", {
@@ -25,6 +25,7 @@ table!(entity, "assignment", {
     kind: i32,
     create_time: DateTimeUtc,
     expire_time: Option<DateTimeUtc>,
+    until_date: Option<Date>,
     end_time: Option<DateTimeUtc>,
     ended_by_decision: bool,
 });
@@ -39,7 +40,10 @@ fn assignment(row: &Model) -> Result<Assignment, StorageError> {
         unit_id: UnitId::from_uuid(row.unit_id),
         kind,
         create_time: row.create_time,
-        expire_time: row.expire_time,
+        own_end: row.expire_time.map(|time| OwnEnd {
+            time,
+            until: row.until_date,
+        }),
         end_time: row.end_time,
     })
 }
@@ -57,7 +61,8 @@ pub(super) async fn insert(
         unit_id: row.unit_id.uuid(),
         kind: row.kind.number(),
         create_time: row.create_time,
-        expire_time: row.expire_time,
+        expire_time: row.own_end.map(|end| end.time),
+        until_date: row.own_end.and_then(|end| end.until),
         end_time: row.end_time,
         ended_by_decision: false,
     };
@@ -120,6 +125,27 @@ pub(super) async fn latest_ended_by_decision(
     Ok(latest.is_some_and(|row| row.ended_by_decision))
 }
 
+/// Loads the latest assignment of this kind that the member was given in the unit after a time.
+pub(super) async fn latest_since(
+    conn: &impl ConnectionTrait,
+    scope: &OrgScope,
+    of: &Assignment,
+    since: DateTime<Utc>,
+) -> Result<Option<Assignment>, StorageError> {
+    let latest = Entity::find()
+        .filter(Column::OrgId.eq(scope.org_id().uuid()))
+        .filter(Column::MemberId.eq(of.member_id.uuid()))
+        .filter(Column::UnitId.eq(of.unit_id.uuid()))
+        .filter(Column::Kind.eq(of.kind.number()))
+        .filter(Column::CreateTime.gt(since))
+        .order_by_desc(Column::CreateTime)
+        .order_by_desc(Column::AssignmentId)
+        .limit(1)
+        .one(conn)
+        .await?;
+    latest.as_ref().map(assignment).transpose()
+}
+
 /// Ends the assignments of a member that have run out and returns their ids.
 pub(super) async fn end_expired(
     conn: &impl ConnectionTrait,
@@ -143,6 +169,15 @@ pub(super) async fn end_all_of(
     now: DateTime<Utc>,
 ) -> Result<Vec<AssignmentId>, StorageError> {
     end_those(conn, of_member(scope, member), now).await
+}
+
+/// Returns the ids of the assignments of a member that have not ended, in their order.
+pub(super) async fn lasting_of(
+    conn: &impl ConnectionTrait,
+    scope: &OrgScope,
+    member: MemberId,
+) -> Result<Vec<AssignmentId>, StorageError> {
+    Ok(ids_of::<Entity, _>(conn, Column::AssignmentId, of_member(scope, member)).await?)
 }
 
 fn of_member(scope: &OrgScope, member: MemberId) -> Condition {

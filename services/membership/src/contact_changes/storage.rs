@@ -1,5 +1,6 @@
-//! The table `contact_change` and named queries over it. It belongs to no organization, so the queries
-//! have no scope. The addresses stand in the flows.
+//! The table `contact_change` and named queries over it. It belongs to no organization, so the
+//! queries take no `OrgScope`. The addresses are in `sign_in_flow`, in the rows of the two flows of
+//! a change.
 use chrono::{DateTime, Utc};
 use parta_database::{StorageError, table};
 use parta_ids::{AccountId, FlowId, TypedId as _};
@@ -20,17 +21,19 @@ table!(entity, "contact_change", {
     confirm_time: Option<DateTimeUtc>,
 });
 
-/// The latest change of the address of an account.
+/// The latest change of the address with which an account signs in.
 #[derive(Debug)]
 pub(super) struct ContactChange {
     /// The flow of the code that was sent to the new address.
     pub(super) flow_id: FlowId,
     /// The flow of the code that was sent to the present address.
     pub(super) present_flow_id: FlowId,
+    /// Whether the address was replaced.
     pub(super) is_confirmed: bool,
 }
 
-/// Inserts the change of an account in place of an earlier one. The row of the account must have been locked.
+/// Inserts the change of an account, or overwrites the earlier one: an account has one row. The
+/// caller must have locked the row of the account.
 pub(super) async fn upsert(
     conn: &impl ConnectionTrait,
     account: AccountId,
@@ -45,7 +48,7 @@ pub(super) async fn upsert(
         create_time: Set(now),
         confirm_time: Set(None),
     };
-    let earlier = OnConflict::column(Column::AccountId)
+    let overwrite = OnConflict::column(Column::AccountId)
         .update_columns([
             Column::FlowId,
             Column::PresentFlowId,
@@ -54,7 +57,7 @@ pub(super) async fn upsert(
         ])
         .to_owned();
     Entity::insert(row)
-        .on_conflict(earlier)
+        .on_conflict(overwrite)
         .exec_without_returning(conn)
         .await?;
     Ok(())
@@ -73,7 +76,7 @@ pub(super) async fn find(
     }))
 }
 
-/// Notes that the change was carried out. The row of the account must have been locked.
+/// Marks the change of an account as confirmed. The caller must have locked the row of the account.
 pub(super) async fn update_confirmed(
     conn: &impl ConnectionTrait,
     account: AccountId,

@@ -10,15 +10,13 @@ use parta_status::RpcError;
 use parta_testkit::{TestDatabase, on_both, on_postgres};
 use tonic::Status;
 
-use crate::tests::test_env::{Person, TestEnv, by, org, reason};
+use crate::tests::{
+    networks::{enter_wrong_codes, other_code},
+    test_env::{Person, TestEnv, by, org, reason},
+};
 
 const PRESENT: &str = "+79161234567";
 const NEW: &str = "+79167654321";
-
-/// A code that is not this one.
-fn other_code(right: &str) -> &'static str {
-    if right == "000000" { "000001" } else { "000000" }
-}
 
 async fn request(env: &TestEnv, person: &Person, phone: &str) -> Result<String, Status> {
     let request = pb::RequestContactChangeRequest {
@@ -263,6 +261,59 @@ on_both!(codes_of_a_change_count_by_the_limits, |database| async move {
     env.close().await;
 });
 
+// Wrong codes of a sign-in from the network of the caller count for the same address, and the right codes
+// of a change wait with them. An attempt that a limit refuses is not counted.
+// Covers: R19 refused
+on_both!(limit_of_wrong_codes_holds_for_a_change, |database| async move {
+    let env = TestEnv::open(database).await;
+    let owner = env.newcomer(PRESENT, "Анна Орлова").await;
+    let flow = request(&env, &owner, NEW).await.unwrap();
+    let codes = [&*env.code(PRESENT).await, &*env.code(NEW).await];
+    for _ in 0..4 {
+        let refused = confirm(&env, &owner, &flow, [codes[0], other_code(codes[1])]).await;
+        assert_eq!(wrong_codes(refused), "new_code");
+    }
+    for wrong_attempts in [5, 1] {
+        env.minute();
+        // All callers that name no network are of one, as the owner is.
+        let sign_in = env.request_code(NEW).await.unwrap().flow_id;
+        let wrong = other_code(&env.code(NEW).await);
+        for _ in 0..wrong_attempts {
+            assert_eq!(reason(&env.verify(&sign_in, wrong).await), "CODE_WRONG");
+        }
+    }
+    for _ in 0..6 {
+        let refused = confirm(&env, &owner, &flow, codes).await.unwrap_err();
+        let refused = RpcError::from_status(&refused).unwrap();
+        assert_eq!(refused.reason(), "RATE_LIMITED");
+        assert_eq!(refused.metadata("limit"), Some("wrong_codes_to_address"));
+    }
+    env.minute();
+    assert_eq!(profiles(&env, PRESENT).await, [owner.account_id]);
+    env.close().await;
+});
+
+// A hundred wrong codes in a row from other networks lock the new address, also for a change that has begun.
+// Covers: R19 refused
+on_both!(lock_of_an_address_holds_for_a_change, |database| async move {
+    let env = TestEnv::open(database).await;
+    for n in 0..9 {
+        enter_wrong_codes(&env, &format!("198.51.{n}.7"), NEW, 10).await;
+    }
+    let owner = env.newcomer(PRESENT, "Анна Орлова").await;
+    env.minute();
+    let flow = request(&env, &owner, NEW).await.unwrap();
+    let codes = [&*env.code(PRESENT).await, &*env.code(NEW).await];
+    enter_wrong_codes(&env, "198.51.100.7", NEW, 10).await;
+    for _ in 0..6 {
+        let refused = confirm(&env, &owner, &flow, codes).await;
+        assert_eq!(reason(&refused), "SIGN_IN_LOCKED");
+    }
+    env.minute();
+    assert_eq!(profiles(&env, PRESENT).await, [owner.account_id]);
+    env.close().await;
+});
+
 // A code that proved the earlier address before the change starts no session after it.
 // Covers: R19 refused, F11 refused
 on_both!(sign_in_by_the_earlier_address_ends, |database| async move {
@@ -381,3 +432,30 @@ on_postgres!(
         env.close().await;
     }
 );
+
+// A decision against a person counts at each address that the person has used, before and after the decision.
+// Covers: F9 refused, F11 refused
+on_both!(removal_counts_at_earlier_addresses, |database| async move {
+    let env = TestEnv::open(database).await;
+    let administrator = env.administrator(1).await;
+    let member = env.join(PRESENT, "Анна Орлова", Role::Staff, |_| ()).await;
+    env.remove(&administrator, &member.member_id, "Приказ № 7")
+        .await
+        .unwrap();
+    env.minute();
+    change(&env, &member.person, [PRESENT, NEW]).await;
+    env.minute();
+    let earlier = env.newcomer(PRESENT, "Мария Орлова").await;
+    let present = env.newcomer(NEW, "Ольга Орлова").await;
+    let other = env.newcomer("+79165555555", "Анна Орлова").await;
+    for (person, admitted) in [
+        (&member.person, false),
+        (&earlier, false),
+        (&present, false),
+        (&other, true),
+    ] {
+        let answer = admit(&env, person, |_| ()).await.unwrap();
+        assert_eq!(!answer.member_id.is_empty(), admitted, "{answer:?}");
+    }
+    env.close().await;
+});

@@ -2,7 +2,7 @@
 
 /// The failure of one attempt to hand a message over.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Failure {
+pub(crate) enum Failure {
     /// A later attempt can succeed.
     Temporary(String),
     /// Another attempt would be refused as well.

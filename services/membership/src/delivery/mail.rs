@@ -1,4 +1,4 @@
-//! Sends a code by e-mail.
+//! Sends a message by e-mail.
 use lettre::{
     AsyncSmtpTransport, AsyncTransport as _, Message, Tokio1Executor, message::Mailbox,
     transport::smtp::Error as SmtpError,

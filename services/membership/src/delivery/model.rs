@@ -54,24 +54,27 @@ impl Purpose {
     }
 }
 
-/// The subject of a mail with a code.
-pub(super) fn subject(purpose: Purpose) -> &'static str {
-    purpose.russian()
+/// The texts of a message to a person, by channel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Message {
+    /// The subject of the mail.
+    pub(crate) subject: String,
+    pub(crate) mail: String,
+    pub(crate) sms: String,
 }
 
-/// The text of a mail with a code.
-pub(super) fn text(purpose: Purpose, code: &str) -> String {
-    let russian = sms_text(purpose, code);
+/// The message with a code. The SMS fits into one part, because providers bill each.
+pub(super) fn code_message(purpose: Purpose, code: &str) -> Message {
+    let sms = format!("{} в Parta: {code}. Никому его не сообщайте.", purpose.russian());
     let english = match purpose {
         Purpose::SignIn => "Your Parta code is",
         Purpose::ContactChange => "Your Parta code for the change of your address is",
     };
-    format!("{russian}\n{english} {code}. Do not share it with anyone.")
-}
-
-/// The text of an SMS with a code. It fits into one part, because providers bill each.
-pub(super) fn sms_text(purpose: Purpose, code: &str) -> String {
-    format!("{} в Parta: {code}. Никому его не сообщайте.", purpose.russian())
+    Message {
+        subject: purpose.russian().to_owned(),
+        mail: format!("{sms}\n{english} {code}. Do not share it with anyone."),
+        sms,
+    }
 }
 
 #[cfg(test)]
@@ -84,7 +87,7 @@ mod tests {
     #[test]
     fn sms_fits_into_one_part() {
         for purpose in Purpose::ALL {
-            let text = sms_text(purpose, "123456");
+            let text = code_message(purpose, "123456").sms;
             assert!(text.contains("123456"));
             assert!(text.encode_utf16().count() <= PART, "{text}");
             assert_eq!(Purpose::from_number(purpose.number()), Some(purpose));

@@ -8,7 +8,7 @@ use parta_jobs::Limits;
 use parta_status::invalid;
 
 use super::{
-    model::{OutboxMessage, Purpose, text},
+    model::{Message, OutboxMessage, Purpose, code_message},
     secret, storage,
 };
 use crate::{accounts::Address, context::Context, error::Error};
@@ -35,13 +35,8 @@ pub(crate) async fn owe(
     address: &Address,
 ) -> Result<(), Error> {
     if context.channels.outbox {
-        let message = OutboxMessage {
-            id: tx.env().ids.uuid(),
-            recipient: address.text().to_owned(),
-            text: text(purpose, &secret::code(&context.secrets, flow)),
-            create_time: tx.now(),
-        };
-        return Ok(storage::insert(tx, &message).await?);
+        let message = code_message(purpose, &secret::code(&context.secrets, flow));
+        return store(tx, address, &message).await;
     }
     let (payload, id) = (flow.to_string().into_bytes(), flow.uuid());
     match address {
@@ -54,6 +49,17 @@ pub(crate) async fn owe(
         Address::Phone(_) => Ok(parta_jobs::enqueue(tx, SEND_SMS_JOB, None, payload, id).await?),
         Address::Email(_) => Ok(parta_jobs::enqueue(tx, SEND_MAIL_JOB, None, payload, id).await?),
     }
+}
+
+/// Stores a message in the development outbox in place of sending it.
+pub(crate) async fn store(tx: &Tx, address: &Address, message: &Message) -> Result<(), Error> {
+    let message = OutboxMessage {
+        id: tx.env().ids.uuid(),
+        recipient: address.text().to_owned(),
+        text: message.mail.clone(),
+        create_time: tx.now(),
+    };
+    Ok(storage::insert(tx, &message).await?)
 }
 
 /// Returns the flow that the payload of a job names.

@@ -1,4 +1,4 @@
-//! One attempt to send the code of a flow, and what its outcome means for the job.
+//! One attempt to send a message, and what the outcome of sending a code means for the job.
 use opentelemetry::{KeyValue, global, metrics::Counter};
 use parta_access::Secrets;
 use parta_ids::{FlowId, TypedId as _};
@@ -7,13 +7,13 @@ use parta_jobs::{Job, JobError};
 use super::{
     failure::Failure,
     mail::Mailer,
-    model::{self, Purpose},
+    model::{Message, Purpose, code_message},
     secret,
     sms::Gateway,
 };
 use crate::{accounts::Address, config::Config};
 
-/// Sends codes by the channels of the configuration.
+/// Sends messages by the channels of the configuration.
 pub(crate) struct Sender {
     sms: Option<Gateway>,
     mail: Option<Mailer>,
@@ -37,6 +37,25 @@ impl Sender {
         }))
     }
 
+    /// Hands a message over to the gateway or the mail server.
+    pub(crate) async fn hand_over(
+        &self,
+        job: &Job,
+        address: &Address,
+        message: &Message,
+    ) -> Result<(), Failure> {
+        // The id of the job is the same for every attempt, and no secret of the recipient.
+        let id = job.job_id.uuid().to_string();
+        match (address, &self.sms, &self.mail) {
+            (Address::Phone(phone), Some(gateway), _) => gateway.send(phone, &message.sms, &id).await,
+            (Address::Email(address), _, Some(mailer)) => {
+                mailer.send(address, &message.subject, message.mail.clone()).await
+            }
+            // The configuration changed while the job waited.
+            _ => Err(Failure::Permanent("no_channel".to_owned())),
+        }
+    }
+
     /// Sends the code of a flow to its address. A refusal that would be repeated ends the job: the code is
     /// valid for minutes, and the person asks for another.
     pub(crate) async fn send(
@@ -46,22 +65,9 @@ impl Sender {
         purpose: Purpose,
         address: &Address,
     ) -> Result<(), JobError> {
-        let code = secret::code(&self.secrets, flow);
+        let message = code_message(purpose, &secret::code(&self.secrets, flow));
         let channel = channel(address);
-        // The id of the job is the same for every attempt, and no secret of the person who signs in.
-        let id = job.job_id.uuid().to_string();
-        let sent = match (address, &self.sms, &self.mail) {
-            (Address::Phone(phone), Some(gateway), _) => {
-                gateway.send(phone, &model::sms_text(purpose, &code), &id).await
-            }
-            (Address::Email(address), _, Some(mailer)) => {
-                let text = model::text(purpose, &code);
-                mailer.send(address, model::subject(purpose), text).await
-            }
-            // The configuration changed while the job waited.
-            _ => Err(Failure::Permanent("no_channel".to_owned())),
-        };
-        match sent {
+        match self.hand_over(job, address, &message).await {
             Ok(()) => {
                 self.count(channel, "sent");
                 Ok(())
@@ -100,7 +106,8 @@ impl Sender {
     }
 }
 
-fn channel(address: &Address) -> &'static str {
+/// The name of the channel of an address in logs and metrics.
+pub(crate) fn channel(address: &Address) -> &'static str {
     match address {
         Address::Phone(_) => "sms",
         Address::Email(_) => "mail",

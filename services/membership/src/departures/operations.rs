@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::policy;
 use crate::{
-    assignments,
+    acting_heads, assignments,
     context::Context,
     duties, enrollments,
     error::Error,
@@ -39,8 +39,10 @@ pub(crate) struct RemoveMember {
     pub(crate) member_id: MemberId,
     /// The etag that the caller read; empty to remove whatever is stored.
     pub(crate) etag: String,
-    /// Why the member is removed. The head has to say it to remove an administrator.
+    /// Why the member is removed. The head has to state it to remove an administrator, for each reason.
     pub(crate) cause: Option<String>,
+    /// Never the source: only an import removes for it.
+    pub(crate) reason: LeaveReason,
 }
 
 impl RemoveMember {
@@ -91,7 +93,10 @@ impl Mutation for RemoveMember {
         if self.cause.is_some() {
             member.leave_cause.clone_from(&self.cause);
         }
-        end_membership(tx, scope, &mut member, LeaveReason::Decision).await?;
+        if self.reason == LeaveReason::Graduated && !member.has(Role::Pupil) {
+            return Err(Error::not_a_pupil());
+        }
+        end_membership(tx, scope, &mut member, self.reason).await?;
         let object = format!("organizations/{}/members/{}", member.org_id, member.id);
         parta_audit::record(tx, caller, Some(member.org_id), object).await?;
         Ok(Removed { member_id: member.id })
@@ -137,7 +142,10 @@ pub(crate) async fn end_membership(
     guardianships::end_all_of(tx, scope, member.id, Side::Guardian).await?;
     guardianships::end_all_of(tx, scope, member.id, Side::Child).await?;
     duties::end_all_of(tx, scope, member.id).await?;
+    acting_heads::end_all_of(tx, scope, member.id).await?;
     roles::forget_request(tx, scope, member.id).await?;
+    roles::forget_end(tx, scope, member.id).await?;
+    roles::close_changes(tx, scope, member.id).await?;
     member.state = State::Left;
     member.teacher_verified = false;
     (member.leave_time, member.leave_reason) = (Some(tx.now()), Some(reason));

@@ -1,4 +1,6 @@
 //! Members who left and come back: nothing of the earlier membership comes back with them (R24).
+mod reasons;
+
 use parta_ids::{InvitationId, TypedId as _};
 use parta_proto_membership::{
     internal::v1::AdmitMemberRequest,

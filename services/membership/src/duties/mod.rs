@@ -2,7 +2,8 @@
 //!
 //! Owns the tables `duty` and `duty_pupil`. Invariants: a duty names an order, a scope and its last day;
 //! nobody assigns a duty to oneself or ends the own one; a duty ends after its last day in the time zone
-//! of the organization, with the last staff role and with the membership; an ended duty never comes back;
+//! of the organization, with the last staff role and with the membership; an ended duty never comes back, and
+//! an undo of the loss of roles begins another one;
 //! each change and its event are committed together.
 
 mod error;
@@ -18,5 +19,5 @@ mod tests;
 
 pub(crate) use events::snapshot;
 pub(crate) use grpc::Duties;
-pub(crate) use operations::{end_again, end_all_of, end_due};
+pub(crate) use operations::{end_again, end_all_of, end_due, lasting_of, naming, restore};
 pub(crate) use policy::rules;

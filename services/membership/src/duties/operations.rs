@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::{events, model::Duty, policy, storage};
 use crate::{
     context::Context,
-    endings::{self, EndingKind},
+    endings::{self, EndingKind, Obstacle, Restored},
     error::Error,
     member_records,
     orders::{self, Order},
@@ -58,34 +58,32 @@ pub(crate) struct AssignDuty {
     pub(crate) until: NaiveDate,
 }
 
-impl AssignDuty {
-    /// Refuses a scope that does not fit the kind, or whose unit or pupils are unknown.
-    async fn require_scope(&self, context: &Context, tx: &Tx, scope: &OrgScope) -> Result<(), Error> {
-        match &self.scope {
-            DutyScope::Organization | DutyScope::Unit(_) if self.kind.needs_named_pupils() => {
-                Err(Error::out_of_scope())
-            }
-            DutyScope::Organization => Ok(()),
-            DutyScope::Unit(unit) => {
-                let known = context.require_unit(tx, self.org_id, *unit).await;
-                known.map_err(|error| match error {
-                    Error::Storage(error) => Error::Storage(error),
-                    _ => Error::out_of_scope(),
-                })
-            }
-            DutyScope::Pupils(pupils) => {
-                // In the order of their ids, as every act locks members.
-                for pupil in pupils {
-                    let row = member_records::storage::lock(tx, scope, *pupil).await?;
-                    if !row.is_some_and(|row| row.state != State::Left && row.has(Role::Pupil)) {
-                        return Err(Error::out_of_scope());
-                    }
+/// Whether the scope fits the kind, and its unit or pupils are known. Locks the pupils.
+async fn is_in_scope(
+    context: &Context,
+    tx: &Tx,
+    scope: &OrgScope,
+    kind: DutyKind,
+    of_duty: &DutyScope,
+) -> Result<bool, Error> {
+    match of_duty {
+        DutyScope::Organization | DutyScope::Unit(_) if kind.needs_named_pupils() => Ok(false),
+        DutyScope::Organization => Ok(true),
+        DutyScope::Unit(unit) => context.has_unit(tx, scope.org_id(), *unit).await,
+        DutyScope::Pupils(pupils) => {
+            // In the order of their ids, as every act locks members.
+            for pupil in pupils {
+                let row = member_records::storage::lock(tx, scope, *pupil).await?;
+                if !row.is_some_and(|row| row.state != State::Left && row.has(Role::Pupil)) {
+                    return Ok(false);
                 }
-                Ok(())
             }
+            Ok(true)
         }
     }
+}
 
+impl AssignDuty {
     /// Returns when the last day is over. Refuses a day that is over.
     async fn due_time(&self, context: &Context, tx: &Tx) -> Result<DateTime<Utc>, Error> {
         let zone = endings::time_zone(&context.roster, tx, self.org_id).await?;
@@ -135,7 +133,9 @@ impl Mutation for AssignDuty {
         if !member.roles.iter().any(|role| role.is_staff()) {
             return Err(Error::not_staff());
         }
-        self.require_scope(context, tx, scope).await?;
+        if !is_in_scope(context, tx, scope, self.kind, &self.scope).await? {
+            return Err(Error::out_of_scope());
+        }
         let duty = Duty {
             org_id: self.org_id,
             id: tx.env().id(),
@@ -149,9 +149,7 @@ impl Mutation for AssignDuty {
             end_time: None,
             end_cause: None,
         };
-        storage::insert(tx, scope, &duty).await?;
-        events::assigned(tx, &duty).await?;
-        endings::schedule(tx, self.org_id, EndingKind::Duty, duty.id, due_time).await?;
+        begin(tx, scope, &duty).await?;
         audit(tx, caller, self.org_id, duty.id).await?;
         Ok(Assigned { duty_id: duty.id })
     }
@@ -165,6 +163,14 @@ impl Mutation for AssignDuty {
     ) -> Result<Duty, Error> {
         load(tx, scope, outcome.duty_id).await
     }
+}
+
+/// Inserts a duty, publishes it and schedules its end.
+async fn begin(tx: &Tx, scope: &OrgScope, duty: &Duty) -> Result<(), Error> {
+    storage::insert(tx, scope, duty).await?;
+    events::assigned(tx, duty).await?;
+    endings::schedule(tx, duty.org_id, EndingKind::Duty, duty.id, duty.due_time).await?;
+    Ok(())
 }
 
 /// Ends a duty.
@@ -275,6 +281,62 @@ pub(crate) async fn end_again(tx: &Tx, scope: &OrgScope, id: DutyId, cause: &str
         ended(tx, scope, id).await?;
     }
     Ok(())
+}
+
+/// Returns the duties of a member that have not ended.
+pub(crate) async fn lasting_of(tx: &Tx, scope: &OrgScope, member: MemberId) -> Result<Vec<DutyId>, Error> {
+    Ok(storage::lasting_of(tx, scope, member).await?)
+}
+
+/// Returns the duties that name a member among their pupils, also those that have ended.
+pub(crate) async fn naming(tx: &Tx, scope: &OrgScope, member: MemberId) -> Result<Vec<DutyId>, Error> {
+    Ok(storage::naming(tx, scope, member).await?)
+}
+
+/// Begins a duty again that ended with the last staff role of its holder, who has one again and whose
+/// record is locked. `begun` are the duties that began again before it by the same act.
+pub(crate) async fn restore(
+    context: &Context,
+    tx: &Tx,
+    scope: &OrgScope,
+    id: DutyId,
+    begun: &[DutyId],
+) -> Result<Restored<DutyId>, Error> {
+    let ended = load(tx, scope, id).await?;
+    let is_same = |other: &Duty| other.kind == ended.kind && other.scope == ended.scope;
+    if storage::lasting(tx, scope, ended.member_id)
+        .await?
+        .iter()
+        .any(is_same)
+    {
+        return Ok(Restored::Lasts);
+    }
+    let latest = storage::latest(tx, scope, (ended.member_id, ended.kind), begun).await?;
+    let is_decided = latest.is_some_and(|latest| {
+        let is_later = ended.end_time.is_some_and(|time| latest.create_time > time);
+        is_later && (latest.end_cause.is_some() || latest.scope != ended.scope)
+    });
+    if ended.end_cause.is_some() || is_decided {
+        return Ok(Restored::Hindered(Obstacle::DecidedSince));
+    }
+    if ended.due_time <= tx.now() {
+        return Ok(Restored::Hindered(Obstacle::Expired));
+    }
+    if !is_in_scope(context, tx, scope, ended.kind, &ended.scope).await? {
+        let obstacle = match ended.scope {
+            DutyScope::Pupils(_) => Obstacle::PersonAbsent,
+            DutyScope::Organization | DutyScope::Unit(_) => Obstacle::UnitUnknown,
+        };
+        return Ok(Restored::Hindered(obstacle));
+    }
+    let duty = Duty {
+        id: tx.env().id(),
+        create_time: tx.now(),
+        end_time: None,
+        ..ended
+    };
+    begin(tx, scope, &duty).await?;
+    Ok(Restored::Begun(duty.id))
 }
 
 /// Publishes the end of a duty and forgets its time.

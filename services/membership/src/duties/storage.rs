@@ -13,7 +13,7 @@ use sea_orm::{
 
 use super::model::Duty;
 use crate::orders::Order;
-use crate::storage::end_rows;
+use crate::storage::{end_rows, ids_of};
 use entity::{Column, Entity, Model};
 
 table!(entity, "duty", {
@@ -211,6 +211,60 @@ fn current(scope: &OrgScope) -> Condition {
     Condition::all()
         .add(Column::OrgId.eq(scope.org_id().uuid()))
         .add(Column::EndTime.is_null())
+}
+
+/// Returns the ids of the duties of a member that have not ended, in their order.
+pub(super) async fn lasting_of(
+    conn: &impl ConnectionTrait,
+    scope: &OrgScope,
+    member: MemberId,
+) -> Result<Vec<DutyId>, DbErr> {
+    let rows = current(scope).add(Column::MemberId.eq(member.uuid()));
+    ids_of::<Entity, _>(conn, Column::DutyId, rows).await
+}
+
+/// Loads the duties of a member that have not ended.
+pub(super) async fn lasting(
+    conn: &impl ConnectionTrait,
+    scope: &OrgScope,
+    member: MemberId,
+) -> Result<Vec<Duty>, StorageError> {
+    let rows = current(scope).add(Column::MemberId.eq(member.uuid()));
+    let rows = Entity::find().filter(rows).all(conn).await?;
+    duties(conn, scope.org_id(), rows).await
+}
+
+/// Returns the ids of the duties that name a member among their pupils, also of those that have ended.
+pub(super) async fn naming(
+    conn: &impl ConnectionTrait,
+    scope: &OrgScope,
+    member: MemberId,
+) -> Result<Vec<DutyId>, DbErr> {
+    let rows = Condition::all()
+        .add(pupil::Column::OrgId.eq(scope.org_id().uuid()))
+        .add(pupil::Column::PupilId.eq(member.uuid()));
+    ids_of::<pupil::Entity, _>(conn, pupil::Column::DutyId, rows).await
+}
+
+/// Loads the latest duty of this kind that a member had or has, apart from some.
+pub(super) async fn latest(
+    conn: &impl ConnectionTrait,
+    scope: &OrgScope,
+    (member, of_kind): (MemberId, DutyKind),
+    apart_from: &[DutyId],
+) -> Result<Option<Duty>, StorageError> {
+    let row = Entity::find()
+        .filter(Column::OrgId.eq(scope.org_id().uuid()))
+        .filter(Column::MemberId.eq(member.uuid()))
+        .filter(Column::Kind.eq(kind_number(of_kind)))
+        .filter(Column::DutyId.is_not_in(apart_from.iter().map(|id| id.uuid())))
+        .order_by_desc(Column::CreateTime)
+        .order_by_desc(Column::DutyId)
+        .limit(1)
+        .one(conn)
+        .await?;
+    let found = duties(conn, scope.org_id(), row.into_iter().collect()).await?;
+    Ok(found.into_iter().next())
 }
 
 /// Ends every duty of a member and returns their ids.

@@ -3,17 +3,17 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use parta_access::OrgScope;
 use parta_database::Tx;
-use parta_ids::{AssignmentId, DutyId, TypedId};
+use parta_ids::{ActingHeadId, AssignmentId, DutyId, MemberId, TypedId};
 use parta_jobs::{Job, JobError, JobHandler, Limits};
 use parta_status::RpcError;
 
 use crate::{
-    assignments,
+    acting_heads, assignments,
     context::Context,
     duties,
     endings::{self, EndingKind, JOB},
     error::Error,
-    guardianships,
+    guardianships, roles,
 };
 
 /// Endings of different organizations do not wait for each other, nor for jobs of another kind.
@@ -32,14 +32,23 @@ pub(crate) struct EndDue(pub(crate) Arc<Context>);
 async fn end_batch(context: &Context, tx: &Tx, scope: &OrgScope) -> Result<bool, Error> {
     let due = endings::list_due(tx, scope, tx.now(), BATCH).await?;
     for ending in &due {
-        // Deleted first, because what ends in two steps sets the time of the second one.
-        endings::delete(tx, scope.org_id(), ending.kind, ending.object_id).await?;
+        // Deleted first, because what ends in two steps sets the time of the second one. A time that was
+        // postponed since the list was read stays.
+        if !endings::delete_due(tx, scope, *ending, tx.now()).await? {
+            continue;
+        }
         match ending.kind {
             EndingKind::Assignment => {
                 assignments::end_due(tx, scope, AssignmentId::from_uuid(ending.object_id)).await?;
             }
             EndingKind::Duty => {
                 duties::end_due(tx, scope, DutyId::from_uuid(ending.object_id)).await?;
+            }
+            EndingKind::ActingHead => {
+                acting_heads::end_due(tx, scope, ActingHeadId::from_uuid(ending.object_id)).await?;
+            }
+            EndingKind::Verification => {
+                roles::end_due_verification(tx, scope, MemberId::from_uuid(ending.object_id)).await?;
             }
             EndingKind::RelationLimit | EndingKind::Majority => {
                 guardianships::end_due(&context.roster, tx, scope).await?;

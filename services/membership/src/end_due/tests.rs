@@ -1,6 +1,7 @@
 //! Rights that end by time (F1).
-use chrono::TimeDelta;
+use chrono::{Days, TimeDelta};
 use parta_proto_membership::v1::{self as pb, AssignmentKind, Role};
+use parta_service_testkit::fields;
 use parta_testkit::on_both;
 
 use crate::{
@@ -33,6 +34,7 @@ async fn substitute(test_env: &TestEnv, administrator: &MemberSession, time: Tim
             seconds: end.timestamp(),
             nanos: 0,
         }),
+        until_date: String::new(),
     };
     let made = test_env
         .assignments()
@@ -90,3 +92,73 @@ on_both!(ending_by_hand_forgets_the_time, |database| async move {
     test_env.run_due_jobs().await;
     test_env.close().await;
 });
+
+// An assignment by days lasts through its last day in the time zone of the organization.
+// Covers: F1 allowed, F1 refused, R25 allowed, R25 refused
+on_both!(
+    assignment_by_days_ends_after_its_last_day,
+    |database| async move {
+        let test_env = TestEnv::open(database).await;
+        let administrator = test_env.administrator(1).await;
+        let teacher = test_env
+            .class_teacher(&administrator, "+79161111111", unit(2))
+            .await;
+        let today = test_env
+            .env
+            .now()
+            .with_timezone(&chrono_tz::Europe::Moscow)
+            .date_naive();
+        let request = |until: &str| pb::CreateAssignmentRequest {
+            request_id: test_env.act(),
+            org_id: org(1).to_string(),
+            member_id: teacher.member_id.clone(),
+            unit_id: unit(1).to_string(),
+            kind: AssignmentKind::SubjectTeacher.into(),
+            expire_time: None,
+            until_date: until.to_owned(),
+        };
+        let create = async |request| {
+            let mut api = test_env.assignments();
+            let created = api.create_assignment(by(&administrator.token, request)).await?;
+            Ok::<_, tonic::Status>(created.into_inner().assignment.unwrap())
+        };
+        let yesterday = (today - Days::new(1)).to_string();
+        for wrong in [yesterday.as_str(), "2027-5-1"] {
+            assert_eq!(fields(&create(request(wrong)).await.unwrap_err()), ["until_date"]);
+        }
+        let both = pb::CreateAssignmentRequest {
+            expire_time: Some(prost_types::Timestamp::default()),
+            ..request(&today.to_string())
+        };
+        assert_eq!(fields(&create(both).await.unwrap_err()), ["until_date"]);
+
+        let last = today + Days::new(1);
+        let created = create(request(&last.to_string())).await.unwrap();
+        assert_eq!(created.until_date, last.to_string());
+        assert!(created.substitution);
+        // Midnight in Moscow is three hours earlier than in UTC.
+        let midnight = (last + Days::new(1)).and_time(chrono::NaiveTime::MIN).and_utc() - TimeDelta::hours(3);
+        assert_eq!(created.expire_time.unwrap().seconds, midnight.timestamp());
+        let list = async || {
+            let administrator = test_env.sign_in_again("+79160000001", &administrator).await;
+            let request = pb::ListAssignmentsRequest {
+                org_id: org(1).to_string(),
+                unit_id: unit(1).to_string(),
+                ..Default::default()
+            };
+            let mut api = test_env.assignments();
+            let listed = api.list_assignments(by(&administrator.token, request)).await;
+            listed.unwrap().into_inner().assignments.len()
+        };
+        test_env
+            .time
+            .advance(midnight - test_env.env.now() - TimeDelta::minutes(2));
+        test_env.run_due_jobs().await;
+        assert_eq!(list().await, 1);
+        test_env.time.advance(TimeDelta::minutes(2));
+        test_env.run_due_jobs().await;
+        assert_eq!(list().await, 0);
+        assert_eq!(list_overdue(test_env.db.clone()).await.unwrap(), []);
+        test_env.close().await;
+    }
+);

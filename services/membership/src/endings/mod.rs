@@ -5,14 +5,16 @@
 //! clock, and other services learn of it by the event that the job of `end_due` publishes.
 
 mod days;
+mod model;
 mod operations;
 mod overdue;
 mod storage;
 
 pub(crate) use days::{end_of_day, local_date, time_zone, today};
+pub(crate) use model::{Obstacle, Restored};
 pub(crate) use operations::{forget, schedule};
 pub(crate) use overdue::{list_overdue, require_punctual};
-pub(crate) use storage::{EndingKind, delete, list_due};
+pub(crate) use storage::{EndingKind, delete_due, list_due};
 
 /// Kind of the durable job that ends what is due.
 pub(crate) const JOB: &str = "membership.end_due";

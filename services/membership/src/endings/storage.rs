@@ -31,10 +31,21 @@ pub(crate) enum EndingKind {
     RelationLimit,
     /// A part of the relations of a student: on the day after the 18th birthday, and after the school year.
     Majority,
+    /// The verification of a teacher, after its announced last day.
+    Verification,
+    /// The appointment of an acting head, after its last day.
+    ActingHead,
 }
 
 impl EndingKind {
-    const ALL: [Self; 4] = [Self::Assignment, Self::Duty, Self::RelationLimit, Self::Majority];
+    const ALL: [Self; 6] = [
+        Self::Assignment,
+        Self::Duty,
+        Self::RelationLimit,
+        Self::Majority,
+        Self::Verification,
+        Self::ActingHead,
+    ];
 
     fn number(self) -> i32 {
         match self {
@@ -42,6 +53,8 @@ impl EndingKind {
             Self::Duty => 2,
             Self::RelationLimit => 3,
             Self::Majority => 4,
+            Self::Verification => 5,
+            Self::ActingHead => 6,
         }
     }
 
@@ -82,7 +95,7 @@ pub(super) async fn put(
 }
 
 /// Deletes the time of a fact, which has ended.
-pub(crate) async fn delete(
+pub(super) async fn delete(
     conn: &impl ConnectionTrait,
     org: OrgId,
     kind: EndingKind,
@@ -92,6 +105,24 @@ pub(crate) async fn delete(
         .exec(conn)
         .await?;
     Ok(())
+}
+
+/// Deletes the time of a fact that is due. Returns `false` if the fact has ended meanwhile, or its end was
+/// postponed.
+pub(crate) async fn delete_due(
+    conn: &impl ConnectionTrait,
+    scope: &OrgScope,
+    ending: DueEnding,
+    now: DateTime<Utc>,
+) -> Result<bool, StorageError> {
+    let deleted = Entity::delete_many()
+        .filter(Column::OrgId.eq(scope.org_id().uuid()))
+        .filter(Column::Kind.eq(ending.kind.number()))
+        .filter(Column::ObjectId.eq(ending.object_id))
+        .filter(Column::DueTime.lte(now))
+        .exec(conn)
+        .await?;
+    Ok(deleted.rows_affected > 0)
 }
 
 /// Lists at most `limit` endings of an organization whose time has come. Locks none of them, because an

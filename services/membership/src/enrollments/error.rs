@@ -5,7 +5,7 @@ use crate::error::Error;
 
 impl Error {
     /// The member is not a pupil, or has left.
-    pub(super) fn not_a_pupil() -> Self {
+    pub(crate) fn not_a_pupil() -> Self {
         Self::state(ErrorReason::NotAPupil, "The member is not a pupil.")
     }
 

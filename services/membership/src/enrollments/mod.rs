@@ -13,6 +13,6 @@ mod storage;
 
 pub(crate) use events::snapshot;
 pub(crate) use grpc::Enrollments;
-pub(crate) use operations::{begin, end, end_all_of, is_ended_by_decision};
+pub(crate) use operations::{begin, end, end_all_of, is_ended_by_decision, lasting_of, restore};
 pub(crate) use policy::rules;
 pub(crate) use storage::units_of;

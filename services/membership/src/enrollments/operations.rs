@@ -1,3 +1,4 @@
+use chrono::{DateTime, Utc};
 use parta_access::{Caller, OrgScope, authorize};
 use parta_database::Tx;
 use parta_edge::{Mutation, Stored};
@@ -6,7 +7,12 @@ use parta_roster::{Role, State};
 use serde::{Deserialize, Serialize};
 
 use super::{events, model::Enrollment, policy, storage};
-use crate::{context::Context, error::Error, member_records};
+use crate::{
+    context::Context,
+    endings::{Obstacle, Restored},
+    error::Error,
+    member_records,
+};
 
 async fn may_manage(context: &Context, tx: &Tx, caller: &Caller, org: OrgId) -> Result<OrgScope, Error> {
     let facts = context.facts(tx, caller, org).await?;
@@ -172,4 +178,52 @@ pub(crate) async fn end_all_of(tx: &Tx, scope: &OrgScope, member: MemberId) -> R
         events::ended(tx, scope.org_id(), id).await?;
     }
     Ok(())
+}
+
+/// Returns the enrollments of a member that have not ended.
+pub(crate) async fn lasting_of(
+    tx: &Tx,
+    scope: &OrgScope,
+    member: MemberId,
+) -> Result<Vec<EnrollmentId>, Error> {
+    Ok(storage::lasting_of(tx, scope, member).await?)
+}
+
+/// Whether the pupil was enrolled after a time in another class than that of this enrollment. A pupil has one
+/// class, and may attend several groups.
+async fn has_another_class(
+    context: &Context,
+    tx: &Tx,
+    scope: &OrgScope,
+    row: &Enrollment,
+    (since, begun): (DateTime<Utc>, &[EnrollmentId]),
+) -> Result<bool, Error> {
+    let mut units = storage::units_since(tx, scope, row.member_id, since, begun).await?;
+    units.insert(row.unit_id);
+    let home = context.roster.home_units(tx, scope.org_id(), &units).await?;
+    Ok(home.contains(&row.unit_id) && home.len() > 1)
+}
+
+/// Enrolls a pupil again whose enrollment ended with the role. The pupil has the role again, and the record
+/// is locked. `later_than` has the time at which the role was lost, and the enrollments that began
+/// again before by the same act.
+pub(crate) async fn restore(
+    context: &Context,
+    tx: &Tx,
+    scope: &OrgScope,
+    id: EnrollmentId,
+    later_than: (DateTime<Utc>, &[EnrollmentId]),
+) -> Result<Restored<EnrollmentId>, Error> {
+    let row = storage::find(tx, scope, id).await?;
+    let row = row.ok_or_else(|| Error::unknown("enrollment", id))?;
+    if is_ended_by_decision(tx, scope, row.member_id, row.unit_id).await?
+        || has_another_class(context, tx, scope, &row, later_than).await?
+    {
+        return Ok(Restored::Hindered(Obstacle::DecidedSince));
+    }
+    if !context.has_unit(tx, scope.org_id(), row.unit_id).await? {
+        return Ok(Restored::Hindered(Obstacle::UnitUnknown));
+    }
+    let begun = begin(tx, scope, row.member_id, row.unit_id).await?;
+    Ok(begun.map_or(Restored::Lasts, Restored::Begun))
 }

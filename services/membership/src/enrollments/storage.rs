@@ -1,10 +1,10 @@
 //! The table `enrollment` and named queries over it.
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use parta_access::OrgScope;
 use parta_database::{StorageError, table};
-use parta_ids::{EnrollmentId, MemberId, OrgId, TypedId as _, UnitId};
+use parta_ids::{EnrollmentId, MemberId, OrgId, TypedId as _, UnitId, Uuid};
 use sea_orm::{
     ColumnTrait as _, Condition, ConnectionTrait, EntityTrait as _, IntoActiveModel as _, QueryFilter as _,
     QueryOrder as _, QuerySelect as _,
@@ -12,7 +12,7 @@ use sea_orm::{
 };
 
 use super::model::Enrollment;
-use crate::storage::end_rows;
+use crate::storage::{end_rows, ids_of};
 use entity::{Column, Entity, Model};
 
 table!(entity, "enrollment", {
@@ -105,6 +105,27 @@ pub(super) async fn latest_ended_by_decision(
     Ok(latest.is_some_and(|row| row.ended_by_decision))
 }
 
+/// The units in which the member was enrolled after a time, apart from some enrollments.
+pub(super) async fn units_since(
+    conn: &impl ConnectionTrait,
+    scope: &OrgScope,
+    member: MemberId,
+    since: DateTime<Utc>,
+    apart_from: &[EnrollmentId],
+) -> Result<BTreeSet<UnitId>, StorageError> {
+    let units: Vec<Uuid> = Entity::find()
+        .select_only()
+        .column(Column::UnitId)
+        .filter(Column::OrgId.eq(scope.org_id().uuid()))
+        .filter(Column::MemberId.eq(member.uuid()))
+        .filter(Column::CreateTime.gt(since))
+        .filter(Column::EnrollmentId.is_not_in(apart_from.iter().map(|id| id.uuid())))
+        .into_tuple()
+        .all(conn)
+        .await?;
+    Ok(units.into_iter().map(UnitId::from_uuid).collect())
+}
+
 /// Ends every enrollment of a member and returns their ids.
 pub(super) async fn end_all_of(
     conn: &impl ConnectionTrait,
@@ -113,6 +134,27 @@ pub(super) async fn end_all_of(
     now: DateTime<Utc>,
 ) -> Result<Vec<EnrollmentId>, StorageError> {
     end_those(conn, current_of(scope, member), now).await
+}
+
+/// Returns the ids of the enrollments of a member that have not ended, in their order.
+pub(super) async fn lasting_of(
+    conn: &impl ConnectionTrait,
+    scope: &OrgScope,
+    member: MemberId,
+) -> Result<Vec<EnrollmentId>, StorageError> {
+    Ok(ids_of::<Entity, _>(conn, Column::EnrollmentId, current_of(scope, member)).await?)
+}
+
+/// Loads an enrollment, ended or not.
+pub(super) async fn find(
+    conn: &impl ConnectionTrait,
+    scope: &OrgScope,
+    id: EnrollmentId,
+) -> Result<Option<Enrollment>, StorageError> {
+    let row = Entity::find_by_id((scope.org_id().uuid(), id.uuid()))
+        .one(conn)
+        .await?;
+    Ok(row.as_ref().map(enrollment))
 }
 
 fn current_of(scope: &OrgScope, member: MemberId) -> Condition {

@@ -24,8 +24,8 @@ pub(crate) use events::snapshot;
 pub(crate) use grpc::Guardianships;
 pub(crate) use model::Guardianship;
 pub(crate) use operations::{
-    Family, Obstacle, are_family, end_again, end_all_of, end_begun_since, end_due, establish, family,
-    is_of_age, obstacle,
+    Family, Obstacle, all_of, are_family, awaited, end_again, end_all_of, end_begun_since, end_due,
+    establish, family, is_of_age, is_protected, lasting_of, lock_people, obstacle, relation, restore,
 };
 pub(crate) use policy::rules;
 pub(crate) use storage::{Side, list_current};

@@ -8,7 +8,7 @@ use crate::orders::Order;
 pub(crate) const CHILDREN_WITHOUT_ORDER: u64 = 6;
 
 /// The head is asked about a provisional limit that has waited for this time.
-const DECISION_TIME: TimeDelta = TimeDelta::hours(72);
+pub(super) const DECISION_TIME: TimeDelta = TimeDelta::hours(72);
 
 /// How much of a relation stays after the student's 18th birthday, as the student chose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

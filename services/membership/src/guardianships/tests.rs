@@ -3,6 +3,7 @@ mod children;
 mod deciding;
 mod fixture;
 mod limits;
+mod notices;
 
 use std::collections::BTreeMap;
 

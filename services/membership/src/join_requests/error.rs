@@ -1,5 +1,8 @@
 //! Refusals of joining.
+use chrono::TimeDelta;
+use parta_proto::status::v1::ErrorReason as Common;
 use parta_proto_membership::v1::ErrorReason;
+use parta_status::RpcError;
 
 use crate::error::Error;
 
@@ -10,6 +13,24 @@ impl Error {
             ErrorReason::AlreadyClaimed,
             "This member record already belongs to another account. Ask the administration for a new invitation.",
         )
+    }
+
+    /// The invitation was revoked or stopped while its acceptance was on the way.
+    pub(crate) fn invitation_ended() -> Self {
+        Self::state(
+            ErrorReason::InvitationEnded,
+            "The invitation was revoked, or no longer works. Ask for another one.",
+        )
+    }
+
+    /// The account has made too many requests by the invitation. The next one is possible after `wait`.
+    pub(super) fn asked_too_often(wait: TimeDelta) -> Self {
+        let why = "You have asked five times within a day by this invitation.";
+        RpcError::new(Common::RateLimited, format!("{why} Try again later."))
+            .quota("account and invitation", why)
+            .meta("limit", "requests_by_invitation")
+            .retry_after(wait.to_std().unwrap_or_default())
+            .into()
     }
 
     /// The request is no longer pending.

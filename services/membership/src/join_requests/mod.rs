@@ -1,9 +1,10 @@
 //! Requests to join, and how an account becomes a member (R14, R16, R18).
 //!
-//! Owns the tables `join_request` and `admission`; serves JoinRequestService. Invariants: the same person by
-//! the same invitation is the same member; a record is claimed once; an account has at most one pending
-//! request by an invitation; a decided request is not decided again; nobody decides the own request or one
-//! about the own child; each decision and its event are committed together.
+//! Owns the tables `join_request`, `admission` and `ended_invitation`; serves JoinRequestService. Invariants:
+//! the same person by the same invitation is the same member; a record is claimed once; an account has at
+//! most one pending request by an invitation; a revoked invitation admits nobody and has no pending request;
+//! a decided request is not decided again; nobody decides the own request or one about the own child; each
+//! decision and its event are committed together.
 
 mod error;
 mod events;
@@ -12,6 +13,7 @@ mod model;
 mod operations;
 mod policy;
 mod purge;
+mod restored;
 mod storage;
 
 #[cfg(test)]
@@ -20,6 +22,9 @@ mod tests;
 pub(crate) use events::snapshot;
 pub(crate) use grpc::JoinRequests;
 pub(crate) use model::Terms;
-pub(crate) use operations::{ask, enter, forget, had_role, is_same_person, present_by};
+pub(crate) use operations::{
+    EndInvitations, ask, decided, enter, forget, had_role, is_same_person, present_by, require_not_ended,
+};
 pub(crate) use policy::rules;
 pub(crate) use purge::purge;
+pub use restored::refuse_requests_again;

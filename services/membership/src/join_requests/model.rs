@@ -8,6 +8,11 @@ use crate::member_records::name_key;
 /// A request that nobody decides expires after this time.
 pub(super) const DECISION_TIME: TimeDelta = TimeDelta::days(30);
 
+/// How many requests an account may make by one invitation within [`REQUEST_PERIOD`]. Each is a row and two
+/// events, and waits for a decision of the staff.
+pub(super) const REQUESTS_MAX: u64 = 5;
+pub(super) const REQUEST_PERIOD: TimeDelta = TimeDelta::days(1);
+
 /// The role and the relations that an invitation gives to a person.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Terms {
@@ -33,15 +38,18 @@ pub(crate) enum RequestState {
     Withdrawn,
     /// Nobody decided in time.
     Expired,
+    /// The invitation was revoked before anybody decided.
+    InvitationRevoked,
 }
 
 impl RequestState {
-    pub(crate) const ALL: [Self; 5] = [
+    pub(crate) const ALL: [Self; 6] = [
         Self::Pending,
         Self::Accepted,
         Self::Refused,
         Self::Withdrawn,
         Self::Expired,
+        Self::InvitationRevoked,
     ];
 
     /// The number in the database, which is that of the API.
@@ -52,6 +60,7 @@ impl RequestState {
             Self::Refused => 3,
             Self::Withdrawn => 4,
             Self::Expired => 5,
+            Self::InvitationRevoked => 6,
         }
     }
 

@@ -12,7 +12,11 @@ use crate::error::Error;
 /// How long a decided request is kept.
 const RETENTION: TimeDelta = TimeDelta::days(90);
 
-/// The number of requests that one transaction lets expire.
+/// How long the end of an invitation is noted. An acceptance that was on its way has a join flow, which is
+/// deleted 31 days after its latest ticket.
+const ENDED_RETENTION: TimeDelta = TimeDelta::days(31);
+
+/// The number of rows of a table that one transaction changes.
 const BATCH: u64 = 100;
 
 /// Name of the task in the audit of what it does.
@@ -35,9 +39,21 @@ pub(crate) async fn purge(db: &Db) -> Result<(), Error> {
         })
         .await?;
     }
-    db.write(|tx| async move {
-        storage::delete_decided(&tx, tx.now() - RETENTION).await?;
-        Ok(())
-    })
-    .await
+    delete_old(db).await
+}
+
+/// Deletes in parts, so that other writers wait only briefly.
+async fn delete_old(db: &Db) -> Result<(), Error> {
+    loop {
+        let deleted = db
+            .write(|tx| async move {
+                let decided = storage::delete_decided(&tx, tx.now() - RETENTION, BATCH).await?;
+                let ended = storage::delete_ended(&tx, tx.now() - ENDED_RETENTION, BATCH).await?;
+                Ok::<_, Error>(decided.max(ended))
+            })
+            .await?;
+        if deleted < BATCH {
+            return Ok(());
+        }
+    }
 }

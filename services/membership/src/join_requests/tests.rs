@@ -1,5 +1,8 @@
 //! Requests to join: who asks, who decides, and what a link alone does not give.
 mod claiming;
+mod ended;
+mod limits;
+mod notices;
 mod own_matter;
 mod roles;
 

@@ -12,20 +12,26 @@ pub(crate) enum LeaveReason {
     Source,
     /// A decision of the school. No import takes it back (F9).
     Decision,
+    /// A pupil who has finished the school. No import takes it back.
+    Graduated,
+    /// The person has died. Nothing takes it back but a decision of the school about a mistake.
+    Deceased,
 }
 
 impl LeaveReason {
-    /// The number in the database.
+    /// The number in the database, which is that of the API.
     pub(super) fn number(self) -> i32 {
         match self {
             Self::Source => 1,
             Self::Decision => 2,
+            Self::Graduated => 3,
+            Self::Deceased => 4,
         }
     }
 
     /// Reads the number of the database; `None` for one that this build does not know.
     pub(super) fn from_number(number: i32) -> Option<Self> {
-        [Self::Source, Self::Decision]
+        [Self::Source, Self::Decision, Self::Graduated, Self::Deceased]
             .into_iter()
             .find(|reason| reason.number() == number)
     }

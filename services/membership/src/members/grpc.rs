@@ -18,11 +18,11 @@ use super::{
 use crate::{
     context::Context,
     departures::RemoveMember,
-    member_records::{MemberView, events::roles},
+    member_records::{LeaveReason, MemberView, events::roles},
     names::{CorrectName, FormerName, ListFormerNames},
     roles::{
         ChangeRoles, ListVerificationRequests, RefuseVerification, RequestVerification, SetVerification,
-        VerificationRequest, VerifyTeachers,
+        VerificationRequest, VerifyTeachers, decode_roles,
     },
 };
 
@@ -97,6 +97,19 @@ fn role(violations: &mut FieldViolations, path: &str, role: pb::Role) -> Option<
     let known = Role::try_from(role).ok();
     violations.check(known.is_some(), path, "must name a role");
     known
+}
+
+/// The reason of a removal; a decision unless the request names another one.
+fn leave_reason(violations: &mut FieldViolations, number: i32) -> LeaveReason {
+    match pb::LeaveReason::try_from(number) {
+        Ok(pb::LeaveReason::Unspecified | pb::LeaveReason::Decision) => LeaveReason::Decision,
+        Ok(pb::LeaveReason::Graduated) => LeaveReason::Graduated,
+        Ok(pb::LeaveReason::Deceased) => LeaveReason::Deceased,
+        Ok(pb::LeaveReason::Source) | Err(_) => {
+            violations.add("reason", "must be a decision, the graduation or the death");
+            LeaveReason::Decision
+        }
+    }
 }
 
 #[tonic::async_trait]
@@ -202,21 +215,20 @@ impl MemberService for Members {
         let command = call.mutation(|v, r| {
             let org_id = field::id(v, "org_id", &r.org_id);
             let member_id = field::id(v, "member_id", &r.member_id);
-            // Not `r.roles()`, which leaves unknown numbers out.
-            let number = |n: &i32| Role::try_from(pb::Role::try_from(*n).ok()?).ok();
-            let roles: Option<_> = r.roles.iter().map(number).collect();
-            let known = !r.roles.is_empty() && roles.is_some();
-            v.check(known, "roles", "must name at least one role, and no unknown ones");
+            let roles = decode_roles(v, &r.roles);
             Some(ChangeRoles {
                 org_id: org_id?,
                 member_id: member_id?,
                 roles: roles?,
                 etag: r.etag.clone(),
+                preview_etag: r.preview_etag.clone(),
             })
         })?;
         let done = self.edge.mutate(&call, &command).await?;
+        let (member, role_change_id) = &done.view;
         Ok(Response::new(pb::ChangeMemberRolesResponse {
-            member: Some(to_proto(&done.view)),
+            member: Some(to_proto(member)),
+            role_change_id: optional_text(*role_change_id),
             consistency_token: done.consistency_token,
         }))
     }
@@ -411,11 +423,19 @@ impl MemberService for Members {
             let org_id = field::id(v, "org_id", &r.org_id);
             let member_id = field::id(v, "member_id", &r.member_id);
             let cause = field::text(v, "cause", &r.cause, 0..=500, false);
+            let reason = leave_reason(v, r.reason);
+            let may_have_cause = matches!(reason, LeaveReason::Decision | LeaveReason::Deceased);
+            v.check(
+                cause.is_empty() || may_have_cause,
+                "cause",
+                "is for a removal by decision or after a death only",
+            );
             Some(RemoveMember {
                 org_id: org_id?,
                 member_id: member_id?,
                 etag: r.etag.clone(),
                 cause: (!cause.is_empty()).then_some(cause),
+                reason,
             })
         })?;
         let done = self.edge.mutate(&call, &command).await?;

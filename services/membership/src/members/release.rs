@@ -60,6 +60,8 @@ impl ReleaseProfile {
         guardianships::end_begun_since(tx, scope, member.id, claim.claim_time).await?;
         join_requests::forget(tx, scope, account, member.id).await?;
         roles::forget_request(tx, scope, member.id).await?;
+        roles::forget_end(tx, scope, member.id).await?;
+        roles::close_changes(tx, scope, member.id).await?;
         releases::upsert(tx, scope, member.id, account, tx.now()).await?;
         member.roles = kept;
         member.teacher_verified = false;

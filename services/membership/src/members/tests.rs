@@ -15,11 +15,8 @@ async fn change_roles(
     etag: &str,
 ) -> Result<pb::Member, Status> {
     let request = pb::ChangeMemberRolesRequest {
-        request_id: test_env.act(),
-        org_id: org(1).to_string(),
-        member_id: member_id.to_owned(),
-        roles: roles.iter().map(|r| i32::from(*r)).collect(),
         etag: etag.to_owned(),
+        ..test_env.previewed(caller, org(1), member_id, roles).await
     };
     Ok(test_env
         .members()
@@ -227,6 +224,7 @@ on_both!(assignment_ends_at_its_expire_time, |database| async move {
             seconds: end.timestamp(),
             nanos: 0,
         }),
+        until_date: String::new(),
     };
     test_env
         .assignments()

@@ -163,6 +163,9 @@ impl MigrationTrait for Tables {
                 .col(uuid_null("member_id"))
                 .foreign_key(&mut of_account("join_request"))
                 .to_owned(),
+            keyed("ended_invitation", "invitation_id")
+                .col(time("end_time"))
+                .to_owned(),
             table("appointment")
                 .col(uuid("org_id").primary_key())
                 .col(uuid("application_id"))
@@ -179,6 +182,7 @@ impl MigrationTrait for Tables {
                 .col(integer("kind"))
                 .col(time("create_time"))
                 .col(time_null("expire_time"))
+                .col(date_null("until_date"))
                 .col(time_null("end_time"))
                 .col(boolean("ended_by_decision"))
                 .foreign_key(&mut of_member("assignment", "member_id"))
@@ -242,6 +246,53 @@ impl MigrationTrait for Tables {
                 .col(text("evidence"))
                 .col(time("create_time"))
                 .foreign_key(&mut of_member("verification_request", "member_id"))
+                .to_owned(),
+            keyed("acting_head", "acting_head_id")
+                .col(uuid("member_id"))
+                .col(text("order_number"))
+                .col(date("order_date"))
+                .col(text("order_text"))
+                .col(uuid("appointer_id"))
+                .col(time("create_time"))
+                .col(date("until_date"))
+                .col(time("due_time"))
+                .col(time_null("end_time"))
+                .col(text_null("end_cause"))
+                .foreign_key(&mut of_member("acting_head", "member_id"))
+                .to_owned(),
+            keyed("verification_end", "member_id")
+                .col(date("last_date"))
+                .col(time("due_time"))
+                .col(text("cause"))
+                .col(uuid("announcer_id"))
+                .col(time("create_time"))
+                .foreign_key(&mut of_member("verification_end", "member_id"))
+                .to_owned(),
+            keyed("role_change", "role_change_id")
+                .col(uuid("member_id"))
+                .col(integer("lost_roles"))
+                .col(boolean("badge"))
+                .col(boolean("badge_decided"))
+                .col(big_integer("revision"))
+                .col(uuid("author_id"))
+                .col(time("create_time"))
+                .col(time_null("close_time"))
+                .col(uuid_null("undoer_id"))
+                .foreign_key(&mut of_member("role_change", "member_id"))
+                .to_owned(),
+            table("role_change_fact")
+                .col(uuid("org_id"))
+                .col(uuid("role_change_id"))
+                .col(integer("kind"))
+                .col(uuid("object_id"))
+                .col(time("create_time"))
+                .primary_key(
+                    Index::create()
+                        .col("org_id")
+                        .col("role_change_id")
+                        .col("kind")
+                        .col("object_id"),
+                )
                 .to_owned(),
             table("former_name")
                 .col(uuid("org_id"))
@@ -329,7 +380,7 @@ impl MigrationTrait for Tables {
             "CREATE UNIQUE INDEX member_account ON member (account_id, org_id) WHERE account_id IS NOT NULL",
             "CREATE INDEX released_profile_time ON released_profile (release_time)",
             // An account has one pending request by an invitation.
-            "CREATE UNIQUE INDEX join_request_pending ON join_request (org_id, account_id, invitation_id) WHERE state = 1",
+            "CREATE UNIQUE INDEX join_request_pending ON join_request (org_id, invitation_id, account_id) WHERE state = 1",
             "CREATE INDEX join_request_unit ON join_request (org_id, state, unit_id)",
             "CREATE INDEX join_request_account ON join_request (account_id)",
             "CREATE INDEX join_request_expiry ON join_request (create_time) WHERE state = 1",
@@ -345,6 +396,8 @@ impl MigrationTrait for Tables {
             "CREATE INDEX member_name ON member (org_id, name_key)",
             "CREATE INDEX duty_member ON duty (org_id, member_id) WHERE end_time IS NULL",
             "CREATE INDEX duty_due ON duty (org_id, due_time) WHERE end_time IS NULL",
+            "CREATE UNIQUE INDEX acting_head_once ON acting_head (org_id) WHERE end_time IS NULL",
+            "CREATE INDEX role_change_member ON role_change (org_id, member_id)",
             "CREATE INDEX suspension_member ON suspension (org_id, member_id) WHERE end_time IS NULL",
             "CREATE INDEX suspension_undecided ON suspension (suspension_id) WHERE end_time IS NULL AND confirm_time IS NULL",
             // One set of limits by an order and one provisional set are in force between two people.

@@ -20,7 +20,10 @@ impl MigrationTrait for Indexes {
             "CREATE INDEX roster_import_finished ON roster_import (finish_time)",
             "CREATE INDEX roster_import_unfinished ON roster_import (create_time) WHERE finish_time IS NULL",
             "CREATE INDEX contact_change_created ON contact_change (create_time)",
+            "CREATE INDEX role_change_created ON role_change (create_time)",
+            "CREATE INDEX role_change_fact_created ON role_change_fact (create_time)",
             "CREATE INDEX join_flow_created ON join_flow (create_time)",
+            "CREATE INDEX ended_invitation_end ON ended_invitation (end_time)",
         ] {
             manager.get_connection().execute_unprepared(sql).await?;
         }

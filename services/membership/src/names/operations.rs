@@ -13,7 +13,7 @@ use super::{FormerName, policy, storage};
 use crate::{
     context::Context,
     error::Error,
-    member_records::{self, Member, MemberView},
+    member_records::{self, Member, MemberView, storage::Filter},
     roles,
 };
 
@@ -34,6 +34,32 @@ pub(crate) async fn keep(
     };
     storage::insert(tx, scope, member.id, &former).await?;
     Ok(())
+}
+
+/// Returns these members, also those who have left, for a service that shows them to the calling person.
+#[derive(Debug)]
+pub(crate) struct GetNames {
+    pub(crate) org_id: OrgId,
+    pub(crate) member_ids: BTreeSet<MemberId>,
+}
+
+impl Query for GetNames {
+    type Context = Context;
+    type View = Vec<Member>;
+    type Error = Error;
+
+    async fn run(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<Read<Vec<Member>>, Error> {
+        let facts = context.facts(tx, caller, self.org_id).await?;
+        let scope = authorize(caller, self.org_id, policy::read(&facts))?;
+        let limit = self.member_ids.len() as u64;
+        let filter = Filter {
+            among: Some(self.member_ids.clone()),
+            include_left: true,
+            ..Filter::default()
+        };
+        let rows = member_records::storage::list(tx, &scope, &filter, None, limit).await?;
+        Ok(Read::plain(rows))
+    }
 }
 
 /// The outcome of CorrectMemberName.

@@ -29,6 +29,11 @@ pub(crate) fn list(caller: &MemberContext) -> Decision {
     manage(caller)
 }
 
+/// Whether a service may name members to this person. The service decides whom it shows.
+pub(crate) fn read(caller: &MemberContext) -> Decision {
+    Decision::inside_if(caller.is_active())
+}
+
 /// Whether a sample of this kind may correct the name of a pupil of the sample unit.
 fn corrects_sample(kind: PrincipalKind) -> bool {
     let home = BTreeSet::from([MemberContext::sample_unit()]);
@@ -46,5 +51,7 @@ pub(crate) fn rules() -> Vec<PermissionRule> {
         PermissionRule::own("parta.membership.v1.MemberService/ListFormerNames", |kind| {
             MemberContext::sample(kind).is_some_and(|facts| list(&facts).is_allowed())
         }),
+        // A service calls it with the token of a person. Without one it may not.
+        PermissionRule::own("parta.membership.internal.v1.NameService/GetNames", |_| false),
     ]
 }

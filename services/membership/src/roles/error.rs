@@ -19,4 +19,25 @@ impl Error {
             "Only active staff can become administrators. Let the member join as staff first.",
         )
     }
+
+    /// The teacher has no verification that could end.
+    pub(super) fn not_verified() -> Self {
+        Self::state(ErrorReason::NotVerified, "The teacher is not verified.")
+    }
+
+    /// The change would end something else than the preview showed, or there was no preview.
+    pub(super) fn role_preview_stale() -> Self {
+        Self::state(
+            ErrorReason::PreviewStale,
+            "The change ends something else than the preview showed, or has no preview. Preview the change again.",
+        )
+    }
+
+    /// The change can no longer be undone.
+    pub(super) fn undo_expired() -> Self {
+        Self::state(
+            ErrorReason::UndoExpired,
+            "The change can no longer be undone. Give the member what is needed by new decisions.",
+        )
+    }
 }

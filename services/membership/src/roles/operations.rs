@@ -3,15 +3,22 @@ use std::collections::BTreeSet;
 use parta_access::{Caller, OrgScope, authorize, belongs};
 use parta_database::Tx;
 use parta_edge::{Mutation, Stored};
-use parta_ids::{MemberId, OrgId};
+use parta_ids::{MemberId, OrgId, RoleChangeId};
 use parta_mutations::check_etag;
 use parta_roster::{MemberContext, Role, State};
 use parta_status::RpcError;
 use serde::{Deserialize, Serialize};
 
-use super::{policy, verification::forget_request};
+use super::{
+    model::RoleChange,
+    policy,
+    preview::{Preview, preview},
+    storage::changes,
+    verification::forget_request,
+    verification_end::forget_end,
+};
 use crate::{
-    assignments,
+    acting_heads, assignments,
     context::Context,
     duties, enrollments,
     error::Error,
@@ -19,6 +26,16 @@ use crate::{
     member_records::{self, Member, MemberView, events, storage},
     suspensions,
 };
+
+/// The outcome of ChangeMemberRoles.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct RolesChanged {
+    member_id: MemberId,
+    /// `None` if the member lost no role.
+    role_change_id: Option<RoleChangeId>,
+}
+
+impl Stored for RolesChanged {}
 
 /// The outcome of a change of a member.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
@@ -36,6 +53,23 @@ pub(crate) struct ChangeRoles {
     pub(crate) roles: BTreeSet<Role>,
     /// The etag that the caller read; empty to change whatever is stored.
     pub(crate) etag: String,
+    /// The etag of the preview; empty if there was none.
+    pub(crate) preview_etag: String,
+}
+
+/// Decides whether the caller may change roles of this member.
+pub(super) async fn decide(
+    context: &Context,
+    tx: &Tx,
+    caller: &Caller,
+    facts: &MemberContext,
+    (org, member): (OrgId, MemberId),
+) -> Result<OrgScope, RpcError> {
+    // An administrator learns whether there is such a member, others only that they may not do it.
+    let nobody = || MemberContext::new(org, member, State::Left, []);
+    let of_member = context.contexts_of(tx, org, member).await?;
+    let decision = policy::administer(facts, &of_member.unwrap_or_else(nobody));
+    authorize(caller, org, decision)
 }
 
 impl ChangeRoles {
@@ -46,19 +80,25 @@ impl ChangeRoles {
         caller: &Caller,
         facts: &MemberContext,
     ) -> Result<OrgScope, RpcError> {
-        // An administrator learns whether there is such a member, others only that they may not do it.
-        let nobody = || MemberContext::new(self.org_id, self.member_id, State::Left, []);
-        let member = context.contexts_of(tx, self.org_id, self.member_id).await?;
-        let decision = policy::administer(facts, &member.unwrap_or_else(nobody));
-        authorize(caller, self.org_id, decision)
+        decide(context, tx, caller, facts, (self.org_id, self.member_id)).await
+    }
+
+    /// Refuses if the change would end something else than the preview showed. A change by which the member
+    /// loses no role needs no preview.
+    fn check_preview(&self, preview: &Preview) -> Result<(), Error> {
+        let is_needed = !preview.lost.is_empty() || !self.preview_etag.is_empty();
+        if is_needed && self.preview_etag != preview.etag {
+            return Err(Error::role_preview_stale());
+        }
+        Ok(())
     }
 }
 
 impl Mutation for ChangeRoles {
     type Context = Context;
     type Grant = OrgScope;
-    type Outcome = Changed;
-    type View = MemberView;
+    type Outcome = RolesChanged;
+    type View = (MemberView, Option<RoleChangeId>);
     type Error = Error;
 
     async fn authorize(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<OrgScope, Error> {
@@ -72,17 +112,16 @@ impl Mutation for ChangeRoles {
         tx: &Tx,
         caller: &Caller,
         scope: &OrgScope,
-    ) -> Result<Changed, Error> {
+    ) -> Result<RolesChanged, Error> {
         let administrators = storage::lock_administrators(tx, scope).await?;
         // Between the decision and the lock the caller may have lost the role.
         let facts = context.facts(tx, caller, self.org_id).await?;
         self.decide(context, tx, caller, &facts).await?;
         let mut member = present(tx, scope, self.member_id).await?;
         check_etag(&self.etag, member.revision)?;
-        let lost: BTreeSet<Role> = member.roles.difference(&self.roles).copied().collect();
-        let added: BTreeSet<Role> = self.roles.difference(&member.roles).copied().collect();
-        policy::change(&facts, self.member_id, &added, &lost)?;
-        if !added.is_empty() {
+        let preview = preview(tx, scope, &member, &self.roles).await?;
+        policy::change(&facts, self.member_id, &preview.added, &preview.lost)?;
+        if !preview.added.is_empty() {
             require_combination(context, tx, scope, &self.roles, &member).await?;
         }
         let (had, has) = (
@@ -98,13 +137,38 @@ impl Mutation for ChangeRoles {
                 suspensions::in_force(tx, scope, administrators, Role::Administrator).await?;
             keep_an_administrator(&administrators, &member)?;
         }
+        self.check_preview(&preview)?;
+        let Preview {
+            added, lost, ending, ..
+        } = preview;
         lose(tx, scope, &mut member, &lost).await?;
         member.revoked_roles.retain(|role| !added.contains(role));
         member.roles.extend(added);
         if !member.roles.iter().any(|role| role.is_staff()) {
             duties::end_all_of(tx, scope, member.id).await?;
         }
-        save(tx, caller, scope, member).await
+        let change = (!lost.is_empty()).then(|| RoleChange {
+            org_id: self.org_id,
+            id: tx.env().id(),
+            member_id: member.id,
+            lost,
+            ended: ending,
+            badge_decided: false,
+            // The revision that the member has after `save`.
+            revision: member.revision + 1,
+            author_id: facts.member_id,
+            create_time: tx.now(),
+            close_time: None,
+            undoer_id: None,
+        });
+        if let Some(change) = &change {
+            changes::insert(tx, scope, change).await?;
+        }
+        let Changed { member_id } = save(tx, caller, scope, member).await?;
+        Ok(RolesChanged {
+            member_id,
+            role_change_id: change.map(|change| change.id),
+        })
     }
 
     async fn view(
@@ -112,9 +176,10 @@ impl Mutation for ChangeRoles {
         _: &Context,
         tx: &Tx,
         scope: &OrgScope,
-        outcome: &Changed,
-    ) -> Result<MemberView, Error> {
-        load(tx, scope, outcome.member_id).await
+        outcome: &RolesChanged,
+    ) -> Result<(MemberView, Option<RoleChangeId>), Error> {
+        let member = load(tx, scope, outcome.member_id).await?;
+        Ok((member, outcome.role_change_id))
     }
 
     /// An administrator who gave the own role away still gets the answer, while a member of the organization.
@@ -123,7 +188,7 @@ impl Mutation for ChangeRoles {
         context: &Context,
         tx: &Tx,
         caller: &Caller,
-        outcome: &Changed,
+        outcome: &RolesChanged,
     ) -> Result<OrgScope, Error> {
         let facts = context.facts(tx, caller, self.org_id).await?;
         if facts.member_id == outcome.member_id {
@@ -141,20 +206,33 @@ async fn require_combination(
     roles: &BTreeSet<Role>,
     member: &Member,
 ) -> Result<(), Error> {
-    let adult_student = guardianships::is_of_age(&context.roster, tx, scope, member.id).await?;
-    let mut fits = member_records::may_combine(roles, adult_student);
-    if roles.contains(&Role::Head) && !member.has(Role::Head) {
-        let heads = storage::Filter {
-            role: Some(Role::Head),
-            ..Default::default()
-        };
-        fits &= storage::list(tx, scope, &heads, None, 1).await?.is_empty();
-    }
-    if fits {
+    if fit(context, tx, scope, roles, member).await? {
         Ok(())
     } else {
         Err(Error::role_combination())
     }
+}
+
+/// Whether the member may hold these roles together, and the organization has one head then (F7).
+pub(super) async fn fit(
+    context: &Context,
+    tx: &Tx,
+    scope: &OrgScope,
+    roles: &BTreeSet<Role>,
+    member: &Member,
+) -> Result<bool, Error> {
+    let adult_student = guardianships::is_of_age(&context.roster, tx, scope, member.id).await?;
+    if !member_records::may_combine(roles, adult_student) {
+        return Ok(false);
+    }
+    if !roles.contains(&Role::Head) || member.has(Role::Head) {
+        return Ok(true);
+    }
+    let heads = storage::Filter {
+        role: Some(Role::Head),
+        ..Default::default()
+    };
+    Ok(storage::list(tx, scope, &heads, None, 1).await?.is_empty())
 }
 
 /// Locks a member who has not left.
@@ -199,6 +277,10 @@ pub(crate) async fn lose_again(
     let Some(mut member) = member.filter(|member| member.state != State::Left) else {
         return Ok(true);
     };
+    // The projection of an acting head has the role of the head.
+    if lost.contains(&Role::Head) {
+        acting_heads::end_all_of(tx, scope, id).await?;
+    }
     let mut lost: BTreeSet<Role> = lost.intersection(&member.roles).copied().collect();
     let keeps =
         lost.contains(&Role::Administrator) && keep_an_administrator(&administrators, &member).is_err();
@@ -210,6 +292,7 @@ pub(crate) async fn lose_again(
         if !member.roles.iter().any(|role| role.is_staff()) {
             duties::end_all_of(tx, scope, id).await?;
         }
+        close_changes(tx, scope, id).await?;
         storage::update(tx, scope, &mut member).await?;
         events::changed(tx, &member).await?;
     }
@@ -227,9 +310,22 @@ pub(crate) async fn withdraw_again(
     if let Some(mut member) = member.filter(|member| member.teacher_verified) {
         member.teacher_verified = false;
         (member.evidence, member.verifier_id) = (Some(cause.to_owned()), None);
+        changes::note_badge_decision(tx, scope, id).await?;
+        forget_end(tx, scope, id).await?;
         storage::update(tx, scope, &mut member).await?;
         events::changed(tx, &member).await?;
     }
+    Ok(())
+}
+
+/// Closes the changes of the roles of a locked member: none of them can be undone any longer, because the
+/// membership in which they were made has ended. The undo of a change of another member gives no relation to
+/// the member back, and no duty that names the member: the record may belong to another person by then.
+pub(crate) async fn close_changes(tx: &Tx, scope: &OrgScope, member: MemberId) -> Result<(), Error> {
+    changes::close_all_of(tx, scope, member, tx.now()).await?;
+    let relations = guardianships::all_of(tx, scope, member).await?;
+    let duties = duties::naming(tx, scope, member).await?;
+    changes::forget_facts(tx, scope, &relations, &duties).await?;
     Ok(())
 }
 
@@ -252,7 +348,8 @@ pub(crate) async fn end_what_hangs_on(
                 guardianships::end_all_of(tx, scope, member, Side::Child).await?;
             }
             Role::Parent => guardianships::end_all_of(tx, scope, member, Side::Guardian).await?,
-            Role::Staff | Role::Administrator | Role::Head | Role::Deputy => {}
+            Role::Deputy => acting_heads::end_all_of(tx, scope, member).await?,
+            Role::Staff | Role::Administrator | Role::Head => {}
         }
     }
     Ok(())
@@ -284,4 +381,29 @@ pub(crate) async fn load(tx: &Tx, scope: &OrgScope, id: MemberId) -> Result<Memb
         member,
         units: units.remove(&id).unwrap_or_default(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use parta_ids::{TypedId as _, Uuid};
+
+    use super::*;
+
+    #[test]
+    fn outcome_has_its_golden_form() {
+        let member_id = MemberId::from_uuid(Uuid::from_u128(1));
+        let change = RoleChangeId::from_uuid(Uuid::from_u128(2));
+        let changed = RolesChanged {
+            member_id,
+            role_change_id: Some(change),
+        };
+        let form = format!("\u{1}{{\"member_id\":\"{member_id}\",\"role_change_id\":\"{change}\"}}");
+        let stored = changed.encode().unwrap();
+        assert_eq!(stored, form.as_bytes());
+        assert_eq!(RolesChanged::decode(&stored).unwrap(), changed);
+        // Earlier builds stored no change.
+        let earlier = format!("\u{1}{{\"member_id\":\"{member_id}\"}}");
+        let earlier = RolesChanged::decode(earlier.as_bytes()).unwrap();
+        assert_eq!(earlier.role_change_id, None);
+    }
 }

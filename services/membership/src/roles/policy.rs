@@ -51,12 +51,25 @@ pub(crate) fn ask(caller: &MemberContext) -> Decision {
     )
 }
 
-/// Whether the caller may list requests for verification; a teacher gets the own one only.
+/// Whether the caller may list requests for verification, and announced ends of verifications; a teacher gets
+/// the own one only.
 pub(crate) fn list_requests(caller: &MemberContext) -> Decision {
     Decision::allow_if(
         verify(caller).is_allowed() || ask(caller).is_allowed(),
-        "Only the administration can list requests for verification, and a teacher the own one.",
+        "Only the administration can list requests and ends of verifications, and a teacher the own ones.",
     )
+}
+
+/// Whether the caller may list the changes of roles.
+pub(crate) fn list_changes(caller: &MemberContext) -> Decision {
+    crate::member_records::manage(caller)
+}
+
+/// Whether a sample of this kind may change the roles of the sample pupil.
+fn administers_sample(kind: PrincipalKind) -> bool {
+    let pupil = MemberContext::sample(PrincipalKind::Pupil);
+    let samples = MemberContext::sample(kind).zip(pupil);
+    samples.is_some_and(|(facts, pupil)| administer(&facts, &pupil).is_allowed())
 }
 
 /// The feature's rows of the permission matrix.
@@ -65,10 +78,26 @@ pub(crate) fn rules() -> Vec<PermissionRule> {
     let asks = |kind| MemberContext::sample(kind).is_some_and(|facts| ask(&facts).is_allowed());
     let lists = |kind| MemberContext::sample(kind).is_some_and(|facts| list_requests(&facts).is_allowed());
     vec![
-        PermissionRule::own("parta.membership.v1.MemberService/ChangeMemberRoles", |kind| {
-            let pupil = MemberContext::sample(PrincipalKind::Pupil);
-            let samples = MemberContext::sample(kind).zip(pupil);
-            samples.is_some_and(|(facts, pupil)| administer(&facts, &pupil).is_allowed())
+        PermissionRule::own(
+            "parta.membership.v1.MemberService/ChangeMemberRoles",
+            administers_sample,
+        ),
+        PermissionRule::own(
+            "parta.membership.v1.RoleService/PreviewRoleChange",
+            administers_sample,
+        ),
+        PermissionRule::own(
+            "parta.membership.v1.RoleService/UndoRoleChange",
+            administers_sample,
+        ),
+        PermissionRule::own(
+            "parta.membership.v1.RoleService/AnnounceVerificationEnd",
+            verifies,
+        ),
+        PermissionRule::own("parta.membership.v1.RoleService/CancelVerificationEnd", verifies),
+        PermissionRule::own("parta.membership.v1.RoleService/ListVerificationEnds", lists),
+        PermissionRule::own("parta.membership.v1.RoleService/ListRoleChanges", |kind| {
+            MemberContext::sample(kind).is_some_and(|facts| list_changes(&facts).is_allowed())
         }),
         PermissionRule::own("parta.membership.v1.MemberService/VerifyTeacher", verifies),
         PermissionRule::own("parta.membership.v1.MemberService/VerifyTeachers", verifies),

@@ -1,5 +1,9 @@
 //! Roles that are taken away, and decisions in the own matter (F2, F6).
+mod changes;
+mod decided;
+mod undo;
 mod verification;
+mod verification_end;
 
 use parta_proto_membership::v1::{self as pb, AssignmentKind, Role};
 use parta_testkit::on_both;

@@ -13,6 +13,7 @@ use super::{
     VerificationRequest,
     operations::{Changed, load, present, save},
     policy, storage,
+    verification_end::forget_end,
 };
 use crate::{
     context::Context,
@@ -49,10 +50,12 @@ async fn set(
     member.evidence = Some(ground.to_owned());
     member.verifier_id = Some(verifier);
     forget_request(tx, scope, member.id).await?;
+    forget_end(tx, scope, member.id).await?;
+    storage::changes::note_badge_decision(tx, scope, member.id).await?;
     save(tx, caller, scope, member).await
 }
 
-async fn may_verify(
+pub(super) async fn may_verify(
     context: &Context,
     tx: &Tx,
     caller: &Caller,
@@ -90,12 +93,14 @@ impl Mutation for SetVerification {
 
     async fn act(
         &self,
-        _: &Context,
+        context: &Context,
         tx: &Tx,
         caller: &Caller,
         (scope, verifier): &(OrgScope, MemberId),
     ) -> Result<Changed, Error> {
         let member = present(tx, scope, self.member_id).await?;
+        // Between the decision and the lock the caller may have lost the role.
+        self.authorize(context, tx, caller).await?;
         let decision = (self.verified, *verifier, self.ground.as_str());
         set(tx, caller, scope, member, decision).await
     }
@@ -155,13 +160,15 @@ impl Mutation for VerifyTeachers {
 
     async fn act(
         &self,
-        _: &Context,
+        context: &Context,
         tx: &Tx,
         caller: &Caller,
         (scope, verifier): &(OrgScope, MemberId),
     ) -> Result<Verified, Error> {
         let ids = self.member_ids.iter().copied();
         let mut rows = member_records::storage::lock_all(tx, scope, ids).await?;
+        // Between the decision and the locks the caller may have lost the role.
+        self.authorize(context, tx, caller).await?;
         for id in &self.member_ids {
             let decide = async |row: Option<Member>| {
                 let member = row.ok_or_else(|| Error::unknown("member", id))?;
@@ -284,14 +291,18 @@ impl Mutation for RefuseVerification {
 
     async fn act(
         &self,
-        _: &Context,
+        context: &Context,
         tx: &Tx,
         caller: &Caller,
         (scope, _): &(OrgScope, MemberId),
     ) -> Result<Asked, Error> {
+        member_records::storage::lock(tx, scope, self.member_id).await?;
+        // Between the decision and the lock the caller may have lost the role.
+        self.authorize(context, tx, caller).await?;
         if !storage::delete(tx, scope, self.member_id).await? {
             return Err(Error::unknown(KIND, self.member_id));
         }
+        storage::changes::note_badge_decision(tx, scope, self.member_id).await?;
         audit(tx, caller, self.org_id, self.member_id).await?;
         Ok(Asked {
             member_id: self.member_id,
@@ -309,7 +320,7 @@ impl Mutation for RefuseVerification {
     }
 }
 
-async fn audit(tx: &Tx, caller: &Caller, org: OrgId, member: MemberId) -> Result<(), Error> {
+pub(super) async fn audit(tx: &Tx, caller: &Caller, org: OrgId, member: MemberId) -> Result<(), Error> {
     let object = format!("organizations/{org}/members/{member}");
     parta_audit::record(tx, caller, Some(org), object).await?;
     Ok(())

@@ -296,7 +296,9 @@ impl<'a> Applier<'a> {
 fn absence(record: &Member) -> Option<NoEffect> {
     (record.state == State::Left).then_some(match record.leave_reason {
         Some(LeaveReason::Source) => NoEffect::NotAMember,
-        Some(LeaveReason::Decision) | None => NoEffect::RemovedByDecision,
+        Some(LeaveReason::Decision | LeaveReason::Graduated | LeaveReason::Deceased) | None => {
+            NoEffect::RemovedByDecision
+        }
     })
 }
 

@@ -310,6 +310,15 @@ pub(crate) struct Import {
     pub(crate) revision: i64,
 }
 
+impl Import {
+    /// Ends an import whose starter may no longer import. The next one finds what is left.
+    pub(super) fn stop(&mut self, now: DateTime<Utc>) {
+        self.state = ImportState::Stopped;
+        self.finish_time = Some(now);
+        self.revision += 1;
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use async_trait::async_trait;
 use parta_access::{Caller, OrgScope, Principal};
 use parta_database::Tx;
-use parta_ids::{MemberId, OrgId, RosterImportId, UnitId};
+use parta_ids::{OrgId, RosterImportId, UnitId};
 use parta_jobs::{Job, JobError, JobHandler, Limits};
 use parta_roster::label_key;
 use parta_status::RpcError;
@@ -13,9 +13,9 @@ pub(super) use super::apply::NO_LIMIT;
 use super::{
     apply::Applier,
     model::{ChangeKind as Kind, Import, ImportState, Outcome},
-    operations::Classes,
+    operations::{Classes, starter_may_import},
     plan::Change,
-    policy, storage as imports,
+    storage as imports,
     storage::rows::{self, ChangeFilter},
 };
 use crate::{context::Context, error::Error};
@@ -72,7 +72,7 @@ impl Runner {
         let mut applier = Applier::new(&self.0, tx, scope, id, &rows, starter).await?;
         // An import is judged when it acts (F18). The starter's record is locked.
         let is_left = rows.iter().any(|(_, change)| change.outcome == Outcome::Planned);
-        if is_left && !self.may_import(tx, scope, starter).await? {
+        if is_left && !starter_may_import(&self.0, tx, scope, starter).await? {
             return self.stop(tx, scope, import).await;
         }
         let missing = missing_classes(tx, scope, &mut import, &applier.classes).await?;
@@ -117,17 +117,8 @@ impl Runner {
         })
     }
 
-    /// Whether the member who started an import may do so now.
-    async fn may_import(&self, tx: &Tx, scope: &OrgScope, starter: MemberId) -> Result<bool, Error> {
-        let facts = self.0.contexts_of(tx, scope.org_id(), starter).await?;
-        Ok(facts.is_some_and(|facts| policy::import(&facts).is_allowed()))
-    }
-
-    /// Ends an import whose starter may no longer import. The next one finds what is left.
     async fn stop(&self, tx: &Tx, scope: &OrgScope, mut import: Import) -> Result<Batch, Error> {
-        import.state = ImportState::Stopped;
-        import.finish_time = Some(tx.now());
-        import.revision += 1;
+        import.stop(tx.now());
         imports::update(tx, scope, &import).await?;
         self.audit(tx, scope.org_id(), import.id).await?;
         Ok(Batch {

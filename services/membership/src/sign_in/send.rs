@@ -1,4 +1,6 @@
 //! The job that sends the code of a flow.
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use parta_database::Db;
 use parta_jobs::{Job, JobError, JobHandler};
@@ -9,11 +11,11 @@ use crate::{accounts::Address, delivery};
 /// Sends codes. A flow that was proved or deleted meanwhile needs none.
 pub(crate) struct SendCode {
     db: Db,
-    sender: delivery::Sender,
+    sender: Arc<delivery::Sender>,
 }
 
 impl SendCode {
-    pub(crate) fn new(db: Db, sender: delivery::Sender) -> Self {
+    pub(crate) fn new(db: Db, sender: Arc<delivery::Sender>) -> Self {
         Self { db, sender }
     }
 }

@@ -18,5 +18,5 @@ mod tests;
 
 pub(crate) use events::snapshot;
 pub(crate) use grpc::Suspensions;
-pub(crate) use operations::{absent, begin_again, in_force};
+pub(crate) use operations::{absent, begin_again, in_force, second_persons, suspended};
 pub(crate) use policy::rules;

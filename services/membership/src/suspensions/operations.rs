@@ -16,6 +16,7 @@ use crate::{
     context::Context,
     error::Error,
     member_records::{self, Member},
+    notices::{self, Notice},
 };
 
 const KIND: &str = "suspension";
@@ -108,6 +109,13 @@ impl Mutation for SuspendMember {
         };
         storage::insert(tx, scope, &row).await?;
         events::suspended(tx, &row).await?;
+        let suspension_id = row.id;
+        notices::deliver(tx, self.org_id, Notice::SuspensionBegun { suspension_id }).await?;
+        let to_decide = Notice::SuspensionToDecide {
+            suspension_id,
+            decider_id: None,
+        };
+        notices::deliver(tx, self.org_id, to_decide).await?;
         audit(tx, caller, &row).await?;
         Ok(Suspended {
             suspension_id: row.id,
@@ -370,6 +378,32 @@ pub(crate) async fn in_force(
             .any(|row| row.member_id == member.id && row.covers(Some(&role)))
     };
     Ok(members.into_iter().filter(|member| !suspended(member)).collect())
+}
+
+/// Returns the member whom a suspension stops; `None` if it was lifted.
+pub(crate) async fn suspended(
+    tx: &Tx,
+    scope: &OrgScope,
+    id: SuspensionId,
+) -> Result<Option<MemberId>, Error> {
+    let row = storage::find(tx, scope, id).await?;
+    Ok(row.filter(|row| !row.has_ended()).map(|row| row.member_id))
+}
+
+/// Returns those of the members of the administration who may decide about a suspension; none if it was
+/// decided.
+pub(crate) async fn second_persons(
+    tx: &Tx,
+    scope: &OrgScope,
+    id: SuspensionId,
+    mut administration: Vec<MemberId>,
+) -> Result<Vec<MemberId>, Error> {
+    let row = storage::find(tx, scope, id).await?;
+    let Some(row) = row.filter(|row| !row.has_ended() && row.confirm_time.is_none()) else {
+        return Ok(Vec::new());
+    };
+    administration.retain(|id| policy::is_second_person(*id, row.member_id, row.suspender_id));
+    Ok(administration)
 }
 
 #[cfg(test)]

@@ -1,4 +1,6 @@
 //! Suspensions: who is stopped, by whom, and what comes back.
+mod notices;
+
 use chrono::TimeDelta;
 use parta_proto_membership::v1::{self as pb, AssignmentKind, Role};
 use parta_service_testkit::fields;

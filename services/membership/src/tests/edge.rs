@@ -21,23 +21,13 @@ async fn second_administrator(test_env: &TestEnv, first: &MemberSession) -> Memb
     caller
 }
 
-fn roles_request(test_env: &TestEnv, member_id: &str, roles: &[Role]) -> pb::ChangeMemberRolesRequest {
-    pb::ChangeMemberRolesRequest {
-        request_id: test_env.act(),
-        org_id: org(1).to_string(),
-        member_id: member_id.to_owned(),
-        roles: roles.iter().map(|role| i32::from(*role)).collect(),
-        etag: String::new(),
-    }
-}
-
 async fn change_roles(
     test_env: &TestEnv,
     caller: &MemberSession,
     member_id: &str,
     roles: &[Role],
 ) -> Result<(), Status> {
-    let request = roles_request(test_env, member_id, roles);
+    let request = test_env.previewed(caller, org(1), member_id, roles).await;
     test_env
         .members()
         .change_member_roles(by(&caller.token, request))
@@ -108,7 +98,9 @@ on_both!(
         let test_env = TestEnv::open(database).await;
         let first = test_env.administrator(1).await;
         let second = second_administrator(&test_env, &first).await;
-        let resign = roles_request(&test_env, &second.member_id, &[Role::Staff]);
+        let resign = test_env
+            .previewed(&second, org(1), &second.member_id, &[Role::Staff])
+            .await;
         let mut api = test_env.members();
         for _ in 0..2 {
             let answer = api.change_member_roles(by(&second.token, resign.clone())).await;
@@ -116,7 +108,9 @@ on_both!(
             assert_eq!(member.roles, [i32::from(Role::Staff)]);
         }
         // The same act with a new request_id requires the right that the caller has given up.
-        let anew = roles_request(&test_env, &second.member_id, &[Role::Staff]);
+        let anew = test_env
+            .previewed(&second, org(1), &second.member_id, &[Role::Staff])
+            .await;
         assert_eq!(
             reason(&api.change_member_roles(by(&second.token, anew)).await),
             "PERMISSION_DENIED"

@@ -24,7 +24,7 @@ type Act = for<'a> fn(&'a School) -> BoxFuture<'a, Result<(), Status>>;
 
 /// The mutations of the second administrator. Each waits for the record of the pupil or the teacher, or for
 /// the assignment.
-const ACTS: [(&str, Act); 5] = [
+const ACTS: [(&str, Act); 8] = [
     ("EnrollPupil", |school| Box::pin(school.enroll())),
     ("TransferPupil", |school| Box::pin(school.transfer())),
     ("CreateAssignment", |school| {
@@ -36,6 +36,15 @@ const ACTS: [(&str, Act); 5] = [
     }),
     ("EndAssignment", |school| Box::pin(school.end_assignment())),
     ("AssignDuty", |school| Box::pin(school.assign_duty())),
+    // The verification decides about the request, so that the refusal comes first.
+    ("RefuseVerification", |school| Box::pin(school.refuse())),
+    ("VerifyTeacher", |school| {
+        Box::pin(async {
+            let verified = school.test_env.verify_teacher(&school.second, &school.teacher);
+            verified.await.map(drop)
+        })
+    }),
+    ("VerifyTeachers", |school| Box::pin(school.verify())),
 ];
 
 impl School {
@@ -53,6 +62,14 @@ impl School {
         let teacher = test_env
             .join("+79163333333", "Олег Волков", Role::Teacher, |_| ())
             .await;
+        let ask = pb::RequestVerificationRequest {
+            request_id: test_env.act(),
+            org_id: org(1).to_string(),
+            evidence: "диплом".to_owned(),
+        };
+        let mut api = test_env.members();
+        let asked = api.request_verification(by(&teacher.token, ask));
+        asked.await.unwrap();
         let (teacher, kind) = (teacher.member_id, AssignmentKind::SubjectTeacher);
         let assignment = test_env.assign(&administrator, &teacher, unit(2), kind);
         let assignment = assignment.await.unwrap();
@@ -124,6 +141,27 @@ impl School {
         };
         let mut api = self.test_env.duties();
         api.assign_duty(self.by_second(request)).await.map(drop)
+    }
+
+    async fn refuse(&self) -> Result<(), Status> {
+        let request = pb::RefuseVerificationRequest {
+            request_id: self.test_env.act(),
+            org_id: org(1).to_string(),
+            member_id: self.teacher.clone(),
+        };
+        let mut api = self.test_env.members();
+        api.refuse_verification(self.by_second(request)).await.map(drop)
+    }
+
+    async fn verify(&self) -> Result<(), Status> {
+        let request = pb::VerifyTeachersRequest {
+            request_id: self.test_env.act(),
+            org_id: org(1).to_string(),
+            member_ids: vec![self.teacher.clone()],
+            evidence: "приказ № 7".to_owned(),
+        };
+        let mut api = self.test_env.members();
+        api.verify_teachers(self.by_second(request)).await.map(drop)
     }
 
     /// Statements that lock the rows for which the mutations wait.

@@ -13,7 +13,7 @@ use parta_testkit::{TestDatabase, on_postgres};
 use sea_orm::{ConnectionTrait as _, Statement};
 use tonic::Status;
 
-use super::test_env::{MemberSession, Person, TestEnv, by, org, unit};
+use super::test_env::{MemberSession, Person, TestEnv, by, org, reason, unit};
 use crate::roster_import::tests::edge::check_small_import;
 
 /// The phone of another person with each call.
@@ -89,17 +89,15 @@ impl School {
         member: &str,
         roles: &[Role],
     ) -> Result<(), Status> {
-        let request = pb::ChangeMemberRolesRequest {
-            request_id: self.test_env.act(),
-            org_id: org.to_string(),
-            member_id: member.to_owned(),
-            roles: roles.iter().map(|role| (*role).into()).collect(),
-            etag: String::new(),
-        };
-        let mut api = self.test_env.members();
-        api.change_member_roles(by(&caller.token, request))
-            .await
-            .map(|_| ())
+        // If the other act of the pair came between the preview and the change, a client previews again.
+        loop {
+            let request = self.test_env.previewed(caller, org, member, roles).await;
+            let mut api = self.test_env.members();
+            let changed = api.change_member_roles(by(&caller.token, request)).await;
+            if reason(&changed) != "PREVIEW_STALE" {
+                return changed.map(drop);
+            }
+        }
     }
 
     async fn remove(&self, caller: &MemberSession, org: OrgId, member: &str) -> Result<(), Status> {

@@ -28,7 +28,7 @@ use parta_proto_membership::{
         guardianship_service_client::GuardianshipServiceClient,
         join_request_service_client::JoinRequestServiceClient, member_service_client::MemberServiceClient,
         membership_event::Payload, membership_feed_service_client::MembershipFeedServiceClient,
-        operator_service_client::OperatorServiceClient,
+        operator_service_client::OperatorServiceClient, role_service_client::RoleServiceClient,
         roster_import_service_client::RosterImportServiceClient,
         service_account_service_client::ServiceAccountServiceClient,
         suspension_service_client::SuspensionServiceClient,
@@ -231,6 +231,7 @@ impl TestEnv {
         join_requests: JoinRequestServiceClient,
         service_accounts: ServiceAccountServiceClient,
         duties: DutyServiceClient,
+        roles: RoleServiceClient,
         suspensions: SuspensionServiceClient,
         operator: OperatorServiceClient,
         roster_imports: RosterImportServiceClient,
@@ -324,7 +325,18 @@ impl TestEnv {
         change: impl FnOnce(&mut AdmitMemberRequest),
     ) -> MemberSession {
         let person = self.newcomer(phone, name).await;
-        let flow_id = self.flow(&person, phone).await;
+        self.admit(person, phone, role, change).await
+    }
+
+    /// Admits a person with an invitation of this name.
+    pub(crate) async fn admit(
+        &self,
+        person: Person,
+        link: &str,
+        role: pb::Role,
+        change: impl FnOnce(&mut AdmitMemberRequest),
+    ) -> MemberSession {
+        let flow_id = self.flow(&person, link).await;
         let mut request = AdmitMemberRequest {
             request_id: self.act(),
             org_id: org(1).to_string(),
@@ -374,6 +386,7 @@ impl TestEnv {
             unit_id: unit.to_string(),
             kind: kind.into(),
             expire_time: None,
+            until_date: String::new(),
         };
         let made = self
             .assignments()

@@ -42,6 +42,20 @@ impl AdmissionService for Membership {
         panic!("org-registry does not call AdmitMember");
     }
 
+    async fn cancel_admission(
+        &self,
+        _: Request<pb::CancelAdmissionRequest>,
+    ) -> Result<Response<pb::CancelAdmissionResponse>, Status> {
+        panic!("org-registry does not call CancelAdmission");
+    }
+
+    async fn end_invitations(
+        &self,
+        _: Request<pb::EndInvitationsRequest>,
+    ) -> Result<Response<pb::EndInvitationsResponse>, Status> {
+        panic!("org-registry does not call EndInvitations");
+    }
+
     async fn appoint_founding_administrator(
         &self,
         request: Request<pb::AppointFoundingAdministratorRequest>,

@@ -132,10 +132,14 @@ pub(super) async fn recover(
         }
         if let Some(membership) = restored(MEMBERSHIP) {
             end_sessions(membership, &keys, output).await?;
+            close_role_changes(membership, output).await?;
         }
         if let Some(membership) = databases.0.get(MEMBERSHIP) {
             let sources = [restored(MEMBERSHIP), restored(ORG_REGISTRY)];
             repeat_endings(&databases.0, membership, sources, output).await?;
+        }
+        if let (Some(membership), Some(invitation)) = (restored(MEMBERSHIP), databases.0.get(INVITATION)) {
+            end_requests(membership, invitation, output).await?;
         }
         Ok::<_, anyhow::Error>(())
     };
@@ -154,6 +158,30 @@ async fn revoke_links(invitation: &Db, links: Links, output: Output) -> anyhow::
     output.line(format!(
         "invitation: {revoked} open links were revoked; the staff creates new ones"
     ));
+    Ok(())
+}
+
+/// Ends the requests to join that had ended after the backup of membership, as far as invitation knows it.
+async fn end_requests(membership: &Db, invitation: &Db, output: Output) -> anyhow::Result<()> {
+    let failed = "cannot end the requests to join; run `parta recover`";
+    let refused = parta_invitation::list_refused_requests(invitation).await;
+    for (org, requests) in refused.context(failed)? {
+        let ended = parta_membership::refuse_requests_again(membership, org, &requests).await;
+        let ended = ended.context(failed)?;
+        if ended > 0 {
+            output.line(format!(
+                "membership: {org}: {ended} requests to join, which had ended after the backup, were refused again"
+            ));
+        }
+    }
+    let links = parta_invitation::end_revoked_again(invitation)
+        .await
+        .context(failed)?;
+    if links > 0 {
+        output.line(format!(
+            "invitation: the requests by {links} revoked links end again when the service runs"
+        ));
+    }
     Ok(())
 }
 
@@ -183,6 +211,13 @@ async fn repeat_endings(
             let (own, source) = projections(membership, org_registry, org).await?;
             let (endings, _) = lost.entry(org).or_default();
             endings.add(own.relations_without_unit(&source));
+            let wider = source.wider_policies(&own);
+            if !wider.is_empty() {
+                output.line(format!(
+                    "org-registry: {org}: decide again about the policies {}, which were stricter after the backup",
+                    wider.join(", ")
+                ));
+            }
         }
     }
     for (org, (endings, widened)) in lost {
@@ -251,6 +286,17 @@ async fn projections(first: &Db, second: &Db, org: OrgId) -> anyhow::Result<(Pro
         loaded.with_context(|| format!("cannot read the projection of the database of {}", db.service()))
     };
     Ok((load(first).await?, load(second).await?))
+}
+
+/// Closes the changes of roles: the restored database does not know which decisions were made after the
+/// backup that an undo has to respect.
+async fn close_role_changes(db: &Db, output: Output) -> anyhow::Result<()> {
+    let closed = parta_membership::close_role_changes(db).await;
+    let closed = closed.context("cannot close the changes of roles; run `parta recover`")?;
+    output.line(format!(
+        "membership: {closed} changes of roles of before the restore cannot be undone"
+    ));
+    Ok(())
 }
 
 /// Ends all sessions and replaces the key that signs access tokens: the restored database does not know which

@@ -31,15 +31,16 @@ impl Codes for Outbox {
         Box::pin(async move {
             let request = mbr::ListOutboxMessagesRequest {
                 recipient: phone.to_owned(),
-                page_size: 1,
                 ..Default::default()
             };
             let sent = self.0.operators().list_outbox_messages(request).await;
             let sent = sent.map_err(said)?.into_inner().messages;
-            let text = &sent.first().context("no code was sent")?.text;
-            let mut words = text.split(|c: char| !c.is_ascii_digit());
-            let code = words.rfind(|word| word.len() == 6);
-            Ok(code.context("the message holds no code")?.to_owned())
+            // A notice may have been sent since.
+            let code = |message: &mbr::OutboxMessage| {
+                let mut words = message.text.split(|c: char| !c.is_ascii_digit());
+                words.rfind(|word| word.len() == 6).map(str::to_owned)
+            };
+            sent.iter().find_map(code).context("no code was sent")
         })
     }
 }

@@ -131,6 +131,7 @@ pub(super) async fn assign(
         unit_id: unit_id.to_owned(),
         kind: kind.into(),
         expire_time,
+        until_date: String::new(),
     };
     let mut api = by.session.assignments();
     let assigned = api.create_assignment(request).await.map_err(said)?.into_inner();
@@ -138,14 +139,23 @@ pub(super) async fn assign(
     Ok(assigned.assignment.context("no assignment was answered")?.id)
 }
 
-/// Sets the roles of a member.
+/// Sets the roles of a member, as the preview showed it.
 pub(super) async fn change_roles(by: &Person, of: &Person, roles: &[Role]) -> anyhow::Result<()> {
+    let roles: Vec<i32> = roles.iter().map(|role| (*role).into()).collect();
+    let preview = mbr::PreviewRoleChangeRequest {
+        org_id: by.org_id.clone(),
+        member_id: of.member_id.clone(),
+        roles: roles.clone(),
+    };
+    let mut api = by.session.roles();
+    let preview = api.preview_role_change(preview).await.map_err(said)?.into_inner();
     let request = mbr::ChangeMemberRolesRequest {
         request_id: by.session.act(),
         org_id: by.org_id.clone(),
         member_id: of.member_id.clone(),
-        roles: roles.iter().map(|role| (*role).into()).collect(),
+        roles,
         etag: String::new(),
+        preview_etag: preview.preview_etag,
     };
     let mut api = by.session.members();
     let changed = api.change_member_roles(request).await.map_err(said)?.into_inner();

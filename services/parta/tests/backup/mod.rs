@@ -152,6 +152,7 @@ async fn restored_installation_has_what_was_backed_up(first: Installation) {
         said.contains("suite.secret") && said.contains("sessions have ended"),
         "{said}"
     );
+    assert!(said.contains("changes of roles"), "{said}");
     assert_eq!(second.state("again").await, made);
     // An existing database is not replaced unless that is requested.
     let said = second.fails(&["restore", &text(&backup)]).await;

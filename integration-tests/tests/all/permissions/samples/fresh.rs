@@ -131,6 +131,39 @@ impl Fresh<'_> {
         wanted
     }
 
+    /// Returns the request to let a new deputy act as the head. The one before no longer does.
+    pub(super) async fn acting_head(&self) -> Value {
+        let current = self.0.must("RoleService/GetActingHead", json!({})).await;
+        if let Some(id) = current["acting_head"]["id"].as_str() {
+            let end = json!({"acting_head_id": id, "cause": "возвращение"});
+            // Another sample may have ended it meanwhile.
+            let administrator = &self.0.school.administrator.client;
+            let _ended = administrator.call("RoleService/EndActingHead", end).await;
+        }
+        let until = parta_ids::Env::system().now() + chrono::TimeDelta::days(7);
+        json!({
+            "member_id": self.member("ROLE_DEPUTY", None).await, "until_date": until.date_naive().to_string(),
+            "order": {"number": "12-к", "date": "2026-01-12", "text": "Об исполнении обязанностей"},
+        })
+    }
+
+    /// Returns the request to announce the end of the verification of a new teacher.
+    pub(super) async fn verification_end(&self) -> Value {
+        let member = self.member("ROLE_TEACHER", None).await;
+        let verify = json!({"member_id": member, "evidence": "приказ № 7"});
+        self.0.must("MemberService/VerifyTeacher", verify).await;
+        let last = parta_ids::Env::system().now() + chrono::TimeDelta::days(40);
+        let last = last.date_naive().to_string();
+        json!({"member_id": member, "last_date": last, "cause": "срок аттестации"})
+    }
+
+    /// Returns the request of ChangeMemberRoles with the etag of its preview.
+    pub(super) async fn role_change(&self, mut wanted: Value) -> Value {
+        let preview = self.0.must("RoleService/PreviewRoleChange", wanted.clone()).await;
+        wanted["preview_etag"] = preview["preview_etag"].clone();
+        wanted
+    }
+
     /// Returns the request to confirm a new pending change. The one before stays pending, on another policy.
     /// The author is not the administrator of the samples if that one confirms.
     pub(super) async fn policy_change(&self, kind: Kind) -> Value {

@@ -7,7 +7,7 @@ use parta_status::{FieldViolations, field};
 use prost_types::{Duration, Timestamp};
 
 use super::super::{
-    model::{CallView, Draft, Format, Kind, OccurrenceView},
+    model::{CallView, CancelReason, Draft, Format, Kind, OccurrenceView},
     operations::PlanCall,
 };
 use crate::recurrence::{End, MAX_OCCURRENCES, Weekly};
@@ -28,10 +28,15 @@ pub(crate) fn call(shown: &CallView) -> pb::Call {
             End::Count(count) => pb::weekly_recurrence::End::Count(count.cast_signed()),
         }),
     });
-    let state = if call.cancel_time.is_some() {
+    let state = if call.canceled.is_some() {
         pb::CallState::Canceled
     } else {
         pb::CallState::Planned
+    };
+    let cancel_reason = match call.canceled.map(|canceled| canceled.reason) {
+        None => pb::CallCancelReason::Unspecified,
+        Some(CancelReason::Member) => pb::CallCancelReason::Member,
+        Some(CancelReason::UnitArchived) => pb::CallCancelReason::UnitArchived,
     };
     pb::Call {
         id: call.id.to_string(),
@@ -56,6 +61,7 @@ pub(crate) fn call(shown: &CallView) -> pb::Call {
         participant_ids: draft.participants.iter().map(ToString::to_string).collect(),
         create_time: Some(timestamp(call.create_time)),
         etag: parta_mutations::etag(call.revision),
+        cancel_reason: cancel_reason.into(),
     }
 }
 

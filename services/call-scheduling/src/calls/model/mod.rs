@@ -51,6 +51,38 @@ pub(crate) struct Draft {
     pub(crate) participants: Vec<MemberId>,
 }
 
+/// Why a call was canceled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum CancelReason {
+    /// A member did it.
+    Member,
+    /// The unit was archived.
+    UnitArchived,
+}
+
+impl CancelReason {
+    const ALL: [Self; 2] = [Self::Member, Self::UnitArchived];
+
+    /// The number in the database.
+    pub(crate) fn number(self) -> i16 {
+        match self {
+            Self::Member => 1,
+            Self::UnitArchived => 2,
+        }
+    }
+
+    pub(crate) fn from_number(number: i16) -> Option<Self> {
+        Self::ALL.into_iter().find(|reason| reason.number() == number)
+    }
+}
+
+/// The cancellation of a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Cancellation {
+    pub(crate) time: DateTime<Utc>,
+    pub(crate) reason: CancelReason,
+}
+
 /// A planned call or series.
 #[derive(Debug, Clone)]
 pub(crate) struct Call {
@@ -61,7 +93,8 @@ pub(crate) struct Call {
     pub(crate) organizer_id: MemberId,
     pub(crate) schedule: Schedule,
     pub(crate) announced: bool,
-    pub(crate) cancel_time: Option<DateTime<Utc>>,
+    /// `None` if the call will be held, or was held, as planned.
+    pub(crate) canceled: Option<Cancellation>,
     pub(crate) create_time: DateTime<Utc>,
     /// Increases with each change.
     pub(crate) revision: i64,
@@ -76,6 +109,15 @@ impl Call {
     /// Returns the name of an occurrence in the audit log.
     pub(crate) fn occurrence_name(&self, start: DateTime<Utc>) -> String {
         format!("{}/occurrences/{}", self.resource_name(), start.timestamp())
+    }
+
+    /// Returns whether the occurrence that starts at this time was canceled with the call. If the unit was
+    /// archived, an occurrence that had begun goes on to its end.
+    pub(crate) fn is_canceled_at(&self, start: DateTime<Utc>) -> bool {
+        self.canceled.is_some_and(|canceled| match canceled.reason {
+            CancelReason::Member => true,
+            CancelReason::UnitArchived => start > canceled.time,
+        })
     }
 
     /// Returns the occurrence that starts at this time.
@@ -113,7 +155,7 @@ impl CallView {
 pub(crate) struct OccurrenceView {
     pub(crate) call: Call,
     pub(crate) slot: Slot,
-    /// Whether the occurrence or the whole call was canceled.
+    /// Whether the occurrence was canceled, by itself or with the call.
     pub(crate) canceled: bool,
     /// Whether the caller may join.
     pub(crate) may_join: bool,

@@ -1,15 +1,15 @@
 //! Canceling calls and single occurrences.
 use chrono::{DateTime, Utc};
-use parta_access::Caller;
-use parta_database::Tx;
+use parta_access::{Caller, OrgScope};
+use parta_database::{StorageError, Tx};
 use parta_edge::Mutation;
-use parta_ids::{CallId, OrgId};
+use parta_ids::{CallId, OrgId, UnitId};
 use parta_mutations::check_etag;
 
 use super::{
     super::{
         events,
-        model::{CallView, OccurrenceView},
+        model::{CallView, CancelReason, Cancellation, OccurrenceView},
         policy,
         storage::{calls, occurrences},
     },
@@ -40,7 +40,11 @@ impl Mutation for CancelCall {
     async fn act(&self, _: &Context, tx: &Tx, caller: &Caller, grant: &CallGrant) -> Result<(), Error> {
         let CallGrant { scope, call, .. } = grant;
         check_etag(&self.etag, call.revision)?;
-        if calls::update_canceled(tx, scope, call.id, tx.now()).await? {
+        let canceled = Cancellation {
+            time: tx.now(),
+            reason: CancelReason::Member,
+        };
+        if calls::update_canceled(tx, scope, call.id, canceled).await? {
             parta_audit::record(tx, caller, Some(scope.org_id()), call.resource_name()).await?;
             events::canceled(tx, scope.org_id(), call.id);
         }
@@ -52,6 +56,24 @@ impl Mutation for CancelCall {
         let call = calls::find(tx, &grant.scope, id).await?;
         Ok(CallView::of(call.ok_or(Error::Unknown(id))?)?)
     }
+}
+
+/// Cancels the calls of an archived unit that have an occurrence in the future.
+pub(crate) async fn cancel_calls_of_unit(
+    tx: &Tx,
+    scope: &OrgScope,
+    unit: UnitId,
+) -> Result<(), StorageError> {
+    let canceled = Cancellation {
+        time: tx.now(),
+        reason: CancelReason::UnitArchived,
+    };
+    for call in calls::lock_future(tx, scope, unit, canceled.time).await? {
+        if calls::update_canceled(tx, scope, call, canceled).await? {
+            events::canceled(tx, scope.org_id(), call);
+        }
+    }
+    Ok(())
 }
 
 /// Cancels one occurrence. Canceling a canceled occurrence changes nothing.
@@ -76,7 +98,7 @@ impl Mutation for CancelOccurrence {
     async fn act(&self, _: &Context, tx: &Tx, caller: &Caller, grant: &CallGrant) -> Result<(), Error> {
         let CallGrant { scope, call, .. } = grant;
         let (org, start) = (scope.org_id(), self.start_time);
-        if call.cancel_time.is_some() {
+        if call.canceled.is_some() {
             return Err(Error::CallCanceled);
         }
         call.slot_at(start).ok_or(Error::UnknownOccurrence(call.id))?;
@@ -100,7 +122,7 @@ impl Mutation for CancelOccurrence {
         Ok(OccurrenceView {
             call: call.clone(),
             slot,
-            canceled: call.cancel_time.is_some() || state.canceled,
+            canceled: call.is_canceled_at(start) || state.canceled,
             may_join: policy::may_join(facts, call, named),
         })
     }

@@ -8,7 +8,7 @@ use parta_database::Tx;
 use parta_ids::{CallId, MemberId, OrgId};
 use parta_roster::{DutyFunction, MemberContext};
 
-pub(super) use cancel::{CancelCall, CancelOccurrence};
+pub(super) use cancel::{CancelCall, CancelOccurrence, cancel_calls_of_unit};
 pub(super) use plan::PlanCall;
 pub(super) use read::{GetCall, ListOccurrences};
 

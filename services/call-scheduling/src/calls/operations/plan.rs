@@ -113,8 +113,9 @@ impl PlanCall {
     async fn build_call(&self, context: &Context, tx: &Tx, organizer_id: MemberId) -> Result<Call, Error> {
         let draft = &self.draft;
         let (org, unit_id, roster) = (draft.org_id, draft.unit_id, &context.roster);
+        // Locked, because the calls of a unit are canceled when it is archived.
         let unit = roster
-            .unit(tx, org, unit_id)
+            .lock_unit(tx, org, unit_id)
             .await?
             .ok_or_else(|| not_found("unit", unit_id))?;
         if unit.archived || !draft.kind.suits(unit.kind) {
@@ -153,7 +154,7 @@ impl PlanCall {
                 weekly: self.weekly,
             },
             announced: false,
-            cancel_time: None,
+            canceled: None,
             create_time: tx.now(),
             revision: 1,
         })

@@ -85,7 +85,8 @@ impl Query for ListOccurrences {
                 continue;
             }
             for slot in call.schedule.slots()? {
-                let is_canceled = call.cancel_time.is_some() || canceled.contains(&(call.id, slot.start));
+                let is_canceled =
+                    call.is_canceled_at(slot.start) || canceled.contains(&(call.id, slot.start));
                 let is_in_window = slot.end > start && slot.start < end;
                 let is_after_cursor = after.is_none_or(|key| (slot.start, call.id) > key);
                 if is_in_window && is_after_cursor && (self.show_canceled || !is_canceled) {

@@ -15,7 +15,7 @@ use super::entities::{
     participant,
 };
 use crate::{
-    calls::model::{Call, Draft, Format, Kind},
+    calls::model::{Call, CancelReason, Cancellation, Draft, Format, Kind},
     recurrence::{End, Schedule, Slot, Weekly},
 };
 
@@ -52,6 +52,15 @@ fn from_row(row: Model, participants: Vec<MemberId>) -> Result<Call, StorageErro
             row.duration_minutes,
         ));
     }
+    let canceled = match (row.cancel_time, row.cancel_reason) {
+        (None, _) => None,
+        (Some(time), Some(number)) => {
+            let reason = CancelReason::from_number(number)
+                .ok_or_else(|| StorageError::unknown_value("call.cancel_reason", number))?;
+            Some(Cancellation { time, reason })
+        }
+        (Some(_), None) => return Err(invalid_field("reason of the cancellation")),
+    };
     Ok(Call {
         id: CallId::from_uuid(row.id),
         draft: Draft {
@@ -72,7 +81,7 @@ fn from_row(row: Model, participants: Vec<MemberId>) -> Result<Call, StorageErro
             weekly,
         },
         announced: row.announced,
-        cancel_time: row.cancel_time,
+        canceled,
         create_time: row.create_time,
         revision: row.revision,
     })
@@ -117,7 +126,8 @@ pub(crate) async fn insert(
         last_end_time: Set(last.end),
         announced: Set(call.announced),
         create_time: Set(call.create_time),
-        cancel_time: Set(call.cancel_time),
+        cancel_time: Set(call.canceled.map(|canceled| canceled.time)),
+        cancel_reason: Set(call.canceled.map(|canceled| canceled.reason.number())),
         revision: Set(call.revision),
     };
     Entity::insert(row).exec_without_returning(conn).await?;
@@ -251,15 +261,39 @@ pub(crate) async fn update_canceled(
     conn: &impl ConnectionTrait,
     scope: &OrgScope,
     id: CallId,
-    now: DateTime<Utc>,
+    canceled: Cancellation,
 ) -> Result<bool, StorageError> {
     let done = Entity::update_many()
-        .col_expr(Column::CancelTime, Expr::value(now))
+        .col_expr(Column::CancelTime, Expr::value(canceled.time))
+        .col_expr(Column::CancelReason, Expr::value(canceled.reason.number()))
         .col_expr(Column::Revision, Expr::col(Column::Revision).add(1))
         .filter(by_id(scope, id).add(Column::CancelTime.is_null()))
         .exec(conn)
         .await?;
     Ok(done.rows_affected == 1)
+}
+
+/// Locks the calls of a unit that are not canceled and have an occurrence that begins after this time, in the
+/// order of their keys.
+pub(crate) async fn lock_future(
+    conn: &impl ConnectionTrait,
+    scope: &OrgScope,
+    unit: UnitId,
+    now: DateTime<Utc>,
+) -> Result<Vec<CallId>, StorageError> {
+    let rows = Entity::find()
+        .filter(Column::OrgId.eq(scope.org_id().uuid()))
+        .filter(Column::UnitId.eq(unit.uuid()))
+        .filter(Column::LastEndTime.gt(now))
+        .filter(Column::CancelTime.is_null())
+        .order_by_asc(Column::Id)
+        .lock_exclusive()
+        .all(conn)
+        .await?;
+    let begins_later =
+        |row: &Model| row.last_end_time - TimeDelta::minutes(row.duration_minutes.into()) > now;
+    let rows = rows.iter().filter(|row| begins_later(row));
+    Ok(rows.map(|row| CallId::from_uuid(row.id)).collect())
 }
 
 /// Marks the call as announced; returns `false` if it was announced before.

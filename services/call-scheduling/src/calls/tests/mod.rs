@@ -1,3 +1,4 @@
+mod archived;
 mod duties;
 mod planning;
 mod seeing;

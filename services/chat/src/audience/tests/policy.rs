@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::super::policy::{derived_rules, participation};
 use crate::{
-    entries::{Participation, Rule, difference, direct_chat_key},
+    entries::{ParticipantKind, Participation, Rule, difference, direct_chat_key},
     talk_policy::{may_name, may_talk, must_leave},
 };
 
@@ -119,7 +119,9 @@ proptest! {
         wanted in prop::collection::btree_map((1..9_u128).prop_map(member), any::<bool>(), 0..8),
     ) {
         let rights = |map: BTreeMap<MemberId, bool>| -> BTreeMap<_, _> {
-            map.into_iter().map(|(m, may_post)| (m, Participation { may_post })).collect()
+            map.into_iter()
+                .map(|(m, may_post)| (m, Participation { may_post, kind: ParticipantKind::Pupil }))
+                .collect()
         };
         let (mut present, wanted) = (rights(present), rights(wanted));
         let diff = difference(&present, &wanted);

@@ -1,4 +1,5 @@
 //! R33, R35, R38, R59: derived audiences follow the roster.
+use parta_ids::MemberId;
 use parta_proto_chat::v1::{self as pb, ChatKind::*};
 use parta_proto_membership::v1::{self as members, membership_event::Payload as Member};
 use parta_proto_org_registry::v1::{self as orgs, org_registry_event::Payload as Org};
@@ -129,6 +130,11 @@ on_both!(
         let moved = vec![
             unenrolled(school.enrollment),
             enrolled(school.fixture.env.id(), school.pupil, school.other_class),
+            school.assigned(
+                school.subject_teacher,
+                school.other_class,
+                AssignmentKind::SubjectTeacher,
+            ),
         ];
         school.apply(moved).await;
 
@@ -148,7 +154,7 @@ on_both!(
             school.chats().get_chat(request).await.unwrap_err().code(),
             Code::NotFound
         );
-        let log = school.read(school.classmate, old).await.unwrap();
+        let log = school.read(school.class_teacher, old).await.unwrap();
         let left = pb::entry::Content::Leaving(pb::Leaving {
             member_id: school.pupil.to_string(),
         });
@@ -243,6 +249,15 @@ on_both!(
                 .iter()
                 .any(|e| text(e) == Some("последнее"))
         );
+        // An archived unit admits nobody.
+        let late = school.fixture.env.id::<MemberId>();
+        school
+            .apply(vec![
+                admitted(late, Role::Pupil, false),
+                enrolled(school.fixture.env.id(), late, school.class),
+            ])
+            .await;
+        assert_eq!(code(school.read(late, class).await).0, Code::NotFound);
     }
 );
 

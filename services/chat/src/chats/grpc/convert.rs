@@ -1,6 +1,6 @@
 use std::collections::BTreeSet;
 
-use parta_ids::{MemberId, OrgId, TypedId, UnitId, optional_text};
+use parta_ids::{ChatId, MemberId, OrgId, TypedId, UnitId, optional_text};
 use parta_proto::timestamp;
 use parta_proto_chat::v1 as pb;
 use parta_status::{FieldViolations, field};
@@ -8,7 +8,7 @@ use parta_status::{FieldViolations, field};
 use crate::{
     chats::{
         model::{MAX_NAMED, titles},
-        operations::ChatView,
+        operations::{ChatView, UnsupervisedChat},
     },
     entries::{ChatKind, participant},
 };
@@ -55,11 +55,23 @@ pub(super) fn chat(view: &ChatView) -> pb::Chat {
         peer_id: optional_text(view.peer),
         head_seq,
         read_seq: own.read_seq,
-        unread_count: (head_seq - own.read_seq).max(0),
-        may_post: own.may_post && own.left_seq.is_none() && chat.archive_time.is_none(),
+        unread_count: view.unread,
+        may_post: own.may_post && own.left_seq.is_none() && chat.archive_time.is_none() && !chat.unsupervised,
         create_time: Some(timestamp(chat.create_time)),
         archive_time: chat.archive_time.map(timestamp),
         left_seq: own.left_seq,
+        unsupervised: chat.unsupervised,
+    }
+}
+
+pub(super) fn unsupervised(view: &UnsupervisedChat) -> pb::UnsupervisedChat {
+    let (title, title_english) = titles(view.kind, &view.chat.label);
+    pb::UnsupervisedChat {
+        chat_id: ChatId::from_uuid(view.chat.chat_id).to_string(),
+        kind: kind(view.kind).into(),
+        unit_id: optional_text(view.chat.unit_id.map(UnitId::from_uuid)),
+        title,
+        title_english,
     }
 }
 

@@ -7,7 +7,8 @@ use parta_status::field;
 use tonic::{Request, Response, Status};
 
 use super::operations::{
-    AddParticipants, CreateChat, CreateDirectChat, GetChat, ListChats, ListParticipants, RemoveParticipants,
+    AddParticipants, CreateChat, CreateDirectChat, GetChat, ListChats, ListParticipants,
+    ListUnsupervisedChats, RemoveParticipants,
 };
 use crate::{chats::model::TITLE_MAX, context::Context};
 
@@ -106,6 +107,26 @@ impl ChatService for Chats {
         }))
     }
 
+    async fn list_unsupervised_chats(
+        &self,
+        request: Request<pb::ListUnsupervisedChatsRequest>,
+    ) -> Result<Response<pb::ListUnsupervisedChatsResponse>, Status> {
+        let call = self.edge.enter(request).await?;
+        let query = call.query(|v, r| {
+            let org_id = field::id(v, "org_id", &r.org_id);
+            let page = PageRequest::decode(v, r.page_size, &r.page_token, r.org_id.clone());
+            Some(ListUnsupervisedChats {
+                org_id: org_id?,
+                page: page?,
+            })
+        })?;
+        let page = self.edge.query(&call, &query).await?;
+        Ok(Response::new(pb::ListUnsupervisedChatsResponse {
+            chats: page.items.iter().map(convert::unsupervised).collect(),
+            next_page_token: page.next_page_token,
+        }))
+    }
+
     async fn add_participants(
         &self,
         request: Request<pb::AddParticipantsRequest>,
@@ -123,7 +144,7 @@ impl ChatService for Chats {
         })?;
         let done = self.edge.mutate(&call, &command).await?;
         Ok(Response::new(pb::AddParticipantsResponse {
-            chat: Some(convert::chat(&done.view)),
+            chat: done.view.as_ref().map(convert::chat),
             consistency_token: done.consistency_token,
         }))
     }

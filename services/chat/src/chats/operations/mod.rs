@@ -9,11 +9,13 @@ use parta_roster::Roster;
 use sea_orm::ConnectionTrait;
 
 pub(crate) use mutations::{AddParticipants, CreateChat, CreateDirectChat, RemoveParticipants};
-pub(crate) use queries::{GetChat, ListChats, ListParticipants};
+pub(crate) use queries::{GetChat, ListChats, ListParticipants, ListUnsupervisedChats, UnsupervisedChat};
 
 use crate::{
     context::{Context, active_scope},
-    entries::{ChatKind, ChatMembership, find_membership, find_membership_and_state, find_peer},
+    entries::{
+        ChatKind, ChatMembership, count_unread, find_membership, find_membership_and_state, find_peer,
+    },
     error::Error,
 };
 
@@ -29,6 +31,8 @@ pub(crate) struct ChatView {
     pub(crate) membership: ChatMembership,
     /// The other member of a personal chat.
     pub(crate) peer: Option<MemberId>,
+    /// The number of unread messages of others.
+    pub(crate) unread: i64,
 }
 
 impl ChatView {
@@ -54,8 +58,10 @@ impl ChatView {
         } else {
             None
         };
+        let unread = count_unread(conn, scope, [&membership]).await?;
         Ok(Self {
             kind,
+            unread: unread.into_values().sum(),
             membership,
             peer,
         })

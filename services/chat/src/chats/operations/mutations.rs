@@ -10,8 +10,8 @@ use crate::{
     chats::{model::MAX_PARTICIPANTS, policy},
     context::Context,
     entries::{
-        ChatKind, ParticipantDiff, Participation, apply_diff, create_chat, difference, direct_chat_key,
-        find_chat_by_key, kind_of, lock_chat, lock_roster, participants,
+        ChatKind, ParticipantDiff, ParticipantKind, Participation, apply_diff, chat, create_chat, difference,
+        direct_chat_key, find_chat, find_chat_by_key, kind_of, lock_chat, lock_roster, participants,
     },
     error::Error,
     talk_policy::{may_name, may_talk, must_leave},
@@ -31,8 +31,11 @@ pub(crate) struct Grant {
     facts: MemberContext,
 }
 
-/// The participant right of everybody whom people name.
-const WRITER: Participation = Participation { may_post: true };
+/// Everybody whom people name may write.
+fn joining<'a>(people: impl IntoIterator<Item = &'a MemberContext>) -> ParticipantDiff {
+    let people = people.into_iter();
+    ParticipantDiff::joining(people.map(|facts| (facts.member_id, Participation::new(facts, true))))
+}
 
 async fn audit(tx: &Tx, caller: &Caller, org: OrgId, chat: ChatId) -> Result<(), Error> {
     let object = format!("organizations/{org}/chats/{chat}");
@@ -71,9 +74,9 @@ impl Mutation for CreateChat {
         people.push(facts.member_id);
         people.sort();
         people.dedup();
-        check_reachable(context, tx, facts, &people, &[]).await?;
+        let people = check_reachable(context, tx, facts, &people, &[]).await?;
         let chat_id = create_chat(tx, scope, ChatKind::Custom, None, None, &self.title).await?;
-        let diff = ParticipantDiff::joining(people, WRITER);
+        let diff = joining(&people);
         apply_diff(tx, &*context.sink, scope, (chat_id, ChatKind::Custom), &diff).await?;
         audit(tx, caller, self.org_id, chat_id).await?;
         Ok(ChatOutcome { chat_id })
@@ -94,6 +97,13 @@ impl Mutation for CreateChat {
     }
 }
 
+/// The facts of the two members of a personal chat and the scope of the act.
+pub(crate) struct PairGrant {
+    scope: OrgScope,
+    facts: MemberContext,
+    peer: MemberContext,
+}
+
 /// Opens the personal chat of the caller and another member. A pair has one chat; an existing one is
 /// returned.
 pub(crate) struct CreateDirectChat {
@@ -103,12 +113,12 @@ pub(crate) struct CreateDirectChat {
 
 impl Mutation for CreateDirectChat {
     type Context = Context;
-    type Grant = Grant;
+    type Grant = PairGrant;
     type Outcome = ChatOutcome;
     type View = ChatView;
     type Error = Error;
 
-    async fn authorize(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<Grant, Error> {
+    async fn authorize(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<PairGrant, Error> {
         lock_roster(tx, self.org_id, false).await?;
         let facts = context.roster.caller_context(tx, caller, self.org_id).await?;
         let peer = context
@@ -124,7 +134,7 @@ impl Mutation for CreateDirectChat {
             return Err(Error::not_reachable(self.member_id));
         }
         let scope = belongs(caller, self.org_id)?;
-        Ok(Grant { scope, facts })
+        Ok(PairGrant { scope, facts, peer })
     }
 
     async fn act(
@@ -132,7 +142,7 @@ impl Mutation for CreateDirectChat {
         context: &Context,
         tx: &Tx,
         caller: &Caller,
-        Grant { scope, facts }: &Grant,
+        PairGrant { scope, facts, peer }: &PairGrant,
     ) -> Result<ChatOutcome, Error> {
         let key = direct_chat_key(facts.member_id, self.member_id);
         let chat_id = match find_chat_by_key(tx, scope, &key).await? {
@@ -141,10 +151,7 @@ impl Mutation for CreateDirectChat {
         };
         // A member who left the organization and returned joins again.
         let present = participants(tx, scope, chat_id).await?;
-        let pair = [facts.member_id, self.member_id]
-            .map(|member| (member, WRITER))
-            .into();
-        let diff = difference(&present, &pair);
+        let diff = difference(&present, &joining([facts, peer]).joins);
         if !diff.is_empty() {
             apply_diff(tx, &*context.sink, scope, (chat_id, ChatKind::Direct), &diff).await?;
         }
@@ -156,7 +163,7 @@ impl Mutation for CreateDirectChat {
         &self,
         _: &Context,
         tx: &Tx,
-        Grant { scope, facts }: &Grant,
+        PairGrant { scope, facts, .. }: &PairGrant,
         outcome: &ChatOutcome,
     ) -> Result<ChatView, Error> {
         ChatView::load(tx, scope, facts.member_id, outcome.chat_id).await
@@ -178,14 +185,23 @@ impl Mutation for AddParticipants {
     type Context = Context;
     type Grant = Grant;
     type Outcome = ();
-    type View = ChatView;
+    /// `None` for an administrator who does not take part.
+    type View = Option<ChatView>;
     type Error = Error;
 
     async fn authorize(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<Grant, Error> {
         lock_roster(tx, self.org_id, false).await?;
         let (scope, member) = context.reader(tx, caller, self.org_id).await?;
-        load_present(tx, &scope, member, self.chat_id).await?;
         let facts = context.roster.caller_context(tx, caller, self.org_id).await?;
+        match load_present(tx, &scope, member, self.chat_id).await {
+            Err(Error::UnknownChat(chat)) => {
+                // The administration names an adult in a chat without one, and does not read it (F14).
+                let row = find_chat(tx, &scope, chat).await?;
+                row.filter(|row| may_appoint(&facts, row))
+                    .ok_or(Error::UnknownChat(chat))?;
+            }
+            present => _ = present?,
+        }
         let scope = authorize(caller, self.org_id, policy::name_people(&facts))?;
         Ok(Grant { scope, facts })
     }
@@ -197,16 +213,21 @@ impl Mutation for AddParticipants {
         caller: &Caller,
         Grant { scope, facts }: &Grant,
     ) -> Result<(), Error> {
-        lock_custom_chat(tx, scope, facts.member_id, self.chat_id).await?;
+        let row = lock_custom_chat(tx, scope, facts, self.chat_id).await?;
         let present: Vec<_> = participants(tx, scope, self.chat_id).await?.into_keys().collect();
-        let joining = self.member_ids.iter().filter(|m| !present.contains(m));
-        let joining: Vec<_> = joining.copied().collect();
-        if present.len() + joining.len() > MAX_PARTICIPANTS {
+        let named = self.member_ids.iter().filter(|m| !present.contains(m));
+        let named: Vec<_> = named.copied().collect();
+        if present.len() + named.len() > MAX_PARTICIPANTS {
             return Err(Error::too_many_participants());
         }
-        check_reachable(context, tx, facts, &joining, &present).await?;
-        if !joining.is_empty() {
-            let diff = ParticipantDiff::joining(joining, WRITER);
+        let named = check_reachable(context, tx, facts, &named, &present).await?;
+        let is_responsible = |facts| ParticipantKind::of(facts) == ParticipantKind::ClearedStaff;
+        if row.unsupervised && !named.iter().any(is_responsible) {
+            // Nothing else changes in a read-only chat (F17).
+            return Err(Error::unsupervised(self.chat_id));
+        }
+        if !named.is_empty() {
+            let diff = joining(&named);
             apply_diff(tx, &*context.sink, scope, (self.chat_id, ChatKind::Custom), &diff).await?;
         }
         audit(tx, caller, self.org_id, self.chat_id).await
@@ -218,8 +239,11 @@ impl Mutation for AddParticipants {
         tx: &Tx,
         Grant { scope, facts }: &Grant,
         (): &(),
-    ) -> Result<ChatView, Error> {
-        ChatView::load(tx, scope, facts.member_id, self.chat_id).await
+    ) -> Result<Option<ChatView>, Error> {
+        match ChatView::load(tx, scope, facts.member_id, self.chat_id).await {
+            Err(Error::UnknownChat(_)) => Ok(None),
+            view => Ok(Some(view?)),
+        }
     }
 
     fn repeated(&self, context: &Context) {
@@ -263,7 +287,8 @@ impl Mutation for RemoveParticipants {
         caller: &Caller,
         Grant { scope, facts }: &Grant,
     ) -> Result<(), Error> {
-        lock_custom_chat(tx, scope, facts.member_id, self.chat_id).await?;
+        lock_custom_chat(tx, scope, facts, self.chat_id).await?;
+        load_present(tx, scope, facts.member_id, self.chat_id).await?;
         let diff = ParticipantDiff::leaving(self.member_ids.iter().copied());
         apply_diff(tx, &*context.sink, scope, (self.chat_id, ChatKind::Custom), &diff).await?;
         audit(tx, caller, self.org_id, self.chat_id).await
@@ -295,28 +320,40 @@ impl Mutation for RemoveParticipants {
     }
 }
 
+/// Whether the caller may name an adult in a chat of others, because pupils are alone in it.
+fn may_appoint(facts: &MemberContext, row: &chat::Model) -> bool {
+    facts.is_administration() && row.unsupervised && row.archive_time.is_none()
+}
+
 /// Locks a custom chat, so that nobody else changes its participants until the commit. The caller must still
-/// participate.
-async fn lock_custom_chat(tx: &Tx, scope: &OrgScope, member: MemberId, chat: ChatId) -> Result<(), Error> {
+/// participate, or be allowed to appoint an adult.
+async fn lock_custom_chat(
+    tx: &Tx,
+    scope: &OrgScope,
+    facts: &MemberContext,
+    chat: ChatId,
+) -> Result<chat::Model, Error> {
     let row = lock_chat(tx, scope, chat)
         .await?
         .ok_or(Error::UnknownChat(chat))?;
-    load_present(tx, scope, member, chat).await?;
+    if !may_appoint(facts, &row) {
+        load_present(tx, scope, facts.member_id, chat).await?;
+    }
     if kind_of(&row)? != ChatKind::Custom {
         return Err(Error::participants_fixed(chat));
     }
-    Ok(())
+    Ok(row)
 }
 
 /// Checks that the staff member may name each of these members, and that all of them may be in one chat with
-/// `others`.
+/// `others`. Returns the facts about the named members.
 async fn check_reachable(
     context: &Context,
     tx: &Tx,
     staff: &MemberContext,
     named: &[MemberId],
     others: &[MemberId],
-) -> Result<(), Error> {
+) -> Result<Vec<MemberContext>, Error> {
     let known = context.roster.contexts_of(tx, staff.org_id, named).await?;
     for member in named {
         let facts = known
@@ -331,7 +368,7 @@ async fn check_reachable(
         }
     }
     let mut together = context.roster.contexts_of(tx, staff.org_id, others).await?;
-    together.extend(known);
+    together.extend(known.iter().cloned());
     // Others than the administration learn of no limit between two other people.
     for one in together.iter().filter(|_| staff.is_administration()) {
         if let Some(other) = together.iter().find(|other| !one.may_contact(other)) {
@@ -341,7 +378,7 @@ async fn check_reachable(
     match must_leave(&together).first() {
         // A present participant may be the one who would have to leave; the new one is refused nevertheless.
         Some(member) => Err(Error::not_reachable(*member)),
-        None => Ok(()),
+        None => Ok(known),
     }
 }
 

@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+
 use parta_access::{Caller, authorize};
 use parta_database::{StorageError, Tx};
 use parta_edge::{Page, PageRequest, Query, Read};
@@ -7,7 +9,10 @@ use super::{ChatView, load_present, load_readable_at_once};
 use crate::{
     chats::policy,
     context::Context,
-    entries::{ChatMembership, find_peers, list_memberships_page, list_participants, participant},
+    entries::{
+        ChatKind, ChatMembership, chat, count_unread, find_peers, kind_of, list_memberships_page,
+        list_participants, list_unsupervised, participant,
+    },
     error::Error,
 };
 
@@ -46,11 +51,55 @@ impl Query for ListChats {
         let rows = list_memberships_page(tx, &scope, member, before, self.page.limit()).await?;
         let page = self.page.page(tx, caller, rows, ChatMembership::chat_id);
         let peers = find_peers(tx, &scope, member, &page.items).await?;
+        let unread = count_unread(tx, &scope, &page.items).await?;
         let view = |membership: ChatMembership| {
             Ok(ChatView {
                 kind: membership.kind()?,
                 peer: peers.get(&membership.chat_id()).copied(),
+                unread: unread.get(&membership.chat_id()).copied().unwrap_or_default(),
                 membership,
+            })
+        };
+        Ok(Read::plain(Page {
+            items: page
+                .items
+                .into_iter()
+                .map(view)
+                .collect::<Result<_, StorageError>>()?,
+            next_page_token: page.next_page_token,
+        }))
+    }
+}
+
+/// A chat in which pupils would be left alone, as the administration sees it.
+pub(crate) struct UnsupervisedChat {
+    pub(crate) kind: ChatKind,
+    pub(crate) chat: chat::Model,
+}
+
+/// Lists the chats that are read-only because pupils would be left alone in them.
+pub(crate) struct ListUnsupervisedChats {
+    pub(crate) org_id: OrgId,
+    pub(crate) page: PageRequest,
+}
+
+impl Query for ListUnsupervisedChats {
+    type Context = Context;
+    type View = Page<UnsupervisedChat>;
+    type Error = Error;
+
+    async fn run(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<Read<Self::View>, Error> {
+        let facts = context.roster.caller_context(tx, caller, self.org_id).await?;
+        let scope = authorize(caller, self.org_id, policy::list_unsupervised(&facts))?;
+        let after: Option<ChatId> = self.page.after(tx, caller)?;
+        let rows = list_unsupervised(tx, &scope, after, self.page.limit()).await?;
+        let page = self
+            .page
+            .page(tx, caller, rows, |row| ChatId::from_uuid(row.chat_id));
+        let view = |chat: chat::Model| {
+            Ok(UnsupervisedChat {
+                kind: kind_of(&chat)?,
+                chat,
             })
         };
         Ok(Read::plain(Page {
@@ -83,14 +132,25 @@ impl Query for ListParticipants {
         let decision = policy::list_participants(&facts, membership.kind()?);
         let scope = authorize(caller, self.org_id, decision)?;
         let after: Option<MemberId> = self.page.after(tx, caller)?;
-        let rows = list_participants(tx, &scope, self.chat_id, after, self.page.limit()).await?;
+        let reads_as_staff = membership.reads_as_staff()?;
+        // The adults of protected families are in no list that families see (R83). A page token has the id of
+        // the last row, so that they are left out before the page is made.
+        let mut hidden = if reads_as_staff {
+            BTreeSet::new()
+        } else {
+            context.roster.protected_adults(tx, self.org_id).await?
+        };
+        hidden.remove(&facts.member_id);
+        let wanted = (after, self.page.limit());
+        let rows = list_participants(tx, &scope, self.chat_id, wanted, &hidden).await?;
         let key = |row: &participant::Model| MemberId::from_uuid(row.member_id);
         let mut page = self.page.page(tx, caller, rows, key);
-        if !facts.is_staff() {
-            // The adults of protected families are in no list that families see (R83).
-            let hidden = context.roster.protected_adults(tx, self.org_id).await?;
-            page.items
-                .retain(|row| key(row) == facts.member_id || !hidden.contains(&key(row)));
+        if !reads_as_staff {
+            // Families do not learn when others came (F21).
+            let is_other = |row: &&mut participant::Model| key(row) != facts.member_id;
+            for row in page.items.iter_mut().filter(is_other) {
+                row.joined_seq = 0;
+            }
         }
         Ok(Read::plain(page))
     }

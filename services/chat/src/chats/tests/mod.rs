@@ -1,5 +1,8 @@
 mod edge;
+mod moves;
 mod pairs;
 mod participants;
 mod relations;
 mod released;
+mod unread;
+mod unsupervised;

@@ -44,6 +44,15 @@ impl School {
             .unwrap())
     }
 
+    pub(super) async fn get(&self, member: MemberId, chat: ChatId) -> Result<pb::Chat, tonic::Status> {
+        let request = pb::GetChatRequest {
+            org_id: self.org.to_string(),
+            chat_id: chat.to_string(),
+        };
+        let request = self.fixture.request(self.org, member, request);
+        Ok(self.chats().get_chat(request).await?.into_inner().chat.unwrap())
+    }
+
     pub(super) async fn add(
         &self,
         who: MemberId,

@@ -10,13 +10,13 @@ use sea_orm::{
     sea_query::{Expr, OnConflict},
 };
 
-use super::{chat, entry, log::to_row, participant, participants};
-use crate::entries::{Content, Entry, ParticipantDiff};
+use super::{chat, chats::kind_of, entry, log::to_row, participant, participants};
+use crate::entries::{Content, Entry, ParticipantDiff, ParticipantKind, ShownTo};
 
 /// Applies a difference to each of these chats and returns the entries written. One statement locks the chats
 /// in the order of their keys. A present participant does not join again and an absent one does not leave, so
 /// a difference may be computed before the row of the chat is locked. Increments the `audience_version` of
-/// each chat.
+/// each chat, and decides whether pupils are left alone in it.
 pub(crate) async fn apply_diffs(
     tx: &Tx,
     scope: &OrgScope,
@@ -37,7 +37,7 @@ async fn apply_to_locked(
     head: chat::Model,
     diff: &ParticipantDiff,
 ) -> Result<Vec<Entry>, StorageError> {
-    let chat = ChatId::from_uuid(head.chat_id);
+    let (chat, chat_kind) = (ChatId::from_uuid(head.chat_id), kind_of(&head)?);
     let named = diff.joins.keys().chain(&diff.leaves).copied();
     let known = participants::rows_of(tx, scope, chat, named).await?;
     let is_in = |member: &MemberId| known.get(member).is_some_and(|row| row.left_seq.is_none());
@@ -66,14 +66,16 @@ async fn apply_to_locked(
     let new_id = || tx.env().id::<EntryId>();
     // Removals come first, so that a removed participant cannot read the joins of the same change.
     for member in &leaves {
-        let at = record(Content::Leaving(*member), tx.now(), new_id());
+        let content = Content::Leaving(*member, ShownTo::of_leaving(chat_kind));
+        let at = record(content, tx.now(), new_id());
         let column = participant::Column::LeftSeq;
         update_participant(tx, scope, (chat, *member), column, at).await?;
     }
     let rows: Vec<_> = joins
         .iter()
         .map(|(member, rights)| {
-            let at = record(Content::Joining(**member), tx.now(), new_id());
+            let shown_to = ShownTo::of_joining(chat_kind, rights.kind);
+            let at = record(Content::Joining(**member, shown_to), tx.now(), new_id());
             participants::joining(scope, chat, **member, **rights, at)
         })
         .collect();
@@ -88,6 +90,7 @@ async fn apply_to_locked(
         participant::Column::LeftSeq,
         participant::Column::ReadSeq,
         participant::Column::MayPost,
+        participant::Column::Kind,
     ])
     .to_owned();
     for some in rows.chunks(500) {
@@ -97,8 +100,9 @@ async fn apply_to_locked(
             .await?;
     }
     for (member, rights) in &diff.changes {
-        let column = participant::Column::MayPost;
-        update_participant(tx, scope, (chat, *member), column, rights.may_post).await?;
+        use participant::Column::{Kind, MayPost};
+        update_participant(tx, scope, (chat, *member), MayPost, rights.may_post).await?;
+        update_participant(tx, scope, (chat, *member), Kind, rights.kind as i16).await?;
     }
     for some in entries.chunks(500) {
         entry::Entity::insert_many(some.iter().map(to_row))
@@ -109,6 +113,11 @@ async fn apply_to_locked(
     let mut head: chat::ActiveModel = head.into_active_model();
     head.head_seq = Set(seq);
     head.audience_version = Set(version);
+    if chat_kind.needs_cleared_adult() {
+        let kinds = participants::kinds(tx, scope, chat).await?;
+        let has = |kind: ParticipantKind| kinds.contains(&(kind as i16));
+        head.unsupervised = Set(has(ParticipantKind::Pupil) && !has(ParticipantKind::ClearedStaff));
+    }
     head.update(tx).await?;
     Ok(entries)
 }

@@ -10,7 +10,7 @@ use sea_orm::{
 };
 use uuid::Uuid;
 
-use super::{chat, padded, participant};
+use super::{chat, padded, participant, participants::participant_kind};
 use crate::entries::{ChatKind, Rule};
 
 /// The `left_seq` of a participant whose record was released: the person who is the member now reads nothing.
@@ -36,6 +36,13 @@ impl ChatMembership {
 
     pub(crate) fn kind(&self) -> Result<ChatKind, StorageError> {
         kind_of(&self.chat)
+    }
+
+    /// Whether the member sees what families do not. A member who has left does not, because the kind is that
+    /// of the day of the leaving.
+    pub(crate) fn reads_as_staff(&self) -> Result<bool, StorageError> {
+        let kind = participant_kind(&self.participant)?;
+        Ok(self.participant.left_seq.is_none() && kind.reads_as_staff(self.kind()?))
     }
 
     /// The last sequence number that the member may read; `None` for a derived chat that the member has left,
@@ -84,6 +91,38 @@ pub(crate) async fn find_chat_by_key(
         .filter(chat::Column::OrgId.eq(scope.org_id().uuid()))
         .filter(chat::Column::UniqueKey.eq(key));
     Ok(query.one(conn).await?)
+}
+
+/// The row of a chat.
+pub(crate) async fn find_chat(
+    conn: &impl ConnectionTrait,
+    scope: &OrgScope,
+    chat: ChatId,
+) -> Result<Option<chat::Model>, StorageError> {
+    let query = chat::Entity::find_by_id((scope.org_id().uuid(), chat.uuid()));
+    Ok(query.one(conn).await?)
+}
+
+/// A page of the chats of the organization that are read-only because pupils would be left alone in them, by
+/// chat id, from the one after `after`.
+pub(crate) async fn list_unsupervised(
+    conn: &impl ConnectionTrait,
+    scope: &OrgScope,
+    after: Option<ChatId>,
+    limit: u64,
+) -> Result<Vec<chat::Model>, StorageError> {
+    let query = chat::Entity::find()
+        .filter(chat::Column::OrgId.eq(scope.org_id().uuid()))
+        // Without a parameter, so that the partial index applies.
+        .filter(Expr::col(chat::Column::Unsupervised))
+        .filter(chat::Column::ArchiveTime.is_null())
+        .order_by_asc(chat::Column::ChatId)
+        .limit(limit);
+    let query = match after {
+        Some(after) => query.filter(chat::Column::ChatId.gt(after.uuid())),
+        None => query,
+    };
+    Ok(query.all(conn).await?)
 }
 
 /// A chat with the row of a member; `None` if the member never was a participant.
@@ -190,6 +229,7 @@ pub(crate) async fn insert_chat(
         head_seq: Set(0),
         audience_version: Set(0),
         archived_seq: Set(0),
+        unsupervised: Set(false),
     };
     chat::Entity::insert(row).exec_without_returning(tx).await?;
     Ok(id)

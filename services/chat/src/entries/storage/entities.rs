@@ -20,6 +20,9 @@ table!(pub(crate) chat, "chat", {
     audience_version: i64,
     /// Entries up to this sequence number are in the archive.
     archived_seq: i64,
+    /// Whether pupils participate and no cleared adult does, so that nobody writes. Changed together with the
+    /// participants.
+    unsupervised: bool,
 });
 
 table!(pub(crate) participant, "participant", {
@@ -34,6 +37,8 @@ table!(pub(crate) participant, "participant", {
     left_seq: Option<i64>,
     read_seq: i64,
     may_post: bool,
+    /// The kind of the participant.
+    kind: i16,
 });
 
 table!(pub(crate) entry, "entry", {

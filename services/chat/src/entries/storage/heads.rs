@@ -1,5 +1,6 @@
-//! The heads of many chats, with which live streams are compared, and the ids of entries, by which the log of
-//! a restored database is recognized.
+//! Lookups for live streams, each of many rows by one statement: the heads of chats, the number of
+//! chats of members, and the ids of entries. If the log has another entry id at a sequence number
+//! than the stream has, the database was restored from a backup.
 use std::{collections::HashMap, fmt::Write as _};
 
 use parta_access::OrgScope;
@@ -10,22 +11,25 @@ use uuid::Uuid;
 
 use super::padded;
 
-/// At most this many rows are looked up by one statement. SQLite binds at most 32,766 values.
+/// The maximum number of rows that one statement looks up. A row has up to three values, and SQLite
+/// binds at most 32,766.
 pub(crate) const LOOKUP_MAX_ROWS: usize = 1_024;
 
-/// The head of a chat.
+/// The head of a chat, and the entry at one sequence number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Head {
+    /// The last sequence number of the chat.
     pub(crate) seq: i64,
-    /// Entries up to this sequence number are in the archive.
+    /// Entries up to this sequence number are in the table `entry_archive`, later ones in `entry`.
     pub(crate) archived_seq: i64,
-    /// The entry of the log at the sequence number that was asked for.
+    /// The entry at the requested sequence number; `None` if the table `entry` has none.
     pub(crate) entry_id: Option<EntryId>,
 }
 
-/// Runs a statement over rows of values, which it reads as the table `wanted`. Rows are repeated until their
-/// number is a power of two, so that few different statements are prepared.
-async fn look_up<const N: usize>(
+/// Runs `select`, which reads the rows of values as the table `wanted` with these columns. The last
+/// row is repeated until the number of rows is a power of two, so that few different statements are
+/// prepared. The select must not count the repetitions.
+pub(super) async fn look_up<const N: usize>(
     conn: &impl ConnectionTrait,
     columns: &str,
     rows: impl IntoIterator<Item = [Value; N]>,
@@ -50,8 +54,9 @@ async fn look_up<const N: usize>(
     Ok(conn.query_all_raw(statement).await?)
 }
 
-/// The heads of these chats of any organizations, at most [`LOOKUP_MAX_ROWS`], each with the id of the entry
-/// at its sequence number. A chat that does not exist is missing.
+/// Returns the heads of at most [`LOOKUP_MAX_ROWS`] chats, each with the id of the entry at the
+/// sequence number that is given with the chat. The chats may belong to different organizations. A
+/// chat that does not exist is missing in the result.
 pub(crate) async fn find_heads(
     conn: &impl ConnectionTrait,
     chats: &[(OrgId, ChatId, i64)],
@@ -76,8 +81,8 @@ pub(crate) async fn find_heads(
     rows.iter().map(head).collect()
 }
 
-/// The number of chats in which each of these members participates, at most [`LOOKUP_MAX_ROWS`]. A member of
-/// no chat is missing.
+/// Returns the number of chats in which each of at most [`LOOKUP_MAX_ROWS`] members participates. A
+/// member of no chat is missing in the result.
 pub(crate) async fn count_chats(
     conn: &impl ConnectionTrait,
     members: &[(OrgId, MemberId)],
@@ -99,7 +104,8 @@ pub(crate) async fn count_chats(
     rows.iter().map(count).collect()
 }
 
-/// The ids of the entries at these sequence numbers. An entry that does not exist is missing.
+/// Returns the ids of the entries at any number of places, each a chat and a sequence number.
+/// Archived entries are found too. An entry that does not exist is missing in the result.
 pub(crate) async fn find_entry_ids(
     conn: &impl ConnectionTrait,
     scope: &OrgScope,
@@ -109,8 +115,8 @@ pub(crate) async fn find_entry_ids(
          LEFT JOIN entry e ON e.org_id = w.org_id AND e.chat_id = w.chat_id AND e.seq = w.seq \
          LEFT JOIN entry_archive a ON a.org_id = w.org_id AND a.chat_id = w.chat_id AND a.seq = w.seq";
     let mut found = HashMap::new();
-    for some in places.chunks(LOOKUP_MAX_ROWS) {
-        let wanted = some
+    for page in places.chunks(LOOKUP_MAX_ROWS) {
+        let wanted = page
             .iter()
             .map(|(chat, seq)| [scope.org_id().uuid().into(), chat.uuid().into(), (*seq).into()]);
         for row in look_up(conn, "org_id, chat_id, seq", wanted, FIND_ENTRIES).await? {

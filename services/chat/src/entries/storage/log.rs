@@ -7,13 +7,28 @@ use sea_orm::{
 };
 use uuid::Uuid;
 
-use super::entry;
-use crate::entries::{Content, Entry};
+use super::{entry, padded};
+use crate::entries::{Content, Entry, ShownTo};
 
 /// The stored number of a message.
 pub(crate) const MESSAGE: i16 = 1;
-const JOINING: i16 = 2;
-const LEAVING: i16 = 3;
+/// The stored numbers of joinings and leavings, by those who see them.
+const JOININGS: [(i16, ShownTo); 3] = [(2, ShownTo::Everybody), (3, ShownTo::Staff), (4, ShownTo::Nobody)];
+const LEAVINGS: [(i16, ShownTo); 3] = [(5, ShownTo::Everybody), (6, ShownTo::Staff), (7, ShownTo::Nobody)];
+
+fn shown_to(numbers: [(i16, ShownTo); 3], number: i16) -> Option<ShownTo> {
+    let found = numbers.into_iter().find(|(known, _)| *known == number);
+    found.map(|(_, shown_to)| shown_to)
+}
+
+fn number_of(numbers: [(i16, ShownTo); 3], wanted: ShownTo) -> i16 {
+    let [(everybody, _), (staff, _), (nobody, _)] = numbers;
+    match wanted {
+        ShownTo::Everybody => everybody,
+        ShownTo::Staff => staff,
+        ShownTo::Nobody => nobody,
+    }
+}
 
 /// The columns that are read of an entry, in this order: access by index is faster than by name.
 const COLUMNS: [entry::Column; 8] = [
@@ -40,9 +55,15 @@ fn from_row((scope, chat_id): (&OrgScope, ChatId), row: &QueryResult) -> Result<
             text: row.try_get_by_index::<Option<String>>(5)?.unwrap_or_default(),
             service: row.try_get_by_index(6)?,
         },
-        JOINING => Content::Joining(member(7)?),
-        LEAVING => Content::Leaving(member(7)?),
-        other => return Err(StorageError::unknown_value("entry.kind", other)),
+        other => {
+            if let Some(shown_to) = shown_to(JOININGS, other) {
+                Content::Joining(member(7)?, shown_to)
+            } else if let Some(shown_to) = shown_to(LEAVINGS, other) {
+                Content::Leaving(member(7)?, shown_to)
+            } else {
+                return Err(StorageError::unknown_value("entry.kind", other));
+            }
+        }
     };
     Ok(Entry {
         org_id: scope.org_id(),
@@ -68,8 +89,14 @@ pub(super) fn to_row(entry: &Entry) -> entry::ActiveModel {
             None,
             service.clone(),
         ),
-        Content::Joining(member) => (JOINING, None, None, Some(member.uuid()), None),
-        Content::Leaving(member) => (LEAVING, None, None, Some(member.uuid()), None),
+        Content::Joining(member, shown_to) => {
+            let kind = number_of(JOININGS, *shown_to);
+            (kind, None, None, Some(member.uuid()), None)
+        }
+        Content::Leaving(member, shown_to) => {
+            let kind = number_of(LEAVINGS, *shown_to);
+            (kind, None, None, Some(member.uuid()), None)
+        }
     };
     entry::ActiveModel {
         org_id: Set(entry.org_id.uuid()),
@@ -156,6 +183,31 @@ pub(crate) async fn list_entries(
     Ok(found)
 }
 
+/// The entries with these sequence numbers, in any order. `border` is the `archived_seq` of the chat, which
+/// must be read in the same snapshot.
+pub(crate) async fn find_entries(
+    conn: &impl ConnectionTrait,
+    scope: &OrgScope,
+    (chat, border): (ChatId, i64),
+    seqs: &[i64],
+) -> Result<Vec<Entry>, StorageError> {
+    let (archived, present): (Vec<i64>, Vec<i64>) = seqs.iter().partition(|seq| **seq <= border);
+    let mut found = Vec::new();
+    for (table, seqs) in [(EntryTable::Archive, archived), (EntryTable::Log, present)] {
+        let (Some(first), Some(last)) = (seqs.iter().min(), seqs.iter().max()) else {
+            continue;
+        };
+        let limit = seqs.len() as u64;
+        let mut query = entries_query(table, (scope, chat), (first - 1, *last), false, limit);
+        query.and_where(entry::Column::Seq.is_in(padded(seqs)));
+        let statement = conn.get_database_backend().build(&query);
+        for row in conn.query_all_raw(statement).await? {
+            found.push(from_row((scope, chat), &row)?);
+        }
+    }
+    Ok(found)
+}
+
 /// The first joining or leaving of this member with a sequence number above `after` and up to `upto`.
 pub(crate) async fn find_own_move(
     conn: &impl ConnectionTrait,
@@ -173,7 +225,7 @@ pub(crate) async fn find_own_move(
             continue;
         }
         let mut query = entries_query(table, at, range, false, 1);
-        query.and_where(entry::Column::Kind.is_in([JOINING, LEAVING]));
+        query.and_where(entry::Column::Kind.ne(MESSAGE));
         query.and_where(entry::Column::Subject.eq(member.uuid()));
         let statement = conn.get_database_backend().build(&query);
         if let Some(row) = conn.query_one_raw(statement).await? {

@@ -7,20 +7,22 @@ mod entities;
 mod heads;
 mod log;
 mod participants;
+mod unread;
 
 pub(crate) use apply::apply_diffs;
 pub(crate) use chats::{
-    ChatMembership, archive_chat, find_chat_by_key, find_membership, find_membership_and_state, find_peer,
-    find_peers, insert_chat, kind_of, list_chats, list_chats_concerning, list_memberships,
-    list_memberships_page, relabel_unit, rule_of,
+    ChatMembership, archive_chat, find_chat, find_chat_by_key, find_membership, find_membership_and_state,
+    find_peer, find_peers, insert_chat, kind_of, list_chats, list_chats_concerning, list_memberships,
+    list_memberships_page, list_unsupervised, relabel_unit, rule_of,
 };
 pub(crate) use entities::{chat, entry, participant};
 pub(crate) use heads::{Head, LOOKUP_MAX_ROWS, count_chats, find_entry_ids, find_heads};
-pub(crate) use log::{MESSAGE, find_own_move, list_entries};
+pub(crate) use log::{MESSAGE, find_entries, find_own_move, list_entries};
 pub(crate) use participants::{
     list_members, list_participants, list_private_chats, lock_chat, lock_chats_of_unit, lock_organization,
     move_read_mark, participants, participants_among, seal, silence,
 };
+pub(crate) use unread::count_unread;
 
 /// Repeats the last item until the length is a power of two, so that few different statements are prepared.
 fn padded<T: Clone>(mut items: Vec<T>) -> Vec<T> {
@@ -34,4 +36,5 @@ fn padded<T: Clone>(mut items: Vec<T>) -> Vec<T> {
 pub(crate) use {
     chats::{memberships_query, peers_query},
     log::{EntryTable, entries_query},
+    unread::UNREAD_MAX,
 };

@@ -14,7 +14,7 @@ use super::{
     chats::{SEALED, kind_of},
     padded, participant,
 };
-use crate::entries::{ChatKind, Participation};
+use crate::entries::{ChatKind, ParticipantKind, Participation};
 
 /// Locks and returns the row of a chat. Until the commit nobody else changes its participants or its log.
 pub(crate) async fn lock_chat(
@@ -78,10 +78,17 @@ async fn lock_in_order(
     Ok(query.all(tx).await?)
 }
 
-fn rights(row: &participant::Model) -> Participation {
-    Participation {
+/// The kind of a stored participant.
+pub(crate) fn participant_kind(row: &participant::Model) -> Result<ParticipantKind, StorageError> {
+    ParticipantKind::from_number(row.kind)
+        .ok_or_else(|| StorageError::unknown_value("participant.kind", row.kind))
+}
+
+fn rights(row: &participant::Model) -> Result<Participation, StorageError> {
+    Ok(Participation {
         may_post: row.may_post,
-    }
+        kind: participant_kind(row)?,
+    })
 }
 
 fn present_rows(scope: &OrgScope, chat: ChatId) -> sea_orm::Select<participant::Entity> {
@@ -98,10 +105,22 @@ pub(crate) async fn participants(
     chat: ChatId,
 ) -> Result<BTreeMap<MemberId, Participation>, StorageError> {
     let rows = present_rows(scope, chat).all(conn).await?;
-    Ok(rows
-        .into_iter()
-        .map(|p| (MemberId::from_uuid(p.member_id), rights(&p)))
-        .collect())
+    rows.into_iter()
+        .map(|p| Ok((MemberId::from_uuid(p.member_id), rights(&p)?)))
+        .collect()
+}
+
+/// The stored kinds of the participants of a chat, each once.
+pub(super) async fn kinds(
+    conn: &impl ConnectionTrait,
+    scope: &OrgScope,
+    chat: ChatId,
+) -> Result<Vec<i16>, StorageError> {
+    let query = present_rows(scope, chat)
+        .select_only()
+        .column(participant::Column::Kind)
+        .distinct();
+    Ok(query.into_tuple().all(conn).await?)
 }
 
 /// The participants of a chat by member id, from the one after `after`.
@@ -109,10 +128,11 @@ pub(crate) async fn list_participants(
     conn: &impl ConnectionTrait,
     scope: &OrgScope,
     chat: ChatId,
-    after: Option<MemberId>,
-    limit: u64,
+    (after, limit): (Option<MemberId>, u64),
+    hidden: &BTreeSet<MemberId>,
 ) -> Result<Vec<participant::Model>, StorageError> {
     let mut query = present_rows(scope, chat)
+        .filter(participant::Column::MemberId.is_not_in(hidden.iter().map(|member| member.uuid())))
         .order_by_asc(participant::Column::MemberId)
         .limit(limit);
     if let Some(after) = after {
@@ -253,6 +273,7 @@ pub(super) fn joining(
         // Earlier entries do not count as unread for a new participant.
         read_seq: Set(seq),
         may_post: Set(rights.may_post),
+        kind: Set(rights.kind as i16),
     }
 }
 
@@ -265,7 +286,7 @@ pub(crate) async fn participants_among(
 ) -> Result<BTreeMap<MemberId, Participation>, StorageError> {
     let rows = rows_of(conn, scope, chat, members.iter().copied()).await?;
     let present = rows.into_iter().filter(|(_, row)| row.left_seq.is_none());
-    Ok(present.map(|(member, row)| (member, rights(&row))).collect())
+    present.map(|(member, row)| Ok((member, rights(&row)?))).collect()
 }
 
 /// Everybody who participates in any chat of the organization.

@@ -128,8 +128,8 @@ fn fill(postgres: bool, (chats, entries): (u64, u64)) -> Vec<String> {
         id("7"),
         id("i"),
     );
-    let member = |who: &str| format!("{org}, {}, {}, 0, NULL, 0, {yes}", id("i"), id(who));
-    let columns_of_participant = "org_id, chat_id, member_id, joined_seq, left_seq, read_seq, may_post";
+    let member = |who: &str| format!("{org}, {}, {}, 0, NULL, 0, {yes}, 1", id("i"), id(who));
+    let columns_of_participant = "org_id, chat_id, member_id, joined_seq, left_seq, read_seq, may_post, kind";
     vec![
         insert(
             "chat",

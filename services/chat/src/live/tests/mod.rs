@@ -1,6 +1,7 @@
 mod comparing;
 mod departed;
 mod encoding;
+mod moves;
 mod reordered;
 mod streams;
 mod suspended;

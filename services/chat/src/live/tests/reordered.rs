@@ -8,10 +8,11 @@ use parta_proto_chat::v1::{self as pb, ChatKind::*, SubscribeChatsResponse, subs
 use parta_roster::Roster;
 use parta_testkit::on_both;
 use prost::Message as _;
+use tokio::sync::Semaphore;
 
 use crate::{
     entries::{self, Entry, EntrySink as _},
-    live::{FRAME_TIMEOUT, Live, Settings, subscribe},
+    live::{FRAME_TIMEOUT, Live, REPLAYS_MAX, Settings, subscribe},
     tests::school::*,
 };
 
@@ -53,6 +54,7 @@ on_both!(
             live: live.clone(),
             roster: Roster::new(fresh("org-registry"), fresh("membership")),
             heartbeat: Duration::from_secs(60),
+            replays: Semaphore::new(REPLAYS_MAX),
         };
         let opened = subscribe(Arc::new(settings), scope(&school), school.pupil, HashMap::new());
         let mut subscription = opened.await.unwrap();

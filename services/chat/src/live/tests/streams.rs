@@ -14,7 +14,7 @@ use crate::tests::school::*;
 /// A subscriber that keeps its cursors, as a client does.
 pub(super) struct Subscriber {
     stream: Streaming<pb::SubscribeChatsResponse>,
-    cursors: BTreeMap<String, i64>,
+    pub(super) cursors: BTreeMap<String, i64>,
 }
 
 impl Subscriber {

@@ -95,6 +95,13 @@ on_both!(suspended_member_is_silent_and_comes_back, |database| async move {
         assert_eq!(code(school.read(teacher, chat).await), suspended);
         assert_eq!(code(school.send(teacher, chat, "нет").await), suspended);
     }
+    // Each sender of a batch gets the own refusal.
+    let (absent, outsider) = tokio::join!(
+        school.send(teacher, named, "нет"),
+        school.send(school.parent, named, "нет"),
+    );
+    assert_eq!(code(absent), suspended);
+    assert_eq!(code(outsider).0, Code::NotFound);
     let list = pb::ListChatsRequest {
         org_id: school.org.to_string(),
         ..Default::default()

@@ -40,7 +40,7 @@ impl MessageService {
             text,
         };
         let stored = self
-            .store(&scope, member, service, message)
+            .store(caller, &scope, member, service, message)
             .await
             .map_err(|error| match error {
                 // The caller belongs to the organization and may know that its classes have chats.

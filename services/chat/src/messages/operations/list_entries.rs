@@ -6,7 +6,7 @@ use sea_orm::ConnectionTrait;
 use super::MessageService;
 use crate::{
     chats::{Readable, load_readable_at_once},
-    entries::{self, Entry},
+    entries::{self, Entry, Reader},
     error::Error,
 };
 
@@ -20,34 +20,35 @@ pub(crate) struct ListEntries {
 }
 
 impl MessageService {
-    /// Lists entries that the caller may read. Takes two statements outside a transaction in the usual case.
+    /// Lists entries that the caller may read, and returns the caller as their reader. Takes two statements
+    /// outside a transaction in the usual case.
     pub(crate) async fn list_entries(
         &self,
         caller: &Caller,
         list: &ListEntries,
-    ) -> Result<Page<Entry>, Error> {
+    ) -> Result<(Page<Entry>, Reader), Error> {
         let db = &self.context.db;
         let from: Option<i64> = list.page.after(db, caller)?;
         // The two statements read different snapshots: the first decides up to which entry the caller may
         // read, so that an entry after a later removal is not shown.
-        let (mut entries, complete) = self.read(db.conn(), caller, list, from).await?;
+        let (mut entries, mut reader, complete) = self.read(db.conn(), caller, list, from).await?;
         if !complete {
             // Sequence numbers have no gap: the missing entries were archived between the two statements.
             let read = |tx| async move { self.read(&tx, caller, list, from).await };
-            entries = db.read(read).await?.0;
+            (entries, reader, _) = db.read(read).await?;
         }
-        Ok(list.page.page(db, caller, entries, |entry| entry.seq))
+        Ok((list.page.page(db, caller, entries, |entry| entry.seq), reader))
     }
 
-    /// Reads up to one entry more than the page has, and returns whether the result has no gap. `from` is the
-    /// sequence number at which the page before ended.
+    /// Reads up to one entry more than the page has, and returns their reader and whether the result has no
+    /// gap. `from` is the sequence number at which the page before ended.
     async fn read(
         &self,
         conn: &impl ConnectionTrait,
         caller: &Caller,
         list: &ListEntries,
         from: Option<i64>,
-    ) -> Result<(Vec<Entry>, bool), Error> {
+    ) -> Result<(Vec<Entry>, Reader, bool), Error> {
         let limit = list.page.limit();
         let (scope, readable) =
             load_readable_at_once(&self.context, conn, caller, list.org_id, list.chat_id).await?;
@@ -65,6 +66,7 @@ impl MessageService {
             } else {
                 numbers.eq((range.0 + 1..=range.1).take(found.len()))
             };
-        Ok((found, complete))
+        let reader = entries::reader_of(conn, &self.context.roster, &membership, &found).await?;
+        Ok((found, reader, complete))
     }
 }

@@ -3,7 +3,11 @@ use parta_ids::{ChatId, MemberId, OrgId, TypedId as _};
 use parta_status::{RpcError, invalid};
 
 use super::MessageService;
-use crate::{chats::load_readable_at_once, entries::move_read_mark, error::Error};
+use crate::{
+    chats::{Readable, load_readable_at_once},
+    entries::{count_unread, move_read_mark},
+    error::Error,
+};
 
 /// Moves the read mark of the caller forward.
 pub(crate) struct MarkRead {
@@ -21,12 +25,13 @@ pub(crate) struct ReadMark {
 impl MessageService {
     /// Moves the read mark of the caller forward. The mark never moves back, so a repetition has no effect
     /// and needs no record. One statement authorizes and reads, another one writes one row; a mark that is
-    /// not after the present one writes nothing.
+    /// not after the present one writes nothing. A third one counts what is unread, if the mark is not the
+    /// head.
     pub(crate) async fn mark_read(&self, caller: &Caller, mark: &MarkRead) -> Result<ReadMark, Error> {
         let db = &self.context.db;
-        let (scope, readable) =
+        let (scope, Readable { mut membership, .. }) =
             load_readable_at_once(&self.context, db.conn(), caller, mark.org_id, mark.chat_id).await?;
-        let (chat, participant) = (readable.membership.chat, readable.membership.participant);
+        let (chat, participant) = (&membership.chat, &membership.participant);
         if participant.left_seq.is_some() {
             return Err(Error::UnknownChat(mark.chat_id));
         }
@@ -39,9 +44,11 @@ impl MessageService {
             move_read_mark(db, &scope, mark.chat_id, member, mark.seq).await?;
         }
         let read_seq = participant.read_seq.max(mark.seq);
+        membership.participant.read_seq = read_seq;
+        let unread = count_unread(db.conn(), &scope, [&membership]).await?;
         Ok(ReadMark {
             read_seq,
-            unread_count: chat.head_seq - read_seq,
+            unread_count: unread.into_values().sum(),
         })
     }
 }

@@ -4,6 +4,8 @@ use parta_roster::Roster;
 
 use super::MessageService;
 use crate::{
+    context::active_scope,
+    entries::find_chat,
     error::Error,
     messages::{
         model::Message,
@@ -20,36 +22,33 @@ impl MessageService {
         let member = Roster::caller_member(caller, message.org_id)?;
         let scope = belongs(caller, message.org_id)?;
         self.context.roster.require(message.org_id)?;
-        let org_id = message.org_id;
-        match self.store(&scope, member, None, message).await {
-            Err(refused) if matches!(refused, Error::UnknownChat(_)) || refused.is_read_only() => {
-                // A member who has left the organization gets NOT_FOUND of the organization, and a suspended
-                // one MEMBER_SUSPENDED, as from every other RPC.
-                self.context
-                    .reader(self.context.db.conn(), caller, org_id)
-                    .await?;
-                Err(refused)
-            }
-            other => other,
-        }
+        self.store(caller, &scope, member, None, message).await
     }
 
+    /// Stores a message for a member. A member who has left the organization gets NOT_FOUND of the
+    /// organization, and a suspended one MEMBER_SUSPENDED, as from every other RPC.
     pub(super) async fn store(
         &self,
+        caller: &Caller,
         scope: &OrgScope,
         member: MemberId,
         service: Option<String>,
         message: Message,
     ) -> Result<Stored, Error> {
-        let (chat_id, request_id) = (message.to, message.request_id);
-        match self.writer.send(scope, member, service, message).await? {
-            Outcome::Stored(stored) => Ok(stored),
-            Outcome::Refused(Refused::NeverParticipated | Refused::HasLeft) => {
-                Err(Error::UnknownChat(chat_id))
-            }
-            Outcome::Refused(Refused::MayOnlyRead) => Err(Error::may_not_post()),
-            Outcome::Refused(Refused::Archived) => Err(Error::archived(chat_id)),
-            Outcome::RequestIdReused => Err(Error::request_id_reused(request_id)),
-        }
+        let (org_id, chat_id, request_id) = (message.org_id, message.to, message.request_id);
+        let (refused, state) = match self.writer.send(scope, member, service, message).await? {
+            Outcome::Stored(stored) => return Ok(stored),
+            Outcome::RequestIdReused => return Err(Error::request_id_reused(request_id)),
+            Outcome::Refused(refused, state) => (refused, state),
+        };
+        active_scope(caller, org_id, Roster::found_state(state)?)?;
+        Err(match refused {
+            Refused::NeverParticipated | Refused::HasLeft => Error::UnknownChat(chat_id),
+            Refused::MayOnlyRead => Error::may_not_post(),
+            Refused::Closed => match find_chat(self.context.db.conn(), scope, chat_id).await? {
+                Some(chat) if chat.archive_time.is_none() => Error::unsupervised(chat_id),
+                _ => Error::archived(chat_id),
+            },
+        })
     }
 }

@@ -1,3 +1,4 @@
+mod authors;
 mod lost_host;
 mod races;
 mod rpcs;

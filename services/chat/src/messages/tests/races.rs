@@ -65,7 +65,7 @@ on_both!(
                 );
             }
         }
-        let log = school.read(school.classmate, class).await.unwrap();
+        let log = school.read(school.class_teacher, class).await.unwrap();
         let seqs: Vec<_> = log.iter().map(|e| e.seq).collect();
         assert_eq!(seqs, (1..=log.len() as i64).collect::<Vec<_>>(), "no gap");
         let text: BTreeMap<_, _> = log

@@ -98,6 +98,8 @@ impl LockedChatsTask {
                 });
             }
             if !open && transactions.is_empty() {
+                // The server stops, and may have dropped the senders before it ends its tasks.
+                cancel.cancelled().await;
                 return Ok(());
             }
             tokio::select! {

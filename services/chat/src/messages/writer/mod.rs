@@ -218,6 +218,8 @@ impl WriterTask {
                 biased;
                 count = queue.recv_many(&mut jobs, self.batch) => {
                     if count == 0 {
+                        // The server stops, and may have dropped the senders before it ends its tasks.
+                        cancel.cancelled().await;
                         return Ok(());
                     }
                     let locked = self.storing.serve(&mut session, std::mem::take(&mut jobs)).await;

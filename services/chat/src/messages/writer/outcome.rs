@@ -7,8 +7,9 @@ use crate::messages::policy::Refused;
 pub(crate) enum Outcome {
     /// The message is stored.
     Stored(Stored),
-    /// The sender may not write in the chat.
-    Refused(Refused),
+    /// The sender may not write in the chat. The same statement has read the state of the sender in the
+    /// roster, which `Roster::found_state` decodes.
+    Refused(Refused, Option<i32>),
     /// The sender used the `request_id` for another message in this chat.
     RequestIdReused,
 }

@@ -1,11 +1,13 @@
 //! Stores a batch in one round trip by a database function, in a transaction of its own.
 use std::{
     collections::{BTreeMap, HashMap},
+    sync::LazyLock,
     time::Duration,
 };
 
 use parta_database::{Db, PooledConnection, StorageError};
 use parta_ids::{EntryId, TypedId};
+use parta_roster::Roster;
 use sea_orm::{
     DbErr, RuntimeErr,
     sqlx::{self, Row, postgres::PgRow},
@@ -15,25 +17,53 @@ use uuid::Uuid;
 use super::{Outcome, PendingMessage, Stored, Time};
 use crate::messages::policy::Refused;
 
-/// The functions that store one message and many.
-struct Functions {
-    one: &'static str,
-    many: &'static str,
+/// The statements that store one message and many. They return the place of a message, why it was refused,
+/// its sequence number, and the state of a sender who was refused.
+struct Statements {
+    one: String,
+    many: String,
+}
+
+impl Statements {
+    /// The statements of two functions. `before` is a subquery whose row is made before the function is
+    /// called; it is called with `now`, an expression over that row, as its last argument.
+    fn new(one: &str, many: &str, before: &str) -> Self {
+        let now = |parameter| match before {
+            "" => format!("${parameter}"),
+            _ => format!("CASE WHEN l.is_set <> '' THEN ${parameter} END"),
+        };
+        // Only the state of a refused sender is read.
+        let state = |org, sender| {
+            let query = Roster::state_sql(org, sender);
+            format!("CASE WHEN f.refusal > {LOCKED} THEN ({query})::int END")
+        };
+        let (state_of_one, state_of_many) = (
+            state("$1", "$3"),
+            state("($1)[($3)[f.place::int]]", "($4)[f.place::int]"),
+        );
+        Self {
+            one: format!(
+                "SELECT 1::bigint, f.refusal, f.seq, {state_of_one} \
+                 FROM {before} {one}($1,$2,$3,$4,$5,$6,$7,$8,{}) f",
+                now(9)
+            ),
+            many: format!(
+                "SELECT f.place, f.refusal, f.seq, {state_of_many} \
+                 FROM {before} {many}($1,$2,$3,$4,$5,$6,$7,$8,$9,{}) f",
+                now(10)
+            ),
+        }
+    }
 }
 
 /// They wait for the rows of the chats, for a limited time, so that other chats get the connection. The
 /// functions take a value of the row that sets the limit, so that it is set before.
-const WAITING: Functions = Functions {
-    one: "SELECT 1::bigint, refusal, seq FROM (SELECT set_config('lock_timeout', '100ms', true) AS is_set OFFSET 0) l, \
-          LATERAL chat_post_one($1,$2,$3,$4,$5,$6,$7,$8,CASE WHEN l.is_set <> '' THEN $9 END)",
-    many: "SELECT place, refusal, seq FROM (SELECT set_config('lock_timeout', '100ms', true) AS is_set OFFSET 0) l, \
-           LATERAL chat_post_many($1,$2,$3,$4,$5,$6,$7,$8,$9,CASE WHEN l.is_set <> '' THEN $10 END)",
-};
+static WAITING: LazyLock<Statements> = LazyLock::new(|| {
+    let set = "(SELECT set_config('lock_timeout', '100ms', true) AS is_set OFFSET 0) l, LATERAL";
+    Statements::new("chat_post_one", "chat_post_many", set)
+});
 /// They return [`LOCKED`] for a chat whose row another transaction has locked.
-const TRYING: Functions = Functions {
-    one: "SELECT 1::bigint, refusal, seq FROM chat_try_one($1,$2,$3,$4,$5,$6,$7,$8,$9)",
-    many: "SELECT place, refusal, seq FROM chat_try_many($1,$2,$3,$4,$5,$6,$7,$8,$9,$10)",
-};
+static TRYING: LazyLock<Statements> = LazyLock::new(|| Statements::new("chat_try_one", "chat_try_many", ""));
 const LOCKED: i16 = 0;
 /// The code of PostgreSQL for a lock that was not acquired in time.
 const LOCK_NOT_AVAILABLE: &str = "55P03";
@@ -93,8 +123,8 @@ impl Session {
         messages: &[&PendingMessage],
         now: Time,
     ) -> Result<Option<Vec<PgRow>>, StorageError> {
-        let functions = if self.waits { &WAITING } else { &TRYING };
-        match insert(self.connection(db).await?, functions, messages, now).await {
+        let statements: &'static Statements = if self.waits { &WAITING } else { &TRYING };
+        match insert(self.connection(db).await?, statements, messages, now).await {
             Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some(LOCK_NOT_AVAILABLE) => {
                 Ok(None)
             }
@@ -110,13 +140,13 @@ impl Session {
 
 async fn insert(
     connection: &mut PooledConnection,
-    functions: &Functions,
+    statements: &'static Statements,
     messages: &[&PendingMessage],
     now: Time,
 ) -> Result<Vec<PgRow>, sqlx::Error> {
     if let [pending] = messages {
         let message = &pending.message;
-        let query = sqlx::query(functions.one)
+        let query = sqlx::query(statements.one.as_str())
             .bind(message.org_id.uuid())
             .bind(message.to.uuid())
             .bind(pending.sender.uuid())
@@ -134,7 +164,7 @@ async fn insert(
         *index = number;
     }
     let chat_index = |pending: &PendingMessage| chats.get(&chat_key(pending)).copied().unwrap_or_default();
-    let query = sqlx::query(functions.many)
+    let query = sqlx::query(statements.many.as_str())
         .bind(chats.keys().map(|(org, _)| *org).collect::<Vec<_>>())
         .bind(chats.keys().map(|(_, chat)| *chat).collect::<Vec<_>>())
         .bind(
@@ -223,7 +253,7 @@ pub(super) async fn store(
         .copied()
         .filter(|pending| {
             let outcome = outcomes.get(&pending.entry_id);
-            matches!(outcome, Some(Some(Outcome::Refused(refused))) if refused.may_repeat())
+            matches!(outcome, Some(Some(Outcome::Refused(refused, _))) if refused.may_repeat())
         })
         .collect();
     if !rejected.is_empty() {
@@ -263,7 +293,7 @@ async fn insert_new(
             Some(number) => {
                 let unknown = || sqlx::Error::Protocol(format!("unknown refusal {number} of a message"));
                 let refused = Refused::from_number(number).ok_or_else(unknown)?;
-                Some(Outcome::Refused(refused))
+                Some(Outcome::Refused(refused, row.try_get(3)?))
             }
         };
         Ok((pending.entry_id, outcome))

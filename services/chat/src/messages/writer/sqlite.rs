@@ -1,10 +1,14 @@
 //! Stores a batch in one transaction with the write lock held, by prepared statements on the thread of the
 //! SQLite writer.
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::LazyLock,
+};
 
 use chrono::SecondsFormat;
 use parta_database::{SqliteWriter, StorageError};
 use parta_ids::{EntryId, TypedId};
+use parta_roster::Roster;
 use rusqlite::{CachedStatement, Error, OptionalExtension as _, Transaction, ffi, params, types::Type};
 use uuid::Uuid;
 
@@ -14,11 +18,13 @@ use crate::{
     messages::policy::{SenderFacts, verdict},
 };
 
-const FIND_SENDER: &str = "SELECT p.left_seq IS NULL, p.may_post, c.archive_time IS NULL, c.head_seq \
+const FIND_SENDER: &str = "SELECT p.left_seq IS NULL, p.may_post, c.archive_time IS NULL AND NOT c.unsupervised, c.head_seq \
      FROM participant p JOIN chat c ON c.org_id = p.org_id AND c.chat_id = p.chat_id \
      WHERE p.org_id = ?1 AND p.chat_id = ?2 AND p.member_id = ?3";
 const FIND_REPEATED: &str = "SELECT digest, entry_id, seq, create_time FROM entry \
      WHERE org_id = ?1 AND chat_id = ?2 AND sender = ?3 AND request_id = ?4";
+/// Read for senders who are refused.
+static FIND_STATE: LazyLock<String> = LazyLock::new(|| Roster::state_sql("?1", "?2"));
 const INSERT_ENTRY: &str = "INSERT INTO entry \
      (org_id, chat_id, seq, entry_id, kind, sender, request_id, digest, body, service, create_time) \
      VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)";
@@ -103,7 +109,11 @@ fn run(tx: &Transaction<'_>, messages: &[PendingMessage], now: Time) -> Result<V
         };
         outcomes.push(match (repeated, verdict) {
             (Some(outcome), _) => outcome,
-            (None, Err(refused)) => Outcome::Refused(refused),
+            (None, Err(refused)) => {
+                let mut find_state = tx.prepare_cached(&FIND_STATE)?;
+                let state = find_state.query_row(params![org, sender], |row| row.get(0));
+                Outcome::Refused(refused, state.optional()?)
+            }
             (None, Ok(())) => {
                 return Err(Error::SqliteFailure(
                     ffi::Error::new(ffi::SQLITE_CONSTRAINT_PRIMARYKEY),

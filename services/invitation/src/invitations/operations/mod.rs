@@ -4,6 +4,7 @@ mod grounds;
 mod keep;
 mod read;
 mod restored;
+mod revocation;
 mod revoke;
 
 use parta_access::{Caller, OrgScope, authorize};
@@ -14,8 +15,9 @@ pub(super) use create::{CreateInvitation, IMPORT, create_imported};
 pub(crate) use grounds::stop_of;
 pub(super) use keep::{AdoptInvitations, ExtendInvitations};
 pub(super) use read::{GetInvitation, GetInvitationLink, ListInvitations, ResolveInvitation};
-pub use restored::revoke_open_links;
-pub(super) use revoke::{BulkRevokeInvitations, RevokeInvitation};
+pub use restored::{end_revoked_again, revoke_open_links};
+pub(crate) use revocation::{END_JOB, RevokedLinks};
+pub(super) use revoke::{BulkRevokeInvitations, RevokeInvitation, revoke};
 
 use super::{model::Invitation, policy, storage};
 use crate::{context::Context, error::Error};

@@ -1,7 +1,7 @@
 //! Revoking invitations, one or by filter (R15).
 use chrono::TimeDelta;
 use parta_access::{Caller, OrgScope, authorize};
-use parta_database::Tx;
+use parta_database::{StorageError, Tx};
 use parta_edge::{Mutation, Stored};
 use parta_ids::{InvitationId, OrgId, UnitId};
 use parta_mutations::check_etag;
@@ -10,12 +10,12 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     super::{
-        events,
         model::{Invitation, InviteRole, RevocationCondition, Shown},
         policy,
         storage::{self, RevocationFilter},
     },
     grounds::{show, show_all},
+    revocation::{end_requests, revoke_link},
 };
 use crate::{context::Context, error::Error};
 
@@ -65,7 +65,7 @@ impl Mutation for RevokeInvitation {
 
     async fn act(&self, _: &Context, tx: &Tx, caller: &Caller, grant: &MayRevoke) -> Result<Revoked, Error> {
         check_etag(&self.etag, grant.invitation.revision)?;
-        revoke(tx, caller, &grant.scope, &grant.invitation).await?;
+        revoke(tx, caller, &grant.scope, std::slice::from_ref(&grant.invitation)).await?;
         Ok(Revoked {
             invitation_id: grant.invitation.id,
         })
@@ -153,9 +153,7 @@ impl Mutation for BulkRevokeInvitations {
         let more = found.len() > MAX_REVOKED;
         found.truncate(MAX_REVOKED);
         if !self.dry_run {
-            for invitation in &found {
-                revoke(tx, caller, &grant.scope, invitation).await?;
-            }
+            revoke(tx, caller, &grant.scope, &found).await?;
         }
         Ok(RevokedIds {
             invitation_ids: found.iter().map(|invitation| invitation.id).collect(),
@@ -178,12 +176,24 @@ impl Mutation for BulkRevokeInvitations {
     }
 }
 
-async fn revoke(tx: &Tx, caller: &Caller, scope: &OrgScope, invitation: &Invitation) -> Result<(), Error> {
-    if storage::update_revoked(tx, scope, invitation.id, tx.now()).await? {
-        parta_audit::record(tx, caller, Some(scope.org_id()), invitation.resource_name()).await?;
-        events::revoked(tx, invitation);
+/// Revokes links, and ends the requests by those that were used.
+pub(in crate::invitations) async fn revoke(
+    tx: &Tx,
+    caller: &Caller,
+    scope: &OrgScope,
+    links: &[Invitation],
+) -> Result<(), StorageError> {
+    let mut used = Vec::new();
+    for link in links {
+        let Some(uses) = revoke_link(tx, scope, link).await? else {
+            continue;
+        };
+        parta_audit::record(tx, caller, Some(scope.org_id()), link.resource_name()).await?;
+        if uses > 0 {
+            used.push(link.id);
+        }
     }
-    Ok(())
+    end_requests(tx, scope, &used).await
 }
 
 #[cfg(test)]

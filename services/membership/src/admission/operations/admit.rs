@@ -16,7 +16,7 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct AdmitMember(pub(crate) Acceptance);
 
-/// The outcome of AdmitMember, which is also its answer.
+/// The outcome of AdmitMember and of CancelAdmission, which is also their answer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) enum Admitted {
     Member {
@@ -26,6 +26,8 @@ pub(crate) enum Admitted {
     },
     /// Staff decides about this request.
     Asked(JoinRequestId),
+    /// The admission was canceled before it was carried out, and is not carried out later.
+    Canceled,
 }
 
 impl Stored for Admitted {}
@@ -61,6 +63,7 @@ impl Mutation for AdmitMember {
                 already_member: true,
             });
         }
+        join_requests::require_not_ended(tx, scope, terms.invitation_id).await?;
         let is_issuer = match terms.issuer_id {
             Some(issuer) => join_requests::is_same_person(tx, scope, issuer, account).await?,
             None => false,
@@ -85,7 +88,10 @@ impl Mutation for AdmitMember {
     }
 
     async fn view(&self, _: &Context, _: &Tx, _: &OrgScope, outcome: &Admitted) -> Result<Admitted, Error> {
-        Ok(outcome.clone())
+        match outcome {
+            Admitted::Canceled => Err(Error::invitation_ended()),
+            known => Ok(known.clone()),
+        }
     }
 }
 
@@ -112,6 +118,7 @@ mod tests {
                 Admitted::Asked(request_id),
                 format!("\u{1}{{\"Asked\":\"{request_id}\"}}"),
             ),
+            (Admitted::Canceled, "\u{1}\"Canceled\"".to_owned()),
         ];
         for (admitted, form) in forms {
             let stored = admitted.encode().unwrap();

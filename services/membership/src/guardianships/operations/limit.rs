@@ -12,9 +12,10 @@ use crate::{
     error::Error,
     guardianships::{
         events,
-        model::{Guardianship, GuardianshipView, InForce, Limit},
+        model::{DECISION_TIME, Guardianship, GuardianshipView, InForce, Limit},
         policy, storage,
     },
+    notices::{self, Notice},
     orders::{self, Order},
 };
 
@@ -43,8 +44,15 @@ impl LimitGuardianship {
         in_force: &InForce,
     ) -> Result<(), Error> {
         let earlier = in_force.provisional.as_ref();
-        if let Some(earlier) = earlier {
-            end_limit(tx, scope, earlier.id).await?;
+        match earlier {
+            Some(earlier) => end_limit(tx, scope, earlier.id).await?,
+            None => {
+                let overdue = Notice::LimitToDecide {
+                    guardianship_id: row.id,
+                    decider_id: None,
+                };
+                notices::deliver_at(tx, row.org_id, overdue, tx.now() + DECISION_TIME).await?;
+            }
         }
         let limit = Limit {
             limits: earlier
@@ -103,13 +111,15 @@ impl LimitGuardianship {
         }
         if self.limits.forbids(RelationLimit::Ended) {
             let ended = Guardianship {
-                end_time: Some(tx.now()),
-                end_cause: Some(self.cause.clone()),
+                end_time: row.end_time.or_else(|| Some(tx.now())),
+                end_cause: row.end_cause.clone().or_else(|| Some(self.cause.clone())),
                 ended_by_order: true,
                 ..row.clone()
             };
             storage::update(tx, scope, &ended).await?;
-            events::ended(tx, row.org_id, row.id).await?;
+            if !row.has_ended() {
+                events::ended(tx, row.org_id, row.id).await?;
+            }
         }
         Ok(())
     }
@@ -144,7 +154,13 @@ impl Mutation for LimitGuardianship {
             return Err(Error::relation_ended_by_order());
         }
         if row.has_ended() {
-            return Err(Error::unknown(KIND, row.id));
+            // Limits belong to the two people. An order may arrive after the relation has ended, and an undo
+            // of a change of roles must not begin the relation again without the limits.
+            let latest = storage::find_latest(tx, scope, pair).await?;
+            let is_latest = latest.is_some_and(|latest| latest.id == row.id);
+            if self.order.is_none() || !is_latest {
+                return Err(Error::unknown(KIND, row.id));
+            }
         }
         match &self.order {
             Some(order) => {
@@ -163,6 +179,8 @@ impl Mutation for LimitGuardianship {
         }
         let now_in_force = storage::limits::find(tx, scope, pair).await?.limits();
         events::limited(tx, org, pair, now_in_force).await?;
+        let guardianship_id = row.id;
+        notices::deliver(tx, org, Notice::RelationLimited { guardianship_id }).await?;
         audit(tx, caller, row).await?;
         Ok(Decided {
             guardianship_id: row.id,

@@ -3,8 +3,10 @@ mod children;
 mod confirm;
 mod limit;
 mod list;
+mod notice;
 mod of_age;
 mod propose;
+mod restore;
 mod source;
 
 use std::collections::BTreeSet;
@@ -21,8 +23,10 @@ pub(crate) use children::{GetChildRecord, ProtectFamily, SetBirthDate};
 pub(crate) use confirm::{ConfirmGuardianship, ConfirmGuardianships};
 pub(crate) use limit::LimitGuardianship;
 pub(crate) use list::ListGuardianships;
+pub(crate) use notice::{awaited, is_protected, relation};
 pub(crate) use of_age::{ChooseAdultAccess, end_due, is_of_age};
 pub(crate) use propose::{ProposeGuardianship, establish};
+pub(crate) use restore::{all_of, lasting_of, lock_people, restore};
 pub(crate) use source::{Family, Obstacle, family, obstacle};
 
 use super::{
@@ -36,6 +40,7 @@ use crate::{
     endings::{self, EndingKind},
     error::Error,
     member_records,
+    notices::{self, Notice},
 };
 
 const KIND: &str = "guardianship";
@@ -181,6 +186,8 @@ impl Mutation for EndGuardianship {
         };
         storage::update(tx, scope, &row).await?;
         events::ended(tx, row.org_id, row.id).await?;
+        let guardianship_id = row.id;
+        notices::deliver(tx, row.org_id, Notice::RelationLimited { guardianship_id }).await?;
         audit(tx, caller, &row).await
     }
 

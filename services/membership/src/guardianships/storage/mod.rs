@@ -17,7 +17,7 @@ use sea_orm::{
 
 use super::model::{AdultAccess, Guardianship};
 use crate::orders::Order;
-use crate::storage::end_rows;
+use crate::storage::{end_rows, ids_of};
 use entity::{Column, Entity, Model};
 
 table!(entity, "guardianship", {
@@ -168,24 +168,52 @@ pub(crate) enum Side {
     Child,
 }
 
+/// The relations of a member on one side that have not ended.
+fn current_of(scope: &OrgScope, (member, side): (MemberId, Side)) -> Condition {
+    let own = match side {
+        Side::Guardian => Column::GuardianId,
+        Side::Child => Column::ChildId,
+    };
+    Condition::all()
+        .add(Column::OrgId.eq(scope.org_id().uuid()))
+        .add(own.eq(member.uuid()))
+        .add(Column::EndTime.is_null())
+}
+
+/// Returns the ids of the relations of a member on one side that have not ended, in their order.
+pub(super) async fn lasting_of(
+    conn: &impl ConnectionTrait,
+    scope: &OrgScope,
+    of: (MemberId, Side),
+) -> Result<Vec<GuardianshipId>, DbErr> {
+    ids_of::<Entity, _>(conn, Column::GuardianshipId, current_of(scope, of)).await
+}
+
+/// Returns the ids of all relations of a member on either side, also of those that have ended.
+pub(super) async fn all_of(
+    conn: &impl ConnectionTrait,
+    scope: &OrgScope,
+    member: MemberId,
+) -> Result<Vec<GuardianshipId>, DbErr> {
+    let of_member = Condition::any()
+        .add(Column::GuardianId.eq(member.uuid()))
+        .add(Column::ChildId.eq(member.uuid()));
+    let rows = Condition::all()
+        .add(Column::OrgId.eq(scope.org_id().uuid()))
+        .add(of_member);
+    ids_of::<Entity, _>(conn, Column::GuardianshipId, rows).await
+}
+
 /// Ends every relation of a member on one side and returns their ids; with `since`, only those that began at
 /// that time or later.
 pub(super) async fn end_all_of(
     conn: &impl ConnectionTrait,
     scope: &OrgScope,
-    (member, side): (MemberId, Side),
+    of: (MemberId, Side),
     since: Option<DateTime<Utc>>,
     now: DateTime<Utc>,
 ) -> Result<Vec<GuardianshipId>, DbErr> {
-    let own = match side {
-        Side::Guardian => Column::GuardianId,
-        Side::Child => Column::ChildId,
-    };
-    let current = Condition::all()
-        .add(Column::OrgId.eq(scope.org_id().uuid()))
-        .add(own.eq(member.uuid()))
-        .add(Column::EndTime.is_null())
-        .add_option(since.map(|since| Column::CreateTime.gte(since)));
+    let current = current_of(scope, of).add_option(since.map(|since| Column::CreateTime.gte(since)));
     let columns = (Column::GuardianshipId, Column::EndTime);
     end_rows::<Entity, _>(conn, columns, current, now).await
 }

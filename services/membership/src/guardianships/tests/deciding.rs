@@ -68,7 +68,7 @@ on_both!(
 // Covers: F12 refused
 on_both!(leader_of_a_club_decides_nothing, |database| async move {
     let school = School::open(database).await;
-    school.make_second_unit_a_group().await;
+    school.env.make_second_unit_a_group().await;
     school.enroll(&school.child.member_id, unit(2)).await;
     let club = school.leader("+79166666666", unit(2), None).await;
     let relation = school.relation_of(&school.father).await;

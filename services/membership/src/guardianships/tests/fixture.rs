@@ -1,13 +1,12 @@
 //! A class with its teacher, a child and two parents, and the calls of the tests.
 use chrono::TimeDelta;
-use parta_ids::{InvitationId, MemberId, TypedId as _, UnitId};
+use parta_ids::{InvitationId, MemberId, UnitId};
 use parta_proto::timestamp;
 use parta_proto_membership::{
     internal::v1::AdmitMemberRequest,
     v1::{self as pb, AssignmentKind, RelationLimit, Role},
 };
 use parta_testkit::TestDatabase;
-use sea_orm::{ConnectionTrait as _, Statement};
 use tonic::Status;
 
 use crate::tests::test_env::{MemberSession, Person, TestEnv, by, org, reason, unit};
@@ -87,23 +86,6 @@ impl School {
         created.await.unwrap().id
     }
 
-    /// Makes the second unit a group that crosses classes.
-    pub(super) async fn make_second_unit_a_group(&self) {
-        let sql = "UPDATE roster_unit SET kind = 3 WHERE unit_id = $1";
-        let values = [unit(2).uuid().into()];
-        let statement = Statement::from_sql_and_values(self.env.db.backend(), sql, values);
-        let statement = &statement;
-        let changed: Result<(), parta_database::StorageError> = self
-            .env
-            .db
-            .write(|tx| async move {
-                tx.execute_raw(statement.clone()).await?;
-                Ok(())
-            })
-            .await;
-        changed.unwrap();
-    }
-
     pub(super) async fn enroll(&self, member_id: &str, unit: UnitId) {
         let enrolled = self.env.enroll(&self.administrator, member_id, unit);
         enrolled.await.unwrap();
@@ -127,6 +109,7 @@ impl School {
             unit_id: unit.to_string(),
             kind: AssignmentKind::ClassTeacher.into(),
             expire_time: days.map(|days| timestamp(end(days))),
+            until_date: String::new(),
         };
         let mut api = self.env.assignments();
         api.create_assignment(by(&self.administrator.token, request))

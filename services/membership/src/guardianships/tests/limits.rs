@@ -7,7 +7,7 @@ use super::fixture::School;
 use crate::tests::test_env::reason;
 
 /// A school in which both relations are confirmed.
-async fn confirmed(database: parta_testkit::TestDatabase) -> School {
+pub(super) async fn confirmed(database: parta_testkit::TestDatabase) -> School {
     let school = School::open(database).await;
     for parent in [&school.mother, &school.father] {
         let relation = school.relation_of(parent).await;

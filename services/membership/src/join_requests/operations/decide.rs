@@ -3,7 +3,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use parta_access::{Caller, OrgScope, authorize};
 use parta_database::Tx;
 use parta_edge::{Mutation, Stored};
-use parta_ids::{JoinRequestId, MemberId, OrgId};
+use parta_ids::{AccountId, JoinRequestId, MemberId, OrgId};
 use parta_roster::{MemberContext, Role};
 use serde::{Deserialize, Serialize};
 
@@ -15,7 +15,12 @@ use super::{
     },
     audit, enter, is_same_person, may_read, unknown,
 };
-use crate::{context::Context, error::Error, guardianships};
+use crate::{
+    context::Context,
+    error::Error,
+    guardianships,
+    notices::{self, Notice},
+};
 
 /// Decides requests, all or none.
 #[derive(Debug)]
@@ -109,6 +114,17 @@ async fn require_match(
     }
 }
 
+/// Returns the account and the role of a request that staff decided; `None` if they did not.
+pub(crate) async fn decided(
+    tx: &Tx,
+    scope: &OrgScope,
+    id: JoinRequestId,
+) -> Result<Option<(AccountId, Role)>, Error> {
+    let row = storage::find(tx, scope, &[id]).await?.pop();
+    let by_staff = |row: &JoinRequest| matches!(row.state, RequestState::Accepted | RequestState::Refused);
+    Ok(row.filter(by_staff).map(|row| (row.account_id, row.terms.role)))
+}
+
 impl Mutation for DecideJoinRequests {
     type Context = Context;
     type Grant = MayDecide;
@@ -177,6 +193,8 @@ impl Mutation for DecideJoinRequests {
             row.decider_id = Some(grant.decider);
             storage::update(tx, &grant.scope, &row).await?;
             events::decided(tx, &row).await?;
+            let join_request_id = row.id;
+            notices::deliver(tx, self.org_id, Notice::JoinRequestDecided { join_request_id }).await?;
             audit(tx, caller, self.org_id, row.id).await?;
         }
         Ok(Decided {

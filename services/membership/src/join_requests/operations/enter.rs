@@ -1,3 +1,4 @@
+use chrono::TimeDelta;
 use parta_access::{Caller, OrgScope};
 use parta_database::Tx;
 use parta_ids::{AccountId, InvitationId, JoinRequestId, MemberId};
@@ -6,7 +7,7 @@ use parta_roster::{Role, State};
 use super::{
     super::{
         events,
-        model::{JoinRequest, RequestState, Terms},
+        model::{JoinRequest, REQUEST_PERIOD, REQUESTS_MAX, RequestState, Terms},
         storage,
     },
     audit,
@@ -128,7 +129,12 @@ pub(crate) async fn had_role(
     for known in accounts::list_sharing_address(tx, account).await? {
         let member = members::find_by_account(tx, scope, known).await?;
         let was_removed = |member: &Member| match member.state {
-            State::Left => member.leave_reason != Some(LeaveReason::Source) && member.has(role),
+            State::Left => match member.leave_reason {
+                Some(LeaveReason::Source) => false,
+                // Another person may have the address of the deceased now.
+                Some(LeaveReason::Deceased) if known == account => true,
+                _ => member.has(role),
+            },
             _ => member.revoked_roles.contains(&role),
         };
         if member.as_ref().is_some_and(was_removed) {
@@ -136,6 +142,26 @@ pub(crate) async fn had_role(
         }
     }
     Ok(false)
+}
+
+/// Refuses another request by the same invitation too soon. An account has one pending request by it, so that
+/// no two calls count at a time.
+async fn require_patience(
+    tx: &Tx,
+    scope: &OrgScope,
+    invitation: InvitationId,
+    account: AccountId,
+) -> Result<(), Error> {
+    let times = storage::list_request_times(tx, scope, invitation, account, REQUESTS_MAX).await?;
+    let counted = times.len() as u64 == REQUESTS_MAX;
+    let Some(earliest) = times.last().filter(|_| counted) else {
+        return Ok(());
+    };
+    let wait = *earliest + REQUEST_PERIOD - tx.now();
+    if wait > TimeDelta::zero() {
+        return Err(Error::asked_too_often(wait));
+    }
+    Ok(())
 }
 
 /// Makes the request of an account to join on these terms, or finds the pending one.
@@ -149,6 +175,7 @@ pub(crate) async fn ask(
     if let Some(pending) = storage::find_pending(tx, scope, terms.invitation_id, account).await? {
         return Ok(pending.id);
     }
+    require_patience(tx, scope, terms.invitation_id, account).await?;
     let known = accounts::find(tx, account).await?;
     let known = known.ok_or_else(|| Error::unknown("account", account))?;
     let row = JoinRequest {

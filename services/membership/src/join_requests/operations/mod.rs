@@ -1,10 +1,12 @@
 //! Joining: asking for it, deciding about it, and what it gives.
 mod decide;
+mod end;
 mod enter;
 mod own;
 mod read;
 
-pub(crate) use decide::DecideJoinRequests;
+pub(crate) use decide::{DecideJoinRequests, decided};
+pub(crate) use end::{EndInvitations, require_not_ended};
 pub(crate) use enter::{ask, enter, forget, had_role, is_same_person, present_by};
 pub(crate) use own::{ListOwnJoinRequests, OwnRequest, WithdrawJoinRequest};
 pub(crate) use read::ListJoinRequests;

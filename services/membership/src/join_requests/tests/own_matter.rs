@@ -1,8 +1,9 @@
-//! A link alone gives nobody what its issuer, or an earlier decision, may not give (F6, F9).
+//! A link does not replace a decision: nobody joins by an own link (F6), a revoked role needs a
+//! decision (F9), and a join request is not matched with the record of another family (F10).
 use super::*;
 
 impl School {
-    /// The acceptance of a link that names the person, made by the administrator.
+    /// The acceptance of a link that names the person. The administrator has made the link.
     async fn named_link(&self, person: &Person, role: Role) -> AdmitMemberRequest {
         AdmitMemberRequest {
             open: false,
@@ -12,7 +13,8 @@ impl School {
         }
     }
 
-    /// Creates an expected parent, who is proposed as the guardian of a child.
+    /// Creates the record of an expected parent, proposes the parent as guardian of the child, and
+    /// returns the id of the record.
     pub(super) async fn expect_parent(&self, name: &str, child: &str) -> String {
         let request = pb::CreateMemberRequest {
             request_id: self.env.act(),
@@ -42,24 +44,28 @@ impl School {
     }
 }
 
-// The issuer of a link does not admit the own person by it, also not with another profile of the same phone;
-// a second person decides, and the issuer does not decide for the other profile.
+// An administrator accepts links that name the administrator: the first with the own account, the
+// second with another profile of the same phone. Each makes a join request, and the issuer decides
+// neither. A second person accepts both.
 // Covers: F6 allowed, F6 refused
-on_both!(own_link_makes_a_request, |database| async move {
+on_both!(issuer_is_not_admitted_by_an_own_link, |database| async move {
     let school = School::open(database).await;
-    let own = school
+    let acceptance = school
         .named_link(&school.administrator.person, Role::Teacher)
         .await;
-    let own = school.admit(own).await.unwrap();
-    assert_eq!(own.member_id, "", "nobody gives a role to oneself");
+    let own_request = school.admit(acceptance).await.unwrap();
+    assert_eq!(own_request.member_id, "", "nobody gives a role to oneself");
     school.env.minute();
     let profile = school.env.newcomer("+79160000001", "Анна Сергеева").await;
-    let asked = school
+    let profile_request = school
         .admit(school.named_link(&profile, Role::Staff).await)
         .await
         .unwrap();
-    assert_eq!(asked.member_id, "", "the other profile is the same person");
-    for id in [&own.join_request_id, &asked.join_request_id] {
+    assert_eq!(
+        profile_request.member_id, "",
+        "the other profile is the same person"
+    );
+    for id in [&own_request.join_request_id, &profile_request.join_request_id] {
         assert_eq!(
             reason(&school.decide(&school.administrator, &[(id, true, "")]).await),
             "SECOND_PERSON_REQUIRED"
@@ -74,17 +80,18 @@ on_both!(own_link_makes_a_request, |database| async move {
         .await
         .unwrap();
     let both = [
-        (own.join_request_id.as_str(), true, ""),
-        (asked.join_request_id.as_str(), true, ""),
+        (own_request.join_request_id.as_str(), true, ""),
+        (profile_request.join_request_id.as_str(), true, ""),
     ];
     let decided = school.decide(&head, &both).await.unwrap();
     assert_eq!(decided[0].member_id, school.administrator.member_id);
     school.env.close().await;
 });
 
-// A role that a decision took away does not come back by a link that was made before.
+// A link that was made before a decision took a role away does not give the role back: its
+// acceptance makes a join request.
 // Covers: F9 refused
-on_both!(revoked_role_comes_back_by_no_link_alone, |database| async move {
+on_both!(named_link_restores_no_revoked_role, |database| async move {
     let school = School::open(database).await;
     let link = school.named_link(&school.teacher.person, Role::Teacher).await;
     school
@@ -93,7 +100,7 @@ on_both!(revoked_role_comes_back_by_no_link_alone, |database| async move {
         .unwrap();
     let asked = school.admit(link).await.unwrap();
     assert_eq!(asked.member_id, "");
-    // A role that was never taken away comes by a link.
+    // A named link gives a role that no decision took away.
     let class = |r: &mut AdmitMemberRequest| r.unit_id = unit(1).to_string();
     let child = school
         .env
@@ -108,9 +115,10 @@ on_both!(revoked_role_comes_back_by_no_link_alone, |database| async move {
     school.env.close().await;
 });
 
-// The leader of a class gives nobody the record of a parent of another class.
+// The leader of a class matches a join request with the record of a parent of the own class, and
+// cannot see that of another class.
 // Covers: R18 refused, F10 refused
-on_both!(request_gets_no_record_of_another_child, |database| async move {
+on_both!(record_of_another_child_is_not_found, |database| async move {
     let school = School::open(database).await;
     let in_class = |n: u128| move |r: &mut AdmitMemberRequest| r.unit_id = unit(n).to_string();
     let child = school

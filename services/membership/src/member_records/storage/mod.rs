@@ -42,11 +42,12 @@ table!(entity, "member", {
     revision: i64,
 });
 
-const LEFT: i32 = 3;
-const ACTIVE: i32 = 2;
 const EXPECTED: i32 = 1;
+const ACTIVE: i32 = 2;
+const LEFT: i32 = 3;
 
-/// The number of a state in the database, which is that of the API.
+/// Returns the number of a state in the database, which is that of the API. The record of a
+/// suspended member is active: suspensions have a table of their own.
 pub(crate) fn state_number(state: State) -> i32 {
     match state {
         State::Expected => EXPECTED,
@@ -115,7 +116,8 @@ fn members(rows: Vec<Model>) -> Result<Vec<Member>, StorageError> {
     rows.into_iter().map(member).collect()
 }
 
-/// The row of a member; refuses one of another organization than the scope's.
+/// Encodes the row of a member. Fails if the member does not belong to the organization of the
+/// scope.
 fn to_row(scope: &OrgScope, member: &Member) -> Result<Model, StorageError> {
     if member.org_id != scope.org_id() {
         return Err(StorageError::Fault(
@@ -138,8 +140,8 @@ fn to_row(scope: &OrgScope, member: &Member) -> Result<Model, StorageError> {
         claim_roles: member
             .claim
             .as_ref()
-            .map(|of| Role::mask_of(of.roles.iter().copied())),
-        claim_time: member.claim.as_ref().map(|of| of.claim_time),
+            .map(|claim| Role::mask_of(claim.roles.iter().copied())),
+        claim_time: member.claim.as_ref().map(|claim| claim.claim_time),
         release_count: member.release_count,
         create_time: member.create_time,
         leave_time: member.leave_time,
@@ -153,7 +155,7 @@ fn within(scope: &OrgScope) -> Condition {
     Condition::all().add(Column::OrgId.eq(scope.org_id().uuid()))
 }
 
-/// Inserts a member.
+/// Inserts a member with the revision that it has.
 pub(crate) async fn insert(
     conn: &impl ConnectionTrait,
     scope: &OrgScope,
@@ -165,7 +167,7 @@ pub(crate) async fn insert(
     Ok(())
 }
 
-/// Saves all columns of a member and raises its revision. The row must have been locked.
+/// Saves all columns of a member and increments its revision. The caller must have locked the row.
 pub(crate) async fn update(
     conn: &impl ConnectionTrait,
     scope: &OrgScope,
@@ -203,8 +205,8 @@ pub(crate) async fn lock(
     row.map(member).transpose()
 }
 
-/// Loads the active administrators and locks them in the order of their ids, so that an act that takes an
-/// administrator away sees all of them.
+/// Loads the active administrators and locks them in the order of their ids, so that an act that
+/// removes an administrator sees how many remain.
 pub(crate) async fn lock_administrators(
     conn: &impl ConnectionTrait,
     scope: &OrgScope,
@@ -220,7 +222,7 @@ pub(crate) async fn lock_administrators(
     members(rows)
 }
 
-/// The member that an account is in an organization, present or left.
+/// Like [`find_by_account`], and locks the row until the transaction ends.
 pub(crate) async fn lock_by_account(
     conn: &impl ConnectionTrait,
     scope: &OrgScope,
@@ -233,7 +235,7 @@ pub(crate) async fn lock_by_account(
     row.map(member).transpose()
 }
 
-/// Loads the member that an account is in an organization, present or left.
+/// Loads the member of an account in an organization, also one who has left.
 pub(crate) async fn find_by_account(
     conn: &impl ConnectionTrait,
     scope: &OrgScope,
@@ -245,8 +247,8 @@ pub(crate) async fn find_by_account(
     query.one(conn).await?.map(member).transpose()
 }
 
-/// The members that an account is or was, one per organization. Reads no other column, so that a row with
-/// values of a newer build does not matter.
+/// Lists the members of an account, one per organization, also in organizations that the person has
+/// left. Reads only the ids, so that a row with values of a newer build does not fail.
 pub(crate) async fn members_of_account(
     conn: &impl ConnectionTrait,
     account: AccountId,
@@ -265,10 +267,11 @@ pub(crate) async fn members_of_account(
         .collect())
 }
 
-/// The accounts of one query of [`members_of_accounts`]. Both databases accept far more parameters.
+/// The maximum number of accounts in one query of [`members_of_accounts`]. Both databases accept
+/// more than 30,000 parameters.
 const ACCOUNTS_PER_QUERY: usize = 1_000;
 
-/// The members that accounts are, also in organizations that the people have left.
+/// Like [`members_of_account`], for any number of accounts.
 pub(crate) async fn members_of_accounts(
     conn: &impl ConnectionTrait,
     accounts: &[AccountId],
@@ -291,8 +294,9 @@ pub(crate) async fn members_of_accounts(
     Ok(found)
 }
 
-/// The memberships of an account, by the age of the organizations. A row with a value that this build does
-/// not know makes that one membership an error, and not the list.
+/// Lists the present memberships of an account after an organization, in the order of the
+/// organizations' ids. A row with a value that this build does not know is an error in its place of
+/// the list.
 pub(crate) async fn list_of_account(
     conn: &impl ConnectionTrait,
     account: AccountId,
@@ -301,7 +305,7 @@ pub(crate) async fn list_of_account(
 ) -> Result<Vec<(OrgId, Result<Member, StorageError>)>, StorageError> {
     let rows = Entity::find()
         .filter(Column::AccountId.eq(account.uuid()))
-        // A state that this build does not know is listed.
+        // Not `eq(ACTIVE)`, so that a state that only a newer build knows is listed, as an error.
         .filter(Column::State.is_not_in([EXPECTED, LEFT]))
         .filter(Condition::all().add_option(after.map(|id| Column::OrgId.gt(id.uuid()))))
         .order_by_asc(Column::OrgId)
@@ -312,7 +316,8 @@ pub(crate) async fn list_of_account(
     Ok(rows.into_iter().map(pair).collect())
 }
 
-/// The active members with a role of the staff who have one of these keys of names.
+/// Lists the active members with a role of the staff whose name has one of these keys
+/// ([`name_key`]), each with the key.
 pub(super) async fn staff_with_names(
     conn: &impl ConnectionTrait,
     scope: &OrgScope,
@@ -335,15 +340,6 @@ pub(super) async fn staff_with_names(
         .collect())
 }
 
-/// Limits of a list.
-#[derive(Debug, Default)]
-pub(crate) struct Filter {
-    /// Only these; `None`: everybody.
-    pub(crate) among: Option<BTreeSet<MemberId>>,
-    pub(crate) role: Option<Role>,
-    pub(crate) include_left: bool,
-}
-
 /// Lists the ids of all members, also of those who have left.
 pub(super) async fn list_ids(
     conn: &impl ConnectionTrait,
@@ -359,6 +355,17 @@ pub(super) async fn list_ids(
     Ok(ids.into_iter().map(MemberId::from_uuid).collect())
 }
 
+/// The conditions that [`list`] combines. The default selects every member who has not left.
+#[derive(Debug, Default)]
+pub(crate) struct Filter {
+    /// The members who may be in the list; `None` for all of the organization.
+    pub(crate) among: Option<BTreeSet<MemberId>>,
+    /// A role that the members have; `None` for any.
+    pub(crate) role: Option<Role>,
+    pub(crate) include_left: bool,
+}
+
+/// Lists at most `limit` members after a member, in the order of their ids.
 pub(crate) async fn list(
     conn: &impl ConnectionTrait,
     scope: &OrgScope,
@@ -389,7 +396,7 @@ pub(crate) async fn list(
     members(rows)
 }
 
-/// Every member, for the snapshot of the feed.
+/// Lists all members, also those who have left, for snapshots of the feed and checks of an import.
 pub(crate) async fn list_for_snapshot(
     conn: &impl ConnectionTrait,
     org: OrgId,

@@ -7,7 +7,7 @@ use parta_ids::{OrgId, RosterImportId, UnitId};
 use parta_roster::{MemberContext, State};
 use parta_status::RpcError;
 
-use super::{Classes, ImportOutcome, audit, classes, load, may_import};
+use super::{Classes, ImportOutcome, abandoned::stop_abandoned, audit, classes, load, may_import};
 use crate::{
     assignments::AssignmentKind,
     context::Context,
@@ -81,6 +81,7 @@ impl Mutation for CheckRosterImport {
         caller: &Caller,
         scope: &OrgScope,
     ) -> Result<ImportOutcome, Error> {
+        stop_abandoned(context, tx, caller, scope).await?;
         let (set, problems) = (&self.set, &self.problems);
         let refused = problems.refused();
         let (mut changes, mut mass) = (Vec::new(), Vec::new());

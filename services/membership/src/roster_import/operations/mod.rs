@@ -1,3 +1,4 @@
+mod abandoned;
 mod check;
 mod decide;
 mod read;
@@ -16,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use super::{model::Import, policy, storage};
 use crate::{context::Context, error::Error};
 
+pub(super) use abandoned::starter_may_import;
 pub(super) use check::{CheckRosterImport, LoadEarlierImports, parse_files};
 pub(super) use decide::DecideChanges;
 pub(super) use read::{GetRosterImport, ListChanges, ListProblems, ListRosterImports};

@@ -182,6 +182,22 @@ pub(super) async fn lock_to_start(
     row.map(import).transpose()
 }
 
+/// Loads the running imports and locks them in the order of their ids.
+pub(super) async fn lock_running(
+    conn: &impl ConnectionTrait,
+    scope: &OrgScope,
+) -> Result<Vec<Import>, StorageError> {
+    use roster_import::Column;
+    let rows = roster_import::Entity::find()
+        .filter(Column::OrgId.eq(scope.org_id().uuid()))
+        .filter(Column::State.eq(ImportState::Running.number()))
+        .order_by_asc(Column::ImportId)
+        .lock_exclusive()
+        .all(conn)
+        .await?;
+    rows.into_iter().map(import).collect()
+}
+
 /// Whether another import is running, or finished after `since`, so that the plan of this import may be
 /// outdated.
 pub(super) async fn is_superseded(
@@ -191,9 +207,13 @@ pub(super) async fn is_superseded(
     since: DateTime<Utc>,
 ) -> Result<bool, StorageError> {
     use roster_import::Column;
+    // A check stops abandoned imports in its own transaction, before it compares the roster.
+    let stopped_by_check = Column::State
+        .eq(ImportState::Stopped.number())
+        .and(Column::FinishTime.eq(since));
     let newer = Condition::any()
         .add(Column::State.eq(ImportState::Running.number()))
-        .add(Column::FinishTime.gte(since));
+        .add(Column::FinishTime.gte(since).and(stopped_by_check.not()));
     let found = roster_import::Entity::find()
         .filter(Column::OrgId.eq(scope.org_id().uuid()))
         .filter(Column::ImportId.ne(id.uuid()))

@@ -53,6 +53,29 @@ on_both!(member_removed_by_decision_stays_removed, |database| async move {
     school.test_env.close().await;
 });
 
+// An import begins nothing for a graduate or a person who has died.
+// Covers: F9 refused, R26 refused
+on_both!(graduates_and_the_deceased_stay_removed, |database| async move {
+    let school = School::open(database).await;
+    let source = Source::pupils(2, "1А");
+    school.import(&source).await;
+    for (name, reason) in [
+        ("Лисин-s1", pb::LeaveReason::Graduated),
+        ("Лисин-s2", pb::LeaveReason::Deceased),
+    ] {
+        let id = school.member(name).await.id;
+        let removed = school
+            .test_env
+            .remove_for(&school.administrator, &id, ("", reason));
+        removed.await.unwrap();
+    }
+    let before = school.members().await;
+    let done = school.import(&source).await;
+    assert_eq!(done.no_effect_count, 4);
+    assert_eq!(school.members().await, before);
+    school.test_env.close().await;
+});
+
 // The person comes back by a link and is removed between the check and the start.
 // Covers: F9 refused
 on_both!(removal_after_the_check_is_respected, |database| async move {

@@ -3,7 +3,7 @@ use parta_proto_membership::v1::{self as pb, Role, RosterChangeOutcome as Outcom
 use parta_testkit::{TestDatabase, on_both};
 
 use super::fixture::{School, Source, unit_id};
-use crate::tests::test_env::{MemberSession, by, org};
+use crate::tests::test_env::{MemberSession, by, org, reason};
 
 /// How the starter loses the right.
 #[derive(Clone, Copy)]
@@ -90,3 +90,44 @@ on_both!(
     import_stops_when_its_starter_is_suspended,
     |database| stops(database, Loss::Suspension)
 );
+
+// The class never comes, and the starter is gone. The next check stops the import, so that another one starts
+// at once.
+// Covers: F18 refused, R31 allowed
+on_both!(abandoned_import_blocks_no_other_one, |database| async move {
+    let school = School::open(database).await;
+    let starter = school
+        .test_env
+        .join("+79161111111", "Ольга Егорова", Role::Staff, |_| ())
+        .await;
+    let roles = [Role::Staff, Role::Administrator];
+    school.change_roles(&starter.member_id, &roles).await;
+    let abandoned = school.check(&starter, &Source::pupils(2, "9А")).await;
+    school.start(&starter, &abandoned, &[]).await.unwrap();
+    let caller = &school.administrator;
+    let source = Source::pupils(2, "9Б");
+    let blocked = school.check(caller, &source).await;
+    let refused = school.start(caller, &blocked, &[]).await;
+    assert_eq!(reason(&refused), "ROSTER_IMPORT_NOT_STARTABLE");
+    assert_eq!(
+        school.get(&abandoned.id).await.state(),
+        RosterImportState::Running,
+        "the starter may still import"
+    );
+
+    lose(&school, &starter, Loss::Role).await;
+    let checked = school.check(caller, &source).await;
+    let stopped = school.get(&abandoned.id).await;
+    assert_eq!(stopped.state(), RosterImportState::Stopped);
+    let running = school.start(caller, &checked, &[]).await.unwrap();
+    assert_eq!(running.state(), RosterImportState::Running);
+    // The class that the abandoned import had requested comes after all.
+    school.unit(8, "9А", &abandoned.id).await;
+    school.unit(9, "9Б", &checked.id).await;
+    school.test_env.run_due_jobs().await;
+    assert_eq!(school.get(&abandoned.id).await, stopped);
+    let done = school.get(&checked.id).await;
+    assert_eq!(done.state(), RosterImportState::Done);
+    assert_eq!(done.done.unwrap().enrollments_begun, 2);
+    school.test_env.close().await;
+});

@@ -19,25 +19,19 @@ use parta_runtime::ServiceConfig as _;
 use parta_service_testkit::fields;
 use parta_status::RpcError;
 use parta_testkit::on_both;
-use tonic::{Request, Status};
+use tonic::Status;
 
 use crate::{
     config::Config,
-    tests::test_env::{MemberSession, TestEnv, by, org, reason},
+    tests::{
+        networks::{enter_wrong_codes, other_code, request_code, verify},
+        test_env::{MemberSession, TestEnv, by, org, reason},
+    },
 };
 
 const PHONE: &str = "+79161234567";
 const OWNER: &str = "203.0.113.5";
 const STRANGER: &str = "198.51.100.7";
-
-/// A request from a network. A caller in this process is believed when it names an address.
-fn from<T>(network: &str, message: T) -> Request<T> {
-    let mut request = Request::new(message);
-    request
-        .metadata_mut()
-        .insert("x-forwarded-for", network.parse().unwrap());
-    request
-}
 
 /// The limit that a refusal names, and when it ends.
 fn limit<T: std::fmt::Debug>(refused: Result<T, Status>) -> (String, Duration) {
@@ -53,59 +47,11 @@ fn phone(n: usize) -> String {
     format!("+7916{n:07}")
 }
 
-/// A code that is not this one.
-fn other_code(right: &str) -> &'static str {
-    if right == "000000" { "000001" } else { "000000" }
-}
-
-async fn request_code(test_env: &TestEnv, network: &str, phone: &str) -> Result<String, Status> {
-    let request = pb::RequestCodeRequest {
-        request_id: test_env.act(),
-        phone: phone.to_owned(),
-        ..Default::default()
-    };
-    let answer = test_env
-        .authentication()
-        .request_code(from(network, request))
-        .await?;
-    Ok(answer.into_inner().flow_id)
-}
-
-async fn verify(
-    test_env: &TestEnv,
-    network: &str,
-    flow: &str,
-    code: &str,
-) -> Result<pb::VerifyCodeResponse, Status> {
-    let request = pb::VerifyCodeRequest {
-        flow_id: flow.to_owned(),
-        code: code.to_owned(),
-    };
-    let answer = test_env
-        .authentication()
-        .verify_code(from(network, request))
-        .await?;
-    Ok(answer.into_inner())
-}
-
 /// Requests a code and enters it. Returns the accounts of the address.
 async fn sign_in(test_env: &TestEnv, network: &str, phone: &str) -> Result<Vec<pb::AccountProfile>, Status> {
     let flow = request_code(test_env, network, phone).await?;
     let code = test_env.code(phone).await;
     Ok(verify(test_env, network, &flow, &code).await?.profiles)
-}
-
-/// Enters `count` wrong codes for an address, five of each code.
-async fn enter_wrong_codes(test_env: &TestEnv, network: &str, phone: &str, count: usize) {
-    for _ in 0..count / 5 {
-        let flow = request_code(test_env, network, phone).await.unwrap();
-        let wrong = other_code(&test_env.code(phone).await);
-        for _ in 0..5 {
-            let refused = verify(test_env, network, &flow, wrong).await;
-            assert_eq!(reason(&refused), "CODE_WRONG");
-        }
-        test_env.minute();
-    }
 }
 
 /// Enters a hundred wrong codes from ten networks.

@@ -1,27 +1,63 @@
 //! Acts of a member in the first organization that the tests of several features need.
-use parta_ids::UnitId;
+use parta_database::StorageError;
+use parta_ids::{OrgId, TypedId as _, UnitId};
 use parta_proto_membership::v1::{self as pb, AssignmentKind, Role};
+use sea_orm::{ConnectionTrait as _, Statement};
 use tonic::Status;
 
-use super::{MemberSession, TestEnv, by, org};
+use super::{MemberSession, TestEnv, by, org, unit};
 
 impl TestEnv {
+    /// Makes the second unit a group that crosses classes.
+    pub(crate) async fn make_second_unit_a_group(&self) {
+        let sql = "UPDATE roster_unit SET kind = 3 WHERE unit_id = $1";
+        let values = [unit(2).uuid().into()];
+        let statement = &Statement::from_sql_and_values(self.db.backend(), sql, values);
+        let changed: Result<(), StorageError> = self
+            .db
+            .write(|tx| async move {
+                tx.execute_raw(statement.clone()).await?;
+                Ok(())
+            })
+            .await;
+        changed.unwrap();
+    }
+
     pub(crate) async fn change_roles(
         &self,
         caller: &MemberSession,
         member_id: &str,
         roles: &[Role],
     ) -> Result<pb::Member, Status> {
-        let request = pb::ChangeMemberRolesRequest {
-            request_id: self.act(),
-            org_id: org(1).to_string(),
-            member_id: member_id.to_owned(),
-            roles: roles.iter().map(|role| i32::from(*role)).collect(),
-            etag: String::new(),
-        };
+        let request = self.previewed(caller, org(1), member_id, roles).await;
         let request = by(&caller.token, request);
         let changed = self.members().change_member_roles(request).await?;
         Ok(changed.into_inner().member.unwrap())
+    }
+
+    /// A request of ChangeMemberRoles with the etag of its preview, or without one if the preview is refused.
+    pub(crate) async fn previewed(
+        &self,
+        caller: &MemberSession,
+        org: OrgId,
+        member_id: &str,
+        roles: &[Role],
+    ) -> pb::ChangeMemberRolesRequest {
+        let roles: Vec<i32> = roles.iter().map(|role| i32::from(*role)).collect();
+        let preview = pb::PreviewRoleChangeRequest {
+            org_id: org.to_string(),
+            member_id: member_id.to_owned(),
+            roles: roles.clone(),
+        };
+        let preview = self.roles().preview_role_change(by(&caller.token, preview)).await;
+        pb::ChangeMemberRolesRequest {
+            request_id: self.act(),
+            org_id: org.to_string(),
+            member_id: member_id.to_owned(),
+            roles,
+            etag: String::new(),
+            preview_etag: preview.map_or_else(|_| String::new(), |preview| preview.into_inner().preview_etag),
+        }
     }
 
     /// Removes a member, for a cause or for none if it is empty.
@@ -31,12 +67,24 @@ impl TestEnv {
         member_id: &str,
         cause: &str,
     ) -> Result<pb::Member, Status> {
+        self.remove_for(caller, member_id, (cause, pb::LeaveReason::Unspecified))
+            .await
+    }
+
+    /// Removes a member for a cause, or an empty one, and a reason.
+    pub(crate) async fn remove_for(
+        &self,
+        caller: &MemberSession,
+        member_id: &str,
+        (cause, reason): (&str, pb::LeaveReason),
+    ) -> Result<pb::Member, Status> {
         let request = pb::RemoveMemberRequest {
             request_id: self.act(),
             org_id: org(1).to_string(),
             member_id: member_id.to_owned(),
             etag: String::new(),
             cause: cause.to_owned(),
+            reason: reason.into(),
         };
         let request = by(&caller.token, request);
         let removed = self.members().remove_member(request).await?;

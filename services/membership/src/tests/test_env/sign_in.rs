@@ -11,8 +11,8 @@ impl TestEnv {
         Ok(self.authentication().request_code(request).await?.into_inner())
     }
 
-    /// The latest code that was sent to an address.
-    pub(crate) async fn code(&self, recipient: &str) -> String {
+    /// The texts of the messages to an address, latest first.
+    pub(crate) async fn messages(&self, recipient: &str) -> Vec<String> {
         let request = pb::ListOutboxMessagesRequest {
             recipient: recipient.to_owned(),
             ..Default::default()
@@ -24,12 +24,16 @@ impl TestEnv {
             .unwrap()
             .into_inner()
             .messages;
-        messages[0]
-            .text
-            .chars()
-            .filter(char::is_ascii_digit)
-            .take(6)
-            .collect()
+        messages.into_iter().map(|message| message.text).collect()
+    }
+
+    /// The latest code that was sent to an address.
+    pub(crate) async fn code(&self, recipient: &str) -> String {
+        let code = |text: String| {
+            let mut words = text.split(|c: char| !c.is_ascii_digit());
+            words.find(|word| word.len() == 6).map(str::to_owned)
+        };
+        self.messages(recipient).await.into_iter().find_map(code).unwrap()
     }
 
     pub(crate) async fn verify(&self, flow_id: &str, code: &str) -> Result<pb::VerifyCodeResponse, Status> {

@@ -1,4 +1,4 @@
-//! The table `verification_request` and named queries over it.
+//! The table `verification_end` and named queries over it.
 use std::collections::BTreeSet;
 
 use parta_access::OrgScope;
@@ -9,32 +9,55 @@ use sea_orm::{
     QueryOrder as _, QuerySelect as _, sea_query::OnConflict,
 };
 
-use super::VerificationRequest;
+use crate::roles::model::VerificationEnd;
 use entity::{Column, Entity, Model};
 
-table!(entity, "verification_request", {
+table!(entity, "verification_end", {
     #[sea_orm(primary_key, auto_increment = false)]
     org_id: Uuid,
     #[sea_orm(primary_key, auto_increment = false)]
     member_id: Uuid,
-    evidence: String,
+    last_date: Date,
+    due_time: DateTimeUtc,
+    cause: String,
+    announcer_id: Uuid,
     create_time: DateTimeUtc,
 });
 
-/// Saves the request of a member in place of an earlier one.
-pub(super) async fn save(
+fn end(row: Model) -> VerificationEnd {
+    VerificationEnd {
+        member_id: MemberId::from_uuid(row.member_id),
+        last_date: row.last_date,
+        due_time: row.due_time,
+        cause: row.cause,
+        announcer_id: MemberId::from_uuid(row.announcer_id),
+        create_time: row.create_time,
+    }
+}
+
+/// Saves the announced end of a member in place of an earlier one.
+pub(in crate::roles) async fn save(
     conn: &impl ConnectionTrait,
     scope: &OrgScope,
-    request: &VerificationRequest,
+    end: &VerificationEnd,
 ) -> Result<(), StorageError> {
     let row = Model {
         org_id: scope.org_id().uuid(),
-        member_id: request.member_id.uuid(),
-        evidence: request.evidence.clone(),
-        create_time: request.create_time,
+        member_id: end.member_id.uuid(),
+        last_date: end.last_date,
+        due_time: end.due_time,
+        cause: end.cause.clone(),
+        announcer_id: end.announcer_id.uuid(),
+        create_time: end.create_time,
     };
     let replace = OnConflict::columns([Column::OrgId, Column::MemberId])
-        .update_columns([Column::Evidence, Column::CreateTime])
+        .update_columns([
+            Column::LastDate,
+            Column::DueTime,
+            Column::Cause,
+            Column::AnnouncerId,
+            Column::CreateTime,
+        ])
         .to_owned();
     Entity::insert(row.into_active_model())
         .on_conflict(replace)
@@ -43,8 +66,18 @@ pub(super) async fn save(
     Ok(())
 }
 
-/// Deletes the request of a member. Returns whether there was one.
-pub(super) async fn delete(
+/// Loads the announced end of a member.
+pub(in crate::roles) async fn find(
+    conn: &impl ConnectionTrait,
+    scope: &OrgScope,
+    member: MemberId,
+) -> Result<Option<VerificationEnd>, StorageError> {
+    let key = (scope.org_id().uuid(), member.uuid());
+    Ok(Entity::find_by_id(key).one(conn).await?.map(end))
+}
+
+/// Deletes the announced end of a member. Returns whether there was one.
+pub(in crate::roles) async fn delete(
     conn: &impl ConnectionTrait,
     scope: &OrgScope,
     member: MemberId,
@@ -54,14 +87,14 @@ pub(super) async fn delete(
     Ok(deleted.rows_affected > 0)
 }
 
-/// Lists requests in the order of the members' ids.
-pub(super) async fn list(
+/// Lists announced ends in the order of the members' ids.
+pub(in crate::roles) async fn list(
     conn: &impl ConnectionTrait,
     scope: &OrgScope,
     among: Option<BTreeSet<MemberId>>,
     after: Option<MemberId>,
     limit: u64,
-) -> Result<Vec<VerificationRequest>, StorageError> {
+) -> Result<Vec<VerificationEnd>, StorageError> {
     let among = among.map(|ids| Column::MemberId.is_in(ids.into_iter().map(TypedId::uuid)));
     let rows = Entity::find()
         .filter(
@@ -74,10 +107,5 @@ pub(super) async fn list(
         .limit(limit)
         .all(conn)
         .await?;
-    let request = |row: Model| VerificationRequest {
-        member_id: MemberId::from_uuid(row.member_id),
-        evidence: row.evidence,
-        create_time: row.create_time,
-    };
-    Ok(rows.into_iter().map(request).collect())
+    Ok(rows.into_iter().map(end).collect())
 }

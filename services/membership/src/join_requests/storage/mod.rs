@@ -1,4 +1,6 @@
-//! The tables `join_request` and `admission` and named queries over them.
+//! The tables `join_request`, `admission` and `ended_invitation` and named queries over them.
+mod ended;
+
 use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
@@ -8,11 +10,13 @@ use parta_ids::{AccountId, InvitationId, JoinRequestId, MemberId, OrgId, TypedId
 use parta_roster::Role;
 use sea_orm::{
     ActiveModelTrait as _, ActiveValue::Set, ColumnTrait as _, Condition, ConnectionTrait, EntityTrait as _,
-    IntoActiveModel as _, QueryFilter as _, QueryOrder as _, QuerySelect as _,
+    ExprTrait as _, IntoActiveModel as _, QueryFilter as _, QueryOrder as _, QuerySelect as _,
 };
 
 use super::model::{JoinRequest, RequestState, Terms};
 use join_request::{Column, Entity, Model};
+
+pub(super) use ended::{delete_ended, insert_ended, is_ended, lock_invitation};
 
 table!(join_request, "join_request", {
     #[sea_orm(primary_key, auto_increment = false)]
@@ -150,6 +154,26 @@ pub(super) async fn find_pending(
         .one(conn)
         .await?;
     row.map(request).transpose()
+}
+
+/// Lists when an account made its latest requests by an invitation, latest first.
+pub(super) async fn list_request_times(
+    conn: &impl ConnectionTrait,
+    scope: &OrgScope,
+    invitation: InvitationId,
+    account: AccountId,
+    limit: u64,
+) -> Result<Vec<DateTime<Utc>>, StorageError> {
+    let times = Entity::find()
+        .select_only()
+        .column(Column::CreateTime)
+        .filter(Column::OrgId.eq(scope.org_id().uuid()))
+        .filter(Column::AccountId.eq(account.uuid()))
+        .filter(Column::InvitationId.eq(invitation.uuid()))
+        .order_by_desc(Column::CreateTime)
+        .limit(limit)
+        .into_tuple();
+    Ok(times.all(conn).await?)
 }
 
 /// Loads requests by their ids and locks them in the order of the ids until the transaction ends.
@@ -298,16 +322,48 @@ pub(super) async fn lock_pending(
     requests(rows)
 }
 
-/// Deletes requests that were decided before a time.
+/// Locks the pending requests that were made by an invitation.
+pub(super) async fn lock_pending_by(
+    conn: &impl ConnectionTrait,
+    scope: &OrgScope,
+    invitation: InvitationId,
+) -> Result<Vec<JoinRequest>, StorageError> {
+    let rows = Entity::find()
+        .filter(Column::OrgId.eq(scope.org_id().uuid()))
+        .filter(Column::InvitationId.eq(invitation.uuid()))
+        .filter(Column::State.eq(RequestState::Pending.number()))
+        .order_by_asc(Column::JoinRequestId)
+        .lock_exclusive()
+        .all(conn)
+        .await?;
+    requests(rows)
+}
+
+/// Deletes requests that were decided before a time, the oldest first and at most `limit`. Returns their
+/// number.
 pub(super) async fn delete_decided(
     conn: &impl ConnectionTrait,
     before: DateTime<Utc>,
-) -> Result<(), StorageError> {
-    Entity::delete_many()
+    limit: u64,
+) -> Result<u64, StorageError> {
+    let oldest: Vec<(Uuid, Uuid)> = Entity::find()
+        .select_only()
+        .column(Column::OrgId)
+        .column(Column::JoinRequestId)
         .filter(Column::DecideTime.lt(before))
-        .exec(conn)
+        .order_by_asc(Column::DecideTime)
+        .limit(limit)
+        .into_tuple()
+        .all(conn)
         .await?;
-    Ok(())
+    let key = |(org, id): (Uuid, Uuid)| Column::OrgId.eq(org).and(Column::JoinRequestId.eq(id));
+    let keys = oldest
+        .into_iter()
+        .fold(Condition::any(), |keys, row| keys.add(key(row)));
+    if keys.is_empty() {
+        return Ok(0);
+    }
+    Ok(Entity::delete_many().filter(keys).exec(conn).await?.rows_affected)
 }
 
 /// Finds the member that an account became by an invitation.

@@ -1,0 +1,176 @@
+//! The table `acting_head` and named queries over it.
+use chrono::{DateTime, Utc};
+use parta_access::OrgScope;
+use parta_database::{StorageError, table};
+use parta_ids::{ActingHeadId, MemberId, OrgId, TypedId as _};
+use sea_orm::{
+    ColumnTrait as _, Condition, ConnectionTrait, EntityTrait as _, IntoActiveModel as _, QueryFilter as _,
+    QuerySelect as _,
+    sea_query::{Expr, OnConflict},
+};
+
+use super::model::ActingHead;
+use crate::orders::Order;
+use crate::storage::{end_rows, ids_of};
+use entity::{Column, Entity, Model};
+
+table!(entity, "acting_head", {
+    #[sea_orm(primary_key, auto_increment = false)]
+    org_id: Uuid,
+    #[sea_orm(primary_key, auto_increment = false)]
+    acting_head_id: Uuid,
+    member_id: Uuid,
+    order_number: String,
+    order_date: Date,
+    order_text: String,
+    appointer_id: Uuid,
+    create_time: DateTimeUtc,
+    until_date: Date,
+    due_time: DateTimeUtc,
+    end_time: Option<DateTimeUtc>,
+    end_cause: Option<String>,
+});
+
+fn acting_head(row: Model) -> ActingHead {
+    ActingHead {
+        org_id: OrgId::from_uuid(row.org_id),
+        id: ActingHeadId::from_uuid(row.acting_head_id),
+        member_id: MemberId::from_uuid(row.member_id),
+        order: Order {
+            number: row.order_number,
+            date: row.order_date,
+            text: row.order_text,
+        },
+        appointer_id: MemberId::from_uuid(row.appointer_id),
+        create_time: row.create_time,
+        until: row.until_date,
+        due_time: row.due_time,
+        end_time: row.end_time,
+        end_cause: row.end_cause,
+    }
+}
+
+/// Inserts an acting head; returns `false` if the organization has one.
+pub(super) async fn insert(
+    conn: &impl ConnectionTrait,
+    scope: &OrgScope,
+    of: &ActingHead,
+) -> Result<bool, StorageError> {
+    let row = Model {
+        org_id: scope.org_id().uuid(),
+        acting_head_id: of.id.uuid(),
+        member_id: of.member_id.uuid(),
+        order_number: of.order.number.clone(),
+        order_date: of.order.date,
+        order_text: of.order.text.clone(),
+        appointer_id: of.appointer_id.uuid(),
+        create_time: of.create_time,
+        until_date: of.until,
+        due_time: of.due_time,
+        end_time: of.end_time,
+        end_cause: of.end_cause.clone(),
+    };
+    let inserted = Entity::insert(row.into_active_model())
+        .on_conflict(OnConflict::new().do_nothing().to_owned())
+        .exec_without_returning(conn)
+        .await?;
+    Ok(inserted == 1)
+}
+
+/// Loads an acting head, ended or not.
+pub(super) async fn find(
+    conn: &impl ConnectionTrait,
+    scope: &OrgScope,
+    id: ActingHeadId,
+) -> Result<Option<ActingHead>, StorageError> {
+    let row = Entity::find_by_id((scope.org_id().uuid(), id.uuid()))
+        .one(conn)
+        .await?;
+    Ok(row.map(acting_head))
+}
+
+/// Loads an acting head, ended or not, and locks the row until the transaction ends.
+pub(super) async fn lock(
+    conn: &impl ConnectionTrait,
+    scope: &OrgScope,
+    id: ActingHeadId,
+) -> Result<Option<ActingHead>, StorageError> {
+    let row = Entity::find_by_id((scope.org_id().uuid(), id.uuid()))
+        .lock_exclusive()
+        .one(conn)
+        .await?;
+    Ok(row.map(acting_head))
+}
+
+/// Loads the acting head of an organization.
+pub(super) async fn find_current(
+    conn: &impl ConnectionTrait,
+    org: OrgId,
+) -> Result<Option<ActingHead>, StorageError> {
+    let row = Entity::find()
+        .filter(Column::OrgId.eq(org.uuid()))
+        .filter(Column::EndTime.is_null())
+        .one(conn)
+        .await?;
+    Ok(row.map(acting_head))
+}
+
+/// Ends an acting head whose row is locked, by a decision.
+pub(super) async fn end(
+    conn: &impl ConnectionTrait,
+    scope: &OrgScope,
+    id: ActingHeadId,
+    now: DateTime<Utc>,
+    cause: &str,
+) -> Result<(), StorageError> {
+    Entity::update_many()
+        .col_expr(Column::EndTime, Expr::value(now))
+        .col_expr(Column::EndCause, Expr::value(cause))
+        .filter(Column::OrgId.eq(scope.org_id().uuid()))
+        .filter(Column::ActingHeadId.eq(id.uuid()))
+        .exec(conn)
+        .await?;
+    Ok(())
+}
+
+fn current(scope: &OrgScope) -> Condition {
+    Condition::all()
+        .add(Column::OrgId.eq(scope.org_id().uuid()))
+        .add(Column::EndTime.is_null())
+}
+
+/// Returns the ids of the appointments of a member that have not ended.
+pub(super) async fn lasting_of(
+    conn: &impl ConnectionTrait,
+    scope: &OrgScope,
+    member: MemberId,
+) -> Result<Vec<ActingHeadId>, StorageError> {
+    let rows = current(scope).add(Column::MemberId.eq(member.uuid()));
+    Ok(ids_of::<Entity, _>(conn, Column::ActingHeadId, rows).await?)
+}
+
+/// Ends the appointments of a member and returns their ids.
+pub(super) async fn end_all_of(
+    conn: &impl ConnectionTrait,
+    scope: &OrgScope,
+    member: MemberId,
+    now: DateTime<Utc>,
+) -> Result<Vec<ActingHeadId>, StorageError> {
+    let rows = current(scope).add(Column::MemberId.eq(member.uuid()));
+    Ok(end_rows::<Entity, _>(conn, (Column::ActingHeadId, Column::EndTime), rows, now).await?)
+}
+
+/// Ends an appointment whose last day is over; returns `false` if it has ended otherwise.
+pub(super) async fn end_due(
+    conn: &impl ConnectionTrait,
+    scope: &OrgScope,
+    id: ActingHeadId,
+    now: DateTime<Utc>,
+) -> Result<bool, StorageError> {
+    let rows = current(scope)
+        .add(Column::ActingHeadId.eq(id.uuid()))
+        .add(Column::DueTime.lte(now));
+    let columns = (Column::ActingHeadId, Column::EndTime);
+    let ended = end_rows::<Entity, ActingHeadId>(conn, columns, rows, now).await?;
+    Ok(!ended.is_empty())
+}

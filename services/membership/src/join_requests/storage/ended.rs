@@ -1,0 +1,96 @@
+//! The table `ended_invitation`: the invitations that were revoked. No acceptance that was on its way admits
+//! anybody by them.
+use chrono::{DateTime, Utc};
+use parta_access::OrgScope;
+use parta_database::{StorageError, Tx, table};
+use parta_ids::{InvitationId, TypedId as _, Uuid};
+use sea_orm::{
+    ActiveValue::Set, ColumnTrait as _, Condition, ConnectionTrait, EntityTrait as _, ExprTrait as _,
+    QueryFilter as _, QueryOrder as _, QuerySelect as _, sea_query::OnConflict,
+};
+
+use entity::{ActiveModel, Column, Entity};
+
+table!(entity, "ended_invitation", {
+    #[sea_orm(primary_key, auto_increment = false)]
+    org_id: Uuid,
+    #[sea_orm(primary_key, auto_increment = false)]
+    invitation_id: Uuid,
+    end_time: DateTimeUtc,
+});
+
+/// Acquires the lock of an invitation until the transaction ends: shared to admit by it, exclusive to end it.
+/// There is no row to lock before the invitation has ended. SQLite has one writer.
+pub(in crate::join_requests) async fn lock_invitation(
+    tx: &Tx,
+    invitation: InvitationId,
+    exclusive: bool,
+) -> Result<(), StorageError> {
+    if !tx.db().is_postgres() {
+        return Ok(());
+    }
+    let sql = if exclusive {
+        "SELECT pg_advisory_xact_lock($1)"
+    } else {
+        "SELECT pg_advisory_xact_lock_shared($1)"
+    };
+    // The low half of a UUIDv7 is random.
+    let key = invitation.uuid().as_u64_pair().1.cast_signed();
+    tx.execute_sql(sql, [key.into()]).await?;
+    Ok(())
+}
+
+/// Notes that an invitation has ended. The first end counts.
+pub(in crate::join_requests) async fn insert_ended(
+    conn: &impl ConnectionTrait,
+    scope: &OrgScope,
+    invitation: InvitationId,
+    now: DateTime<Utc>,
+) -> Result<(), StorageError> {
+    let row = ActiveModel {
+        org_id: Set(scope.org_id().uuid()),
+        invitation_id: Set(invitation.uuid()),
+        end_time: Set(now),
+    };
+    Entity::insert(row)
+        .on_conflict(OnConflict::new().do_nothing().to_owned())
+        .exec_without_returning(conn)
+        .await?;
+    Ok(())
+}
+
+/// Whether an invitation has ended.
+pub(in crate::join_requests) async fn is_ended(
+    conn: &impl ConnectionTrait,
+    scope: &OrgScope,
+    invitation: InvitationId,
+) -> Result<bool, StorageError> {
+    let key = (scope.org_id().uuid(), invitation.uuid());
+    Ok(Entity::find_by_id(key).one(conn).await?.is_some())
+}
+
+/// Deletes the notes of invitations that ended before a time, at most `limit`. Returns their number.
+pub(in crate::join_requests) async fn delete_ended(
+    conn: &impl ConnectionTrait,
+    before: DateTime<Utc>,
+    limit: u64,
+) -> Result<u64, StorageError> {
+    let oldest: Vec<(Uuid, Uuid)> = Entity::find()
+        .select_only()
+        .column(Column::OrgId)
+        .column(Column::InvitationId)
+        .filter(Column::EndTime.lt(before))
+        .order_by_asc(Column::EndTime)
+        .limit(limit)
+        .into_tuple()
+        .all(conn)
+        .await?;
+    let key = |(org, id): (Uuid, Uuid)| Column::OrgId.eq(org).and(Column::InvitationId.eq(id));
+    let keys = oldest
+        .into_iter()
+        .fold(Condition::any(), |keys, row| keys.add(key(row)));
+    if keys.is_empty() {
+        return Ok(0);
+    }
+    Ok(Entity::delete_many().filter(keys).exec(conn).await?.rows_affected)
+}
