@@ -1,4 +1,4 @@
-//! Revoked invitations: their requests end at once, and nobody is admitted by them later.
+//! Revoked invitations: their requests end at once, and they admit no person later.
 use parta_proto_membership::internal::v1::EndInvitationsRequest;
 use sea_orm::{ConnectionTrait as _, Statement};
 
