@@ -8,7 +8,7 @@ use parta_ids::{EventId, OrgId, TypedId};
 use sea_orm::{ConnectionTrait, QueryResult, Statement, Value};
 use uuid::Uuid;
 
-use super::registry::consumers;
+use super::{apply::Stored, registry::consumers};
 
 /// An organization whose events a consumer could not apply. Its cursor stays; the log of the source keeps the
 /// events.
@@ -249,16 +249,18 @@ impl Rejection {
     }
 }
 
-/// Quarantines an organization for this build, in addition to those that have failed.
+/// Quarantines an organization for this build, in addition to those that have failed. The cursor must be
+/// locked. Clears the request of the operator that has failed; a later one stays.
 pub(super) async fn put(
     tx: &Tx,
     consumer: &str,
     org_id: OrgId,
-    position: i64,
+    stored: &Stored,
     rejection: &Rejection,
     snapshot_failure: &str,
-    failed_builds: &str,
 ) -> Result<(), StorageError> {
+    let position = stored.cursor.map_or(0, |cursor| cursor.position);
+    let failed_builds = stored.failed_builds.as_deref().unwrap_or_default();
     let sql = "INSERT INTO feed_quarantine (org_id, consumer, position, event_id, event_kind, event_failure, \
                snapshot_failure, builds, quarantine_time) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) \
                ON CONFLICT (org_id, consumer) DO UPDATE SET position = excluded.position, \
@@ -283,7 +285,7 @@ pub(super) async fn put(
         tx.now().into(),
     ];
     tx.execute_sql(sql, values).await?;
-    set_request(tx, consumer, org_id, Request::None, None).await?;
+    set_request(tx, consumer, org_id, Request::None, Some(stored.request)).await?;
     Ok(())
 }
 

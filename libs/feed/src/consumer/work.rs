@@ -94,6 +94,8 @@ impl From<Status> for Setback {
             (Some(_), Code::OutOfRange) => Self::Expired,
             // The source cannot read the events, for example because it does not know a stored value.
             (Some(_), Code::Internal | Code::InvalidArgument) => rejected(text),
+            // The message is larger than the client takes. Fewer events fit.
+            (None, Code::OutOfRange) => rejected(text),
             _ => Self::Temporary(text),
         }
     }
@@ -322,12 +324,15 @@ impl<S: Source, H: Handler<Event = S::Event>> Consumer<S, H> {
         if is_at_end {
             let end = batch.to.end;
             self.progress.read_to_end(end, began);
-            if stored.cursor == Some(end) || end.position == 0 {
+            // An event that could not be read or applied is gone, and its quarantine ends.
+            let is_done = stored.failed_builds.is_none() || end.position == 0;
+            if is_done && (stored.cursor == Some(end) || end.position == 0) {
                 let cursor = stored.cursor;
                 return Ok(Advanced { cursor, is_at_end });
             }
         }
-        match self.apply_batch(stored.cursor, &batch).await {
+        let is_quarantined = stored.failed_builds.is_some();
+        match self.apply_batch(stored.cursor, &batch, is_quarantined).await {
             Ok(cursor) => Ok(Advanced { cursor, is_at_end }),
             Err(failure) => {
                 let mut setback = Setback::from(failure);
@@ -364,7 +369,9 @@ impl<S: Source, H: Handler<Event = S::Event>> Consumer<S, H> {
         let (snapshot, cursor) =
             read.map_err(|_| Setback::Temporary("the snapshot takes too long".into()))??;
         let to = place(org_id, cursor)?;
-        let at = self.apply_snapshot(stored.cursor, &snapshot, &to).await?;
+        let at = self
+            .apply_snapshot(stored.cursor, stored.request, &snapshot, &to)
+            .await?;
         tracing::info!(
             consumer = self.name,
             org.id = %org_id,
@@ -421,14 +428,21 @@ impl<S: Source, H: Handler<Event = S::Event>> Consumer<S, H> {
             reason,
             "event handler failed, organization quarantined"
         );
-        let builds = stored.failed_builds.as_deref().unwrap_or_default();
         let put = self.db.write(|tx| async move {
-            quarantine::put(&tx, self.name, org_id, position, cause, reason, builds).await
+            let at = apply::lock(&tx, self.name, org_id).await?;
+            if at == stored.cursor {
+                quarantine::put(&tx, self.name, org_id, stored, cause, reason).await?;
+            }
+            Ok::<_, Failure>(at)
         });
-        let outcome = match put.await {
-            Ok(()) => Outcome::Quarantined(QUARANTINE_CHECK),
-            Err(error) => Outcome::Failed(self.failed(org_id, &error.to_string())),
-        };
-        self.progress.finished(org_id, stored.cursor, outcome);
+        match put.await {
+            Ok(at) if at == stored.cursor => {
+                let outcome = Outcome::Quarantined(QUARANTINE_CHECK);
+                self.progress.finished(org_id, at, outcome);
+            }
+            // A replica of another build has applied the events.
+            Ok(at) => self.applied(org_id, at),
+            Err(failure) => self.set_back(org_id, stored, failure.into()),
+        }
     }
 }

@@ -243,6 +243,32 @@ on_both!(new_build_retries_a_quarantine_once, |database| async move {
     running.stop().await;
 });
 
+on_both!(
+    build_that_applies_the_event_ends_the_quarantine,
+    |database| async move {
+        parta_testkit::logs().allow("organization quarantined");
+        parta_testkit::logs().allow("replacing a projection by a snapshot");
+        let store = Store::open(&database, migrations()).await;
+        let (db, roster) = (&store.db, Roster::default());
+        roster.poison.lock().unwrap().insert("poison".into());
+        add(db, org(1), "a", "poison").await;
+        let first = consumer(db, db, &roster);
+        let running = start(&first);
+        quarantined(db, &first, org(1)).await;
+        running.stop().await;
+        change(db, "UPDATE feed_quarantine SET builds = 'older'").await;
+        roster.poison.lock().unwrap().clear();
+
+        let snapshots = roster.snapshots.load(Ordering::SeqCst);
+        let second = consumer(db, db, &roster);
+        let running = start(&second);
+        caught_up(db, &second, &[1]).await;
+        running.stop().await;
+        assert_eq!(roster.snapshots.load(Ordering::SeqCst), snapshots);
+        assert!(list_quarantined(db.conn(), None, 10).await.unwrap().is_empty());
+    }
+);
+
 // An event of a kind that this build does not know is recorded. The build that knows it takes a snapshot.
 on_both!(
     unknown_kind_leads_a_newer_build_to_a_snapshot,
