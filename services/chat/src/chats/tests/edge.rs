@@ -236,3 +236,19 @@ on_both!(
         assert_eq!(refused, (Code::Unavailable, "STORED_VALUE_UNKNOWN".into()));
     }
 );
+
+on_both!(
+    chat_is_unavailable_when_the_kind_of_an_entry_is_unknown,
+    |database| async move {
+        let s = School::open(database).await;
+        let class = s.chat(s.pupil, ClassPupils).await;
+        let sent = s.send(s.pupil, class, "раз").await.unwrap();
+        s.read(s.pupil, class).await.unwrap();
+        parta_testkit::logs().allow("a stored value is not known to this build");
+        s.fixture
+            .set_stored_entry_kind(sent.entry_id.parse().unwrap(), 99)
+            .await;
+        let refused = code(s.read(s.pupil, class).await);
+        assert_eq!(refused, (Code::Unavailable, "STORED_VALUE_UNKNOWN".into()));
+    }
+);
