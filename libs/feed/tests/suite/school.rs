@@ -23,10 +23,11 @@ use parta_database::{CommitStep, DatabaseConfig, Db, LogHead, StorageError, Tx};
 use parta_feed::{Consumer, FeedClient, FeedServer, HandleError, Handler, Snapshot, append_event};
 use parta_ids::{OrgId, TypedId};
 use parta_mutations::ServicePosition;
+use parta_proto::feed::v1::WatchRequest;
 use parta_proto_org_registry::{
     OrgRegistryFeed,
     v1::{
-        OrgRegistryEvent, UnitCreated, UnitRenamed, WatchRequest, WatchResponse, org_registry_event::Payload,
+        OrgRegistryEvent, UnitCreated, UnitRenamed, WatchResponse, org_registry_event::Payload,
         org_registry_feed_service_client::OrgRegistryFeedServiceClient,
         org_registry_feed_service_server::OrgRegistryFeedServiceServer, watch_response::Item,
     },

@@ -2,7 +2,7 @@
 use chrono::TimeDelta;
 use parta_access::ServiceAccountPermission;
 use parta_ids::{ServiceAccountId, TypedId as _};
-use parta_proto::timestamp;
+use parta_proto::{feed::v1::ReadRequest, timestamp};
 use parta_proto_membership::v1::{
     self as pb, Role, membership_feed_service_client::MembershipFeedServiceClient,
 };
@@ -118,7 +118,7 @@ impl School {
 
     /// Reads the feed with a token.
     async fn read_feed(&self, token: &str) -> Result<(), Status> {
-        let request = pb::ReadRequest {
+        let request = ReadRequest {
             org_id: org(1).to_string(),
             ..Default::default()
         };

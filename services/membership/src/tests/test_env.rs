@@ -13,6 +13,7 @@ use parta_access::{Secrets, Verifier};
 use parta_database::Db;
 use parta_grpc::{InMemoryTransport, ServiceChannel};
 use parta_ids::{ApplicationId, Env, InvitationId, MemberId, OrgId, UnitId};
+use parta_proto::feed::v1::SnapshotRequest;
 use parta_proto_membership::{
     internal::v1::{
         AdmitMemberRequest, AppointFoundingAdministratorRequest, GetRevocationsRequest,
@@ -248,7 +249,7 @@ impl TestEnv {
     /// The members of an organization as the snapshot of the feed describes them.
     pub(crate) async fn snapshot(&self, org: OrgId) -> Vec<pb::MemberAdmitted> {
         let channel = self.test_env.channel_of("chat", "membership", &self.transport);
-        let request = pb::SnapshotRequest {
+        let request = SnapshotRequest {
             org_id: org.to_string(),
         };
         let stream = MembershipFeedServiceClient::new(channel).snapshot(request).await;

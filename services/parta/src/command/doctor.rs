@@ -4,20 +4,13 @@ use std::{collections::BTreeMap, time::Duration};
 use clap::Args;
 use parta_feed::MAX_AGE;
 use parta_proto::{
-    FeedChannel as Channel, QuarantineApi, elapsed, feed::v1::ConsumerStatus, jobs::v1::JobState,
+    elapsed,
+    feed::v1::{ConsumerStatus, GetConsumerStatusRequest},
+    jobs::v1::JobState,
 };
-use parta_proto_call_scheduling::CallSchedulingQuarantines;
-use parta_proto_chat::ChatQuarantines;
-use parta_proto_invitation::InvitationQuarantines;
-use parta_proto_membership::MembershipQuarantines;
-use parta_proto_org_registry::OrgRegistryQuarantines;
 use serde_json::json;
-use tonic::Status;
 
-use super::{
-    Common, jobs,
-    quarantine::{self, of_service},
-};
+use super::{Common, jobs, quarantine};
 use crate::{SERVICES, client::Session, output::Failure};
 
 const QUARANTINE_PAGE: &str = "docs/operations/quarantine.md";
@@ -35,10 +28,6 @@ struct Finding {
     text: String,
     advice: String,
     page: &'static str,
-}
-
-async fn status<A: QuarantineApi, T: Channel>(channel: T) -> Result<Vec<ConsumerStatus>, Status> {
-    A::status(channel).await
 }
 
 /// Judges the status of a consumer.
@@ -123,7 +112,9 @@ impl Doctor {
         let mut findings = Vec::new();
         let (mut consumers, mut overdue_endings) = (Vec::new(), BTreeMap::new());
         for service in SERVICES.iter().map(|known| known.name) {
-            for consumer in of_service!(session, service, status())? {
+            let client = session.operator_of(service)?;
+            let status = client.consumer_status(GetConsumerStatusRequest {}).await?;
+            for consumer in status.consumers {
                 output.line(format!(
                     "{}  of {}  organizations behind {}",
                     consumer.consumer, consumer.source, consumer.organizations_behind
