@@ -1,5 +1,5 @@
 use chrono::{DateTime, NaiveDate, Utc};
-use parta_access::{Caller, OrgScope, authorize};
+use parta_access::{Caller, OrgScope};
 use parta_database::Tx;
 use parta_edge::{Mutation, Page, PageRequest, Query, Read, Stored};
 use parta_ids::{AssignmentId, MemberId, OrgId, UnitId};
@@ -17,13 +17,13 @@ use crate::{
     endings::{self, EndingKind, Obstacle, Restored},
     error::Error,
     member_records,
+    storage::{end_facts_of, lasting_ids},
 };
 
 const KIND: &str = "assignment";
 
 async fn may_manage(context: &Context, tx: &Tx, caller: &Caller, org: OrgId) -> Result<OrgScope, Error> {
-    let facts = context.facts(tx, caller, org).await?;
-    Ok(authorize(caller, org, policy::manage(&facts))?)
+    Ok(context.authorize(tx, caller, org, policy::manage).await?.scope)
 }
 
 /// The outcome of CreateAssignment.
@@ -201,8 +201,7 @@ impl Query for ListAssignments {
 }
 
 async fn audit(tx: &Tx, caller: &Caller, org: OrgId, id: AssignmentId) -> Result<(), Error> {
-    let object = format!("organizations/{org}/assignments/{id}");
-    Ok(parta_audit::record(tx, caller, Some(org), object).await?)
+    Ok(parta_audit::record_within(tx, caller, org, format!("assignments/{id}")).await?)
 }
 
 /// Begins an assignment of a teacher; returns `None` if the teacher holds it. One that has run out is ended
@@ -241,7 +240,7 @@ pub(crate) async fn begin(
 
 /// Ends every assignment of a member who leaves or is no longer a teacher.
 pub(crate) async fn end_all_of(tx: &Tx, scope: &OrgScope, member: MemberId) -> Result<(), Error> {
-    for id in storage::end_all_of(tx, scope, member, tx.now()).await? {
+    for id in end_facts_of::<storage::Assignments>(tx, scope, member, tx.now()).await? {
         ended(tx, scope.org_id(), id).await?;
     }
     Ok(())
@@ -273,7 +272,7 @@ pub(crate) async fn lasting_of(
     scope: &OrgScope,
     member: MemberId,
 ) -> Result<Vec<AssignmentId>, Error> {
-    Ok(storage::lasting_of(tx, scope, member).await?)
+    Ok(lasting_ids::<storage::Assignments>(tx, scope, member).await?)
 }
 
 /// Begins an assignment again that ended with the role of its teacher, who has the role again and whose

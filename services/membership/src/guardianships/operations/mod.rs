@@ -197,8 +197,7 @@ impl Mutation for EndGuardianship {
 }
 
 async fn audit(tx: &Tx, caller: &Caller, row: &Guardianship) -> Result<(), Error> {
-    let object = format!("organizations/{}/guardianships/{}", row.org_id, row.id);
-    Ok(parta_audit::record(tx, caller, Some(row.org_id), object).await?)
+    Ok(parta_audit::record_within(tx, caller, row.org_id, format!("guardianships/{}", row.id)).await?)
 }
 
 /// Inserts a relation that is not confirmed; returns `false` if the two are related.
