@@ -1,8 +1,8 @@
 //! Tools for tests: an empty database for each test, on SQLite and PostgreSQL; a manual clock; a check
 //! that the test logs no unexpected WARN or ERROR; a check that the comments of RPCs list all reasons of
 //! refusals; a network connection that a test can interrupt, and one that counts statements; calls of any
-//! RPC by its name; a gateway of an SMS provider, and certificates for it; data that others have
-//! published.
+//! RPC by its name; a gateway of an SMS provider, and certificates for it; the metrics of the process;
+//! data that others have published.
 //!
 //! A test on PostgreSQL fails without a server; it is never skipped. `cargo xtask test` provides one.
 #![warn(missing_docs)]
@@ -18,6 +18,7 @@ pub mod dynamic;
 mod env;
 mod link;
 mod logs;
+mod metrics;
 mod refusals;
 mod shared_data;
 mod sms_gateway;
@@ -29,6 +30,7 @@ pub use database::{TestDatabase, databases};
 pub use env::{Time, env};
 pub use link::Link;
 pub use logs::{Line, Logs, logs, refused, run, run_for, run_on_postgres, run_on_sqlite, run_paused};
+pub use metrics::Metrics;
 pub use shared_data::shared_data;
 pub use sms_gateway::{SmsGateway, SmsReply, SmsRequest};
 pub use statement_counter::StatementCounter;

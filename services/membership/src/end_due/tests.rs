@@ -18,11 +18,7 @@ async fn substitute(test_env: &TestEnv, administrator: &MemberSession, time: Tim
         .verify_teacher(administrator, &teacher.member_id)
         .await
         .unwrap();
-    test_env
-        .join("+79162222222", "Ева Орлова", Role::Pupil, |request| {
-            request.unit_id = unit(1).to_string();
-        })
-        .await;
+    test_env.join_pupil("+79162222222", "Ева Орлова", 1).await;
     let end = test_env.env.now() + time;
     let request = pb::CreateAssignmentRequest {
         request_id: test_env.act(),

@@ -17,11 +17,7 @@ on_both!(endings_are_repeated_once, |database| async move {
     let other = test_env
         .join("+79162222222", "Мария Кузнецова", Role::Teacher, |_| ())
         .await;
-    let pupil = test_env
-        .join("+79163333333", "Ян Котов", Role::Pupil, |request| {
-            request.unit_id = unit(1).to_string();
-        })
-        .await;
+    let pupil = test_env.join_pupil("+79163333333", "Ян Котов", 1).await;
     let mut assignments = Vec::new();
     for member in [&teacher, &other] {
         test_env

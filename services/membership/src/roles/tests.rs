@@ -75,11 +75,7 @@ on_both!(staff_without_clearance_list_staff_only, |database| async move {
     let secretary = test_env
         .join("+79161111111", "Олег Волков", Role::Staff, |_| ())
         .await;
-    test_env
-        .join("+79162222222", "Ева Орлова", Role::Pupil, |request| {
-            request.unit_id = unit(1).to_string();
-        })
-        .await;
+    test_env.join_pupil("+79162222222", "Ева Орлова", 1).await;
     let staff = ["Анна Петрова", "Олег Волков"];
     assert_eq!(test_env.list(&secretary).await.unwrap(), staff);
     for roles in [&[Role::Teacher][..], &[Role::Staff], &[Role::Staff, Role::Parent]] {

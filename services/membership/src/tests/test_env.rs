@@ -329,6 +329,12 @@ impl TestEnv {
         self.admit(person, phone, role, change).await
     }
 
+    /// Admits a pupil of the n-th class.
+    pub(crate) async fn join_pupil(&self, phone: &str, name: &str, n: u128) -> MemberSession {
+        let in_class = |link: &mut AdmitMemberRequest| link.unit_id = unit(n).to_string();
+        self.join(phone, name, pb::Role::Pupil, in_class).await
+    }
+
     /// Admits a person with an invitation of this name.
     pub(crate) async fn admit(
         &self,
