@@ -15,6 +15,7 @@ mod names;
 mod paths;
 mod protos;
 mod rules;
+mod scopes;
 mod sql;
 
 use paths::NamedPaths;
