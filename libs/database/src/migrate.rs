@@ -73,7 +73,7 @@ impl Db {
         .await;
         match tx.end(result, false).await {
             End::Done(()) => Ok(()),
-            End::Failed(error) | End::LookAgain(error) | End::Again(error) => Err(error),
+            End::Failed(error) | End::LookAgain(error) | End::Again(error) | End::Unknown(error, _) => Err(error),
         }
     }
 

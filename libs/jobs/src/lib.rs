@@ -132,4 +132,7 @@ impl CommitStep for Wake {
     fn after_commit(&self, db: &Db) {
         db.shared::<JobHints>().0.send_replace(());
     }
+    fn after_unknown_commit(&self, db: &Db) {
+        self.after_commit(db);
+    }
 }

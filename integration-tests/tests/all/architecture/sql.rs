@@ -85,7 +85,7 @@ const BY_HAND: &[(&str, usize, &str)] = &[
     ),
     (
         "libs/jobs/src/lease.rs",
-        5,
+        6,
         "jobs: the lease of the job that has been due the longest, by the clock of the database",
     ),
     (

@@ -9,3 +9,4 @@ mod schema;
 mod server_checks;
 mod support;
 mod transactions;
+mod unknown_commits;

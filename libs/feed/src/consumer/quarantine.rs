@@ -195,6 +195,10 @@ impl CommitStep for Wake {
             }
         }
     }
+
+    fn after_unknown_commit(&self, db: &Db) {
+        self.after_commit(db);
+    }
 }
 
 pub(super) async fn clear(tx: &Tx, consumer: &str, org_id: OrgId) -> Result<bool, StorageError> {

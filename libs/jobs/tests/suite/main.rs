@@ -4,3 +4,4 @@ mod jobs;
 mod operator;
 #[path = "../../../database/tests/suite/support.rs"]
 mod support;
+mod unknown_commits;

@@ -37,6 +37,7 @@ pub(crate) struct Fixture {
     pub(crate) call_scheduling: ServiceChannel,
     test_env: ServiceEnv,
     feeds: Feeds,
+    config: Config,
     pub(crate) database: TestDatabase,
 }
 
@@ -124,6 +125,7 @@ impl Fixture {
             call_scheduling: test_env.channel_of("call-scheduling", "chat", &transport),
             test_env,
             feeds,
+            config,
             database,
         }
     }
@@ -141,7 +143,7 @@ impl Fixture {
         self.test_env.count_rows(table).await
     }
 
-    /// Starts another replica of chat on the same database, with this bus.
+    /// Starts another replica of chat on the same database and with the same configuration, with this bus.
     pub(crate) async fn replica(&self, bus: Arc<dyn Bus>) -> ServiceChannel {
         self.replica_with(bus, live::FRAME_TIMEOUT).await
     }
@@ -157,7 +159,7 @@ impl Fixture {
             &self.test_env,
             &self.feeds,
             (&db, &bus, frame_timeout),
-            &Config::default(),
+            &self.config,
         );
         self.test_env.channel("chat", &transport)
     }
@@ -177,7 +179,7 @@ impl Fixture {
             &self.test_env,
             &self.feeds,
             (&db, &bus, frame_timeout),
-            &Config::default(),
+            &self.config,
         );
         self.test_env.channel("chat", &transport)
     }
@@ -195,7 +197,12 @@ impl Fixture {
     /// A request of this member. The client's layers retry it while the server refuses it with a retry delay,
     /// as it does until the projection is up to date.
     pub(crate) fn request<T>(&self, org: OrgId, member: MemberId, message: T) -> Request<T> {
-        self.test_env.member_request(org, member, message).idempotent()
+        self.request_once(org, member, message).idempotent()
+    }
+
+    /// A request of this member that the client's layers do not retry.
+    pub(crate) fn request_once<T>(&self, org: OrgId, member: MemberId, message: T) -> Request<T> {
+        self.test_env.member_request(org, member, message)
     }
 
     /// Runs a future concurrently with the test.
