@@ -49,6 +49,11 @@ const BY_HAND: &[(&str, usize, &str)] = &[
         "the settings of a server of PostgreSQL, and the process that runs a session",
     ),
     (
+        "libs/database/src/watched_session.rs",
+        2,
+        "the state of the session of a migration, as the server sees it",
+    ),
+    (
         "libs/feed/src/append.rs",
         3,
         "feeds: one statement moves the head of the log and inserts all events of a transaction",

@@ -3,6 +3,7 @@
 mod connections;
 mod counter;
 mod lost_hosts;
+mod lost_migrations;
 mod metrics;
 mod round_trips;
 mod schema;
