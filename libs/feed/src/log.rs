@@ -1,5 +1,5 @@
-//! Reads the event logs and purges events older than the retention.
-use chrono::{DateTime, TimeDelta, Utc};
+//! Reads the event logs.
+use chrono::{DateTime, Utc};
 use parta_database::{Db, LogHead, StorageError};
 use parta_ids::{EventId, OrgId, TypedId};
 use parta_proto::status::v1::ErrorReason;
@@ -9,12 +9,8 @@ use uuid::Uuid;
 
 use crate::{Cursor, FeedEvent, kind::EventMeta};
 
-/// The retention of events, in days. Older cursors have expired.
-pub const RETENTION_DAYS: i64 = 30;
 /// Largest number of events of one page.
 pub(crate) const PAGE: u64 = 256;
-/// Largest number of events that one transaction purges, so that no writer waits for long.
-const PURGE: u64 = 5_000;
 
 /// Returns at most `limit` events of an organization after the cursor, which is `None` at the beginning of
 /// the log, and the cursor after them. Refuses a cursor of another history of the log and one whose events
@@ -171,35 +167,4 @@ pub(crate) async fn list_heads(
         }
     }
     Ok((epoch.ok_or_else(no_epoch)?, heads))
-}
-
-/// Deletes events that are older than the retention. The positions that remain in a log are dense.
-pub async fn purge(db: &Db) -> Result<(), StorageError> {
-    let before = db.env().now() - TimeDelta::days(RETENTION_DAYS);
-    let mut total = 0;
-    loop {
-        let count = db.write(|tx| async move {
-            // An event can be older than one before it, because its time is that of the begin of its
-            // transaction. It is kept until the earlier one goes. The first event to keep is found once
-            // for each organization and statement.
-            let sql = format!(
-                "DELETE FROM event WHERE (org_id, position) IN (SELECT old.org_id, old.position FROM event old \
-                 JOIN (SELECT o.org_id, (SELECT MIN(young.position) FROM event young \
-                   WHERE young.org_id = o.org_id AND young.occur_time >= $1) AS first_kept \
-                   FROM (SELECT DISTINCT org_id FROM event WHERE occur_time < $1) o) kept ON kept.org_id = old.org_id \
-                 WHERE old.occur_time < $1 AND (kept.first_kept IS NULL OR old.position < kept.first_kept) \
-                 ORDER BY old.org_id, old.position LIMIT {PURGE})"
-            );
-            Ok::<_, StorageError>(tx.execute_sql(&sql, [before.into()]).await?)
-        });
-        let count = count.await?;
-        total += count;
-        if count < PURGE {
-            break;
-        }
-    }
-    if total > 0 {
-        tracing::info!(count = total, "events purged");
-    }
-    Ok(())
 }

@@ -78,10 +78,11 @@ const BY_HAND: &[(&str, usize, &str)] = &[
         2,
         "feeds: the row by which a replica proves that its database accepts commits",
     ),
+    ("libs/feed/src/log.rs", 2, "feeds: pages of a log, and all heads"),
     (
-        "libs/feed/src/log.rs",
-        3,
-        "feeds: pages of a log, all heads, and a purge that leaves no hole",
+        "libs/feed/src/purge.rs",
+        2,
+        "feeds: a purge that leaves no hole, with an effort that grows with the number of old events only",
     ),
     (
         "libs/jobs/src/lib.rs",

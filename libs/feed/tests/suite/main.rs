@@ -7,6 +7,7 @@ mod log;
 mod many;
 mod metrics;
 mod plans;
+mod purging;
 mod quarantine;
 mod school;
 mod serving;
