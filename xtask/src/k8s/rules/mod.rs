@@ -8,12 +8,16 @@ use serde_json::Value;
 
 use super::{
     facts::Facts,
-    manifests::{Manifests, name},
+    manifests::{Manifests, items, name, pod},
 };
 pub(crate) use pods::chosen_ids;
 
 /// The name of the pod with all services, and of the settings that all pods share.
 const ALL: &str = "parta";
+
+/// The variable that names the certificate of the listener, and the one that names its key.
+const CERTIFICATE: &str = "PARTA__SERVER__TLS_CERTIFICATE_FILE";
+const CERTIFICATE_KEY: &str = "PARTA__SERVER__TLS_KEY_FILE";
 
 type Rule = fn(&Manifests, &Facts) -> Vec<String>;
 
@@ -96,6 +100,13 @@ fn failing<'a>(all: impl Iterator<Item = &'a Value>, holds: impl Fn(&Value) -> b
 /// A setting that all pods share.
 fn setting<'a>(manifests: &'a Manifests, variable: &str) -> Option<&'a str> {
     manifests.find("ConfigMap", ALL)?["data"][variable].as_str()
+}
+
+/// Whether the process of a workload listens with TLS.
+fn encrypted(workload: &Value) -> bool {
+    items(&pod(workload)["containers"])
+        .flat_map(|container| items(&container["env"]))
+        .any(|variable| variable["name"] == CERTIFICATE)
 }
 
 /// The port at the end of an address.

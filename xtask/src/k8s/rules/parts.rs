@@ -3,7 +3,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use super::{ALL, failing, port_of, setting, text};
+use super::{ALL, CERTIFICATE, CERTIFICATE_KEY, encrypted, failing, port_of, setting, text};
 use crate::k8s::{
     facts::Facts,
     manifests::{Manifests, containers, items, name, pod},
@@ -220,8 +220,8 @@ pub(super) fn external_secrets(manifests: &Manifests, facts: &Facts) -> Vec<Stri
 
 /// The certificate that a pod mounts is issued, and names the Service by which others call the pod.
 pub(super) fn certificates(manifests: &Manifests, _: &Facts) -> Vec<String> {
-    let encrypted = setting(manifests, "PARTA__SERVER__TLS_CERTIFICATE_FILE").is_some();
     failing(manifests.parta(), |workload| {
+        let encrypted = encrypted(workload);
         let mounted = items(&pod(workload)["volumes"]).find(|volume| volume["name"] == "tls");
         let Some(mounted) = mounted else {
             return !encrypted;
@@ -333,22 +333,23 @@ pub(super) fn callers(manifests: &Manifests, _: &Facts) -> Vec<String> {
     found
 }
 
-/// A file that a setting names lies in a folder that every pod mounts, and only the group reads files of
-/// Secrets.
+/// A file that a setting names lies in a folder that the container mounts, those that run first included, and
+/// only the group reads files of Secrets.
 pub(super) fn files(manifests: &Manifests, _: &Facts) -> Vec<String> {
     let settings = manifests.find("ConfigMap", ALL).map(|map| &map["data"]);
-    let shared: Vec<&str> = settings
+    let shared: BTreeMap<&str, &str> = settings
         .and_then(Value::as_object)
         .into_iter()
         .flatten()
         .filter(|(variable, _)| variable.ends_with("_FILE"))
-        .map(|(_, path)| text(path))
+        .map(|(variable, path)| (variable.as_str(), text(path)))
         .collect();
-    // Either both files of a certificate are named, or none.
+    // Either both files of a certificate are named, or none: the binary refuses one alone, also to migrate.
     let pair = |container: &Value| {
-        let named = |variable: &str| items(&container["env"]).any(|named| named["name"] == variable);
-        let certificate = setting(manifests, "PARTA__SERVER__TLS_CERTIFICATE_FILE").is_some();
-        named("PARTA__SERVER__TLS_KEY_FILE") == certificate
+        let named = |variable: &str| {
+            shared.contains_key(variable) || items(&container["env"]).any(|named| named["name"] == variable)
+        };
+        named(CERTIFICATE) == named(CERTIFICATE_KEY)
     };
     failing(manifests.parta(), |workload| {
         let modes = items(&pod(workload)["volumes"])
@@ -356,7 +357,7 @@ pub(super) fn files(manifests: &Manifests, _: &Facts) -> Vec<String> {
             .filter(|source| source.is_object())
             .all(|source| source["defaultMode"] == 0o440);
         modes
-            && items(&pod(workload)["containers"]).all(|container| {
+            && containers(workload).all(|container| {
                 let own = items(&container["env"])
                     .filter(|variable| text(&variable["name"]).ends_with("_FILE"))
                     .map(|variable| text(&variable["value"]));
@@ -364,7 +365,7 @@ pub(super) fn files(manifests: &Manifests, _: &Facts) -> Vec<String> {
                     items(&container["volumeMounts"])
                         .any(|mount| path.starts_with(&format!("{}/", text(&mount["mountPath"]))))
                 };
-                pair(container) && own.chain(shared.iter().copied()).all(mounted)
+                pair(container) && own.chain(shared.values().copied()).all(mounted)
             })
     })
 }

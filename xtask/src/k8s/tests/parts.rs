@@ -373,25 +373,40 @@ pub(super) fn mutations() -> Vec<Mutation> {
             "/data/PARTA__CHAT__ADDRESS".into(),
             json!("http://chat:7710"),
         ),
+        // The settings of all pods are those of a migration too, which mounts no certificate.
+        (
+            "cert-manager",
+            "files of settings are mounted",
+            "ConfigMap/parta",
+            "/data/PARTA__SERVER__TLS_CERTIFICATE_FILE".into(),
+            json!("/etc/parta/tls/tls.crt"),
+        ),
         (
             "cert-manager",
             "files of settings are mounted",
             "ConfigMap/parta",
             "/data/PARTA__SERVER__TLS_AUTHORITY_FILE".into(),
-            json!("/etc/tls/ca.crt"),
+            json!("/etc/parta/tls/ca.crt"),
         ),
         (
             "cert-manager",
             "files of settings are mounted",
             "Deployment/chat",
-            container("/env/1/value"),
+            format!("{POD}/initContainers/0/env/-"),
+            json!({"name": "PARTA__SERVER__TLS_KEY_FILE", "value": "/etc/parta/tls/tls.key"}),
+        ),
+        (
+            "cert-manager",
+            "files of settings are mounted",
+            "Deployment/chat",
+            container("/env/2/value"),
             json!("/etc/tls/tls.key"),
         ),
         (
             "cert-manager",
             "files of settings are mounted",
             "Deployment/chat",
-            container("/env/1/name"),
+            container("/env/2/name"),
             json!("PARTA__SERVER__TLS_AUTHORITY_FILE"),
         ),
         (
