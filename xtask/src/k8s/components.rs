@@ -16,10 +16,22 @@ pub(crate) const COMPONENTS: &[(&str, &[&str])] = &[
         "gateway-api",
         &["route.enabled=true", "route.hostnames={parta.school.example}"],
     ),
+    (
+        "gateway-api-tls",
+        &[
+            "route.enabled=true",
+            "route.hostnames={parta.school.example}",
+            "certManager.enabled=true",
+        ],
+    ),
     ("hpa", &["autoscaling.enabled=true"]),
     ("nats", &["natsServer.enabled=true"]),
     ("otel", &["otelCollector.enabled=true"]),
 ];
+
+/// Components of which an installation has at most one: the last is the others together, because a gateway
+/// calls pods with TLS by further objects.
+pub(crate) const ALTERNATIVES: &[&str] = &["cert-manager", "gateway-api", "gateway-api-tls"];
 
 /// One operation of a JSON patch: the operation, the path, and the value where it has one.
 type Operation = (&'static str, String, Option<Value>);

@@ -22,7 +22,7 @@ use std::{
 
 use anyhow::ensure;
 
-use components::COMPONENTS;
+use components::{ALTERNATIVES, COMPONENTS};
 use facts::Facts;
 use manifests::Manifests;
 pub(crate) use render::{CHART, Tools};
@@ -158,15 +158,13 @@ fn build_overlays(
     }
     let all: Vec<&str> = COMPONENTS.iter().map(|(component, _)| *component).collect();
     let mut built = Vec::new();
-    // The route of gateway-api calls the pods without TLS, and with cert-manager they require TLS.
-    // So each build omits one of the two.
-    for excluded in ["cert-manager", "gateway-api"] {
+    for chosen in ALTERNATIVES {
         let others: Vec<&str> = all
             .iter()
             .copied()
-            .filter(|component| *component != excluded)
+            .filter(|component| component == chosen || !ALTERNATIVES.contains(component))
             .collect();
-        built.push((format!("without-{excluded}"), build(&others)?));
+        built.push((format!("all-with-{chosen}"), build(&others)?));
     }
     for overlay in ["base", "single-node", "overlays/dev", "overlays/production"] {
         let folder = crate::root().join("k8s").join(overlay);

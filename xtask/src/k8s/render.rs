@@ -81,7 +81,8 @@ const BAD_VALUES: &[&str] = &[
     "externalSecrets.store.kind=Vault",
     "externalSecrets.refreshInterval=often",
     "certManager.issuer.kind=Authority",
-    "certManager.enabled=true,route.enabled=true",
+    "certManager.enabled=true,certManager.authorityConfigMap=",
+    "certManager.authorityConfigMap=parta/authority",
     "networkPolicy.dns.ports={}",
 ];
 
@@ -254,6 +255,12 @@ pub(crate) fn profiles() -> anyhow::Result<Vec<Profile>> {
         "externalSecrets.enabled=true",
     ];
     found.push(Profile::new("single-node-public", &["single-node"], &public));
+    let routed = [
+        "certManager.enabled=true",
+        "certManager.authorityConfigMap=",
+        "certManager.dnsNames={parta.school.example}",
+    ];
+    found.push(Profile::new("single-node-routed", &["single-node"], &routed));
     Ok(found)
 }
 

@@ -73,6 +73,7 @@ pub(crate) const RULES: &[(&str, Rule)] = &[
         parts::external_secrets,
     ),
     ("certificates are for their listeners", parts::certificates),
+    ("a gateway verifies pods that require TLS", parts::backends),
     ("optional servers are where the settings say", parts::servers),
     ("only pods of Parta reach the optional servers", parts::callers),
     ("files of settings are mounted", parts::files),

@@ -243,6 +243,55 @@ pub(super) fn certificates(manifests: &Manifests, _: &Facts) -> Vec<String> {
     })
 }
 
+/// A pod that listens with TLS, and has a route, has a policy by which the gateway calls it with TLS and a name
+/// of its certificate. A pod without TLS has none.
+pub(super) fn backends(manifests: &Manifests, _: &Facts) -> Vec<String> {
+    let routes = manifests
+        .of("GRPCRoute")
+        .flat_map(|route| items(&route["spec"]["rules"]));
+    let routed: BTreeSet<&str> = routes
+        .flat_map(|rule| items(&rule["backendRefs"]))
+        .map(|backend| text(&backend["name"]))
+        .collect();
+    let mut found = failing(manifests.parta(), |workload| {
+        let own = text(&workload["metadata"]["name"]);
+        let service = format!("{own}-public");
+        let policies: Vec<&Value> = manifests
+            .of("BackendTLSPolicy")
+            .filter(|policy| {
+                items(&policy["spec"]["targetRefs"])
+                    .any(|target| target["kind"] == "Service" && target["name"] == service)
+            })
+            .collect();
+        if !encrypted(workload) || !routed.contains(service.as_str()) {
+            return policies.is_empty();
+        }
+        let secret = items(&pod(workload)["volumes"])
+            .find(|volume| volume["name"] == "tls")
+            .map(|volume| &volume["secret"]["secretName"]);
+        let names: Vec<&str> = manifests
+            .of("Certificate")
+            .filter(|certificate| Some(&certificate["spec"]["secretName"]) == secret)
+            .flat_map(|certificate| items(&certificate["spec"]["dnsNames"]))
+            .map(text)
+            .collect();
+        policies.len() == 1
+            && policies.iter().all(|policy| {
+                let validation = &policy["spec"]["validation"];
+                let authority = items(&validation["caCertificateRefs"])
+                    .any(|by| by["kind"] == "ConfigMap" && by["group"] == "");
+                // Only one pod with all services may have a certificate of a public authority.
+                let public = own == ALL && validation["wellKnownCACertificates"] == "System";
+                names.contains(&text(&validation["hostname"])) && authority != public
+            })
+    });
+    let known = |policy: &Value| {
+        items(&policy["spec"]["targetRefs"]).all(|target| routed.contains(text(&target["name"])))
+    };
+    found.extend(failing(manifests.of("BackendTLSPolicy"), known));
+    found
+}
+
 /// A server that is rendered is the one that the settings name.
 pub(super) fn servers(manifests: &Manifests, _: &Facts) -> Vec<String> {
     let mut found = Vec::new();

@@ -430,6 +430,41 @@ pub(super) fn mutations() -> Vec<Mutation> {
             container("/ports/1/containerPort"),
             json!(7711),
         ),
+        (
+            "gateway-api-tls",
+            "a gateway verifies pods that require TLS",
+            "BackendTLSPolicy/chat",
+            "/spec/validation/hostname".into(),
+            json!("chats"),
+        ),
+        (
+            "gateway-api-tls",
+            "a gateway verifies pods that require TLS",
+            "BackendTLSPolicy/chat",
+            "/spec/validation/caCertificateRefs".into(),
+            Value::Null,
+        ),
+        (
+            "gateway-api-tls",
+            "a gateway verifies pods that require TLS",
+            "BackendTLSPolicy/chat",
+            "/spec/targetRefs/0/name".into(),
+            json!("chat"),
+        ),
+        (
+            "gateway-api-tls",
+            "a gateway verifies pods that require TLS",
+            "BackendTLSPolicy/chat",
+            "/kind".into(),
+            json!("BackendPolicy"),
+        ),
+        (
+            "gateway-api-tls",
+            "a gateway verifies pods that require TLS",
+            "Deployment/chat",
+            container("/env"),
+            json!([]),
+        ),
     ];
     let mutations = all.into_iter().map(|(of, rule, object, pointer, value)| {
         let (kind, name) = object.split_once('/').unwrap_or((object, ""));
