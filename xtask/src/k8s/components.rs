@@ -10,7 +10,10 @@ use super::manifests::{Manifests, name};
 /// The components and the values that they stand for.
 pub(crate) const COMPONENTS: &[(&str, &[&str])] = &[
     ("cert-manager", &["certManager.enabled=true"]),
-    ("cnpg", &["cnpg.enabled=true"]),
+    (
+        "cnpg",
+        &["cnpg.enabled=true", "cnpg.backup.objectStore=parta-backup"],
+    ),
     ("external-secrets", &["externalSecrets.enabled=true"]),
     (
         "gateway-api",

@@ -74,6 +74,8 @@ const BAD_VALUES: &[&str] = &[
     "natsServer.image.tag=2",
     "cnpg.instances=0",
     "cnpg.maxConnections=10",
+    "cnpg.backup.objectStore=s3://backups",
+    "cnpg.backup.schedule=30 2 * * *",
     "autoscaling.services.invitation.min=2",
     "autoscaling.services.chat.min=1",
     "autoscaling.services.chat.averageCpu=80%",
@@ -244,6 +246,7 @@ pub(crate) fn profiles() -> anyhow::Result<Vec<Profile>> {
         "otelCollector.forward.endpoint=collector.monitoring:4317",
         "autoscaling.enabled=true",
         "cnpg.enabled=true",
+        "cnpg.backup.objectStore=parta-backup",
         "externalSecrets.enabled=true",
     ];
     found.push(Profile::new("openshift-ha", &["ha", "openshift"], &parts));

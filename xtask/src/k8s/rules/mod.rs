@@ -68,6 +68,7 @@ pub(crate) const RULES: &[(&str, Rule)] = &[
     ("an autoscaler sets the replicas", parts::autoscalers),
     ("only a migration gets the owner of the schema", parts::owners),
     ("a database has a role that serves and an owner", parts::roles),
+    ("a schedule backs up an archived cluster", parts::backups),
     (
         "external Secrets have the keys that pods read",
         parts::external_secrets,

@@ -140,6 +140,29 @@ pub(super) fn roles(manifests: &Manifests, facts: &Facts) -> Vec<String> {
         .collect()
 }
 
+/// A cluster archives its write-ahead log by the plugin that makes its backups, and neither goes without the
+/// other: a backup without the log cannot be restored.
+pub(super) fn backups(manifests: &Manifests, _: &Facts) -> Vec<String> {
+    let archiver = |cluster: &Value| -> Option<String> {
+        let mut plugins = items(&cluster["spec"]["plugins"]);
+        let archiver = plugins.find(|plugin| plugin["isWALArchiver"] == true)?;
+        let store = archiver["parameters"]["barmanObjectName"].as_str()?;
+        (!store.is_empty()).then(|| text(&archiver["name"]).to_owned())
+    };
+    let mut found = failing(manifests.of("Cluster"), |cluster| {
+        let scheduled = manifests
+            .of("ScheduledBackup")
+            .any(|backup| backup["spec"]["cluster"]["name"] == cluster["metadata"]["name"]);
+        archiver(cluster).is_some() == scheduled
+    });
+    found.extend(failing(manifests.of("ScheduledBackup"), |backup| {
+        let cluster = manifests.find("Cluster", text(&backup["spec"]["cluster"]["name"]));
+        let by = backup["spec"]["pluginConfiguration"]["name"].as_str();
+        backup["spec"]["method"] == "plugin" && by.is_some() && cluster.and_then(archiver).as_deref() == by
+    }));
+    found
+}
+
 /// With one external Secret, all Secrets are external, and each brings the keys that a pod reads.
 pub(super) fn external_secrets(manifests: &Manifests, facts: &Facts) -> Vec<String> {
     if manifests.of("ExternalSecret").next().is_none() {

@@ -465,6 +465,27 @@ pub(super) fn mutations() -> Vec<Mutation> {
             container("/env"),
             json!([]),
         ),
+        (
+            "cnpg",
+            "a schedule backs up an archived cluster",
+            "Cluster/parta-postgresql",
+            "/spec/plugins".into(),
+            Value::Null,
+        ),
+        (
+            "cnpg",
+            "a schedule backs up an archived cluster",
+            "ScheduledBackup/parta-postgresql",
+            "/spec/cluster/name".into(),
+            json!("parta-postgres"),
+        ),
+        (
+            "cnpg",
+            "a schedule backs up an archived cluster",
+            "ScheduledBackup/parta-postgresql",
+            "/spec/method".into(),
+            json!("barmanObjectStore"),
+        ),
     ];
     let mutations = all.into_iter().map(|(of, rule, object, pointer, value)| {
         let (kind, name) = object.split_once('/').unwrap_or((object, ""));
