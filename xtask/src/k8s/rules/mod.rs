@@ -10,7 +10,7 @@ use super::{
     facts::Facts,
     manifests::{Manifests, items, name, pod},
 };
-pub(crate) use pods::chosen_ids;
+pub(crate) use pods::{chosen_ids, single};
 
 /// The name of the pod with all services, and of the settings that all pods share.
 const ALL: &str = "parta";

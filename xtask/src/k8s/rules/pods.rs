@@ -166,6 +166,13 @@ fn replicas(manifests: &Manifests, workload: &Value) -> Option<u64> {
     }
 }
 
+/// The workloads of Parta of which the loss of one node takes every pod.
+pub(crate) fn single(manifests: &Manifests) -> Vec<String> {
+    failing(manifests.parta(), |workload| {
+        replicas(manifests, workload).is_some_and(|fewest| fewest > 1)
+    })
+}
+
 pub(super) fn budgets(manifests: &Manifests, _: &Facts) -> Vec<String> {
     let budget = |workload: &Value| {
         let labels = &workload["spec"]["template"]["metadata"]["labels"];

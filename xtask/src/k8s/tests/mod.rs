@@ -162,6 +162,13 @@ fn openshift_refuses_ids_that_other_platforms_need() {
     assert!(rules::chosen_ids(&committed("otel")).is_empty());
 }
 
+#[test]
+fn services_with_one_pod_are_found() {
+    assert!(rules::single(&committed("replicas")).is_empty());
+    assert_eq!(rules::single(&committed("hpa")).len(), 3);
+    assert_eq!(rules::single(&committed("otel")).len(), 5);
+}
+
 /// A version in a field that Kubernetes never lets change is found by comparing two versions.
 #[test]
 fn immutable_fields_are_compared() {
