@@ -145,3 +145,10 @@ livenessProbe:
     {{- toYaml .Values.networkPolicy.telemetry.to | nindent 4 }}
     {{- end }}
 {{- end }}
+
+{{/* A quantity of memory in bytes. The schema permits whole numbers with these units only. */}}
+{{- define "parta.bytes" -}}
+{{- $units := dict "Ki" 1024 "Mi" 1048576 "Gi" 1073741824 "" 1 }}
+{{- $number := regexFind "^[0-9]+" . }}
+{{- mul ($number | int64) (get $units (trimPrefix $number .) | int64) }}
+{{- end }}

@@ -17,13 +17,18 @@ pub(crate) const COMPONENTS: &[(&str, &[&str])] = &[
     ("external-secrets", &["externalSecrets.enabled=true"]),
     (
         "gateway-api",
-        &["route.enabled=true", "route.hostnames={parta.school.example}"],
+        &[
+            "route.enabled=true",
+            "route.hostnames={parta.school.example}",
+            "route.trustedProxies={192.0.2.0/24}",
+        ],
     ),
     (
         "gateway-api-tls",
         &[
             "route.enabled=true",
             "route.hostnames={parta.school.example}",
+            "route.trustedProxies={192.0.2.0/24}",
             "certManager.enabled=true",
         ],
     ),

@@ -63,6 +63,8 @@ pub(crate) const RULES: &[(&str, Rule)] = &[
         network::delivery,
     ),
     ("the route has the public services and no other", network::route),
+    ("the server trusts the proxies of its route", network::proxies),
+    ("a load balancer admits clients", network::balancers),
     ("one pod has a volume", parts::volumes),
     ("claim templates have no label", parts::claims),
     ("an autoscaler sets the replicas", parts::autoscalers),

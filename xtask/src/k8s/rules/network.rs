@@ -3,7 +3,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use super::{ALL, failing, text};
+use super::{ALL, failing, setting, text};
 use crate::k8s::{
     facts::Facts,
     manifests::{Manifests, items, selects},
@@ -120,5 +120,32 @@ pub(super) fn route(manifests: &Manifests, facts: &Facts) -> Vec<String> {
             return **methods == facts.public.values().flatten().cloned().collect::<BTreeSet<_>>();
         }
         routed == facts.public
+    })
+}
+
+/// Without the networks of the gateway, all clients of a route share the limits of one.
+pub(super) fn proxies(manifests: &Manifests, _: &Facts) -> Vec<String> {
+    let named = setting(manifests, "PARTA__SERVER__TRUSTED_PROXIES").is_some_and(|list| list != "[]");
+    failing(manifests.of("GRPCRoute"), |route| {
+        named && items(&route["spec"]["hostnames"]).next().is_some()
+    })
+}
+
+/// Clients of a load balancer are outside of the cluster, so that only addresses select them.
+pub(super) fn balancers(manifests: &Manifests, _: &Facts) -> Vec<String> {
+    let balancers = manifests
+        .of("Service")
+        .filter(|service| service["spec"]["type"] == "LoadBalancer");
+    failing(balancers, |service| {
+        manifests
+            .workloads()
+            .filter(|workload| {
+                let labels = &workload["spec"]["template"]["metadata"]["labels"];
+                selects(&service["spec"]["selector"], labels)
+            })
+            .filter_map(|workload| policy(manifests, workload))
+            .flat_map(|policy| items(&policy["spec"]["ingress"]))
+            .flat_map(|rule| items(&rule["from"]))
+            .any(|peer| peer["ipBlock"].is_object())
     })
 }
