@@ -117,6 +117,14 @@ const BAD_VALUES: &[&str] = &[
     "networkPolicy.dns.ports={}",
 ];
 
+/// Values in JSON that the schema refuses.
+const BAD_JSON: &[&str] = &[
+    r#"networkPolicy.clients=[{"podSelectr": {}}]"#,
+    r#"networkPolicy.clients=[{"podSelector": {}}]"#,
+    r#"networkPolicy.clients=[{"namespaceSelector": {"matchLabels": {}}}]"#,
+    r#"networkPolicy.delivery.to=[{"ipBlock": {"cidr": "0.0.0.0/0"}, "podSelector": {"matchLabels": {"a": "b"}}}]"#,
+];
+
 /// Values that the schema cannot compare, and a word of the chart's own refusal.
 const BAD_COMBINATIONS: &[(&str, &str)] = &[
     ("image.allowPlaceholder=false", "image.digest is a placeholder"),
@@ -300,7 +308,7 @@ pub(crate) fn profiles() -> anyhow::Result<Vec<Profile>> {
     let parts = [
         "natsServer.enabled=true",
         "otelCollector.enabled=true",
-        "otelCollector.forward.endpoint=collector.monitoring:4317",
+        "otelCollector.forward.endpoint=collector.monitoring:443",
         "autoscaling.enabled=true",
         "cnpg.enabled=true",
         "cnpg.backup.objectStore=parta-backup",
@@ -335,10 +343,14 @@ pub(crate) fn profiles() -> anyhow::Result<Vec<Profile>> {
 
 /// Fails if the schema lets a mistake through.
 pub(crate) fn refuse_bad_values(tools: &Tools) -> anyhow::Result<()> {
-    let single = BAD_VALUES.iter().map(|value| (*value, "schema"));
-    let mistakes: Vec<_> = single.chain(BAD_COMBINATIONS.iter().copied()).collect();
-    parallel::map(&mistakes, |(values, why)| {
-        match tools.template(Path::new(CHART), &[PLACEHOLDER, &["--set", values]].concat()) {
+    let single = BAD_VALUES.iter().map(|value| ("--set", *value, "schema"));
+    let json = BAD_JSON.iter().map(|value| ("--set-json", *value, "schema"));
+    let combined = BAD_COMBINATIONS
+        .iter()
+        .map(|(values, why)| ("--set", *values, *why));
+    let mistakes: Vec<_> = single.chain(json).chain(combined).collect();
+    parallel::map(&mistakes, |(option, values, why)| {
+        match tools.template(Path::new(CHART), &[PLACEHOLDER, &[option, values]].concat()) {
             Ok(_) => bail!("the chart renders with {values}"),
             Err(error) => {
                 ensure!(error.to_string().contains(why), "{values}: {error}");

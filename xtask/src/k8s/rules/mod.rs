@@ -53,7 +53,13 @@ pub(crate) const RULES: &[(&str, Rule)] = &[
         "every pod has a network policy of both directions",
         network::policies,
     ),
+    ("no peer is selected by an empty selector", network::peers),
     ("egress goes to the table of calls", network::egress),
+    ("pods reach their servers and nothing else", network::servers),
+    (
+        "the collector reaches the one to which it forwards",
+        network::forwards,
+    ),
     (
         "ingress comes from the table of calls and from clients",
         network::ingress,

@@ -1,4 +1,5 @@
 //! Each rule finds the mistake that it is for.
+mod network;
 mod parts;
 mod services;
 
@@ -120,6 +121,11 @@ fn each_mistake_in_a_part_is_found_by_its_rule() {
 }
 
 #[test]
+fn each_mistake_in_a_policy_is_found_by_its_rule() {
+    assert_found(&network::mutations());
+}
+
+#[test]
 fn an_object_that_stands_twice_is_found() {
     let mut manifests = committed("gateway-api");
     let first = manifests.0[0].clone();
@@ -129,16 +135,13 @@ fn an_object_that_stands_twice_is_found() {
 
 #[test]
 fn every_rule_has_a_mistake_that_it_finds() {
-    let (services, parts) = (services::mutations(), parts::mutations());
+    let all = [services::mutations(), parts::mutations(), network::mutations()].concat();
     for (rule, _) in rules::RULES
         .iter()
         .filter(|(rule, _)| *rule != "objects are unique")
     {
         assert!(
-            services
-                .iter()
-                .chain(&parts)
-                .any(|(_, proved, ..)| proved == rule),
+            all.iter().any(|(_, proved, ..)| proved == rule),
             "{rule} is not proved"
         );
     }
