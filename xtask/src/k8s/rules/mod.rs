@@ -42,6 +42,7 @@ pub(crate) const RULES: &[(&str, Rule)] = &[
     ("a pod has the keys of its own service", pods::keys),
     ("the grace period covers the stop", pods::grace),
     ("a rollout takes no replica away", pods::rollouts),
+    ("a change of the settings restarts the pods", pods::settings),
     ("several replicas have a disruption budget", pods::budgets),
     ("several replicas are spread", pods::spread),
     (
@@ -76,6 +77,7 @@ pub(crate) const RULES: &[(&str, Rule)] = &[
     ("an autoscaler sets the replicas", parts::autoscalers),
     ("only a migration gets the owner of the schema", parts::owners),
     ("a database has a role that serves and an owner", parts::roles),
+    ("a rollout leaves connections to the database", parts::connections),
     ("a schedule backs up an archived cluster", parts::backups),
     (
         "external Secrets have the keys that pods read",

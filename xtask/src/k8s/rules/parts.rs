@@ -140,6 +140,26 @@ pub(super) fn roles(manifests: &Manifests, facts: &Facts) -> Vec<String> {
         .collect()
 }
 
+/// The most pods of all services, one more of each during a rollout, have fewer connections than the cluster
+/// accepts; it keeps ten for itself and for people.
+pub(super) fn connections(manifests: &Manifests, facts: &Facts) -> Vec<String> {
+    failing(manifests.of("Cluster"), |cluster| {
+        let pods = manifests.parta().map(|workload| {
+            let scaler = manifests
+                .of("HorizontalPodAutoscaler")
+                .find(|scaler| scaler["spec"]["scaleTargetRef"]["name"] == workload["metadata"]["name"]);
+            let most = match scaler {
+                Some(scaler) => &scaler["spec"]["maxReplicas"],
+                None => &workload["spec"]["replicas"],
+            };
+            most.as_u64().unwrap_or(u64::MAX / 1024) + 1
+        });
+        let wanted = pods.sum::<u64>().saturating_mul(facts.connections) + 10;
+        let accepted = text(&cluster["spec"]["postgresql"]["parameters"]["max_connections"]);
+        accepted.parse::<u64>().is_ok_and(|accepted| accepted >= wanted)
+    })
+}
+
 /// A cluster archives its write-ahead log by the plugin that makes its backups, and neither goes without the
 /// other: a backup without the log cannot be restored.
 pub(super) fn backups(manifests: &Manifests, _: &Facts) -> Vec<String> {

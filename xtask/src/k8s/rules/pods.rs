@@ -155,6 +155,18 @@ pub(super) fn rollouts(manifests: &Manifests, _: &Facts) -> Vec<String> {
     })
 }
 
+/// A pod reads its settings when it starts. A hash of them in its template starts it again when they change.
+pub(super) fn settings(manifests: &Manifests, _: &Facts) -> Vec<String> {
+    failing(manifests.workloads(), |workload| {
+        let mounted = items(&pod(workload)["volumes"]).any(|volume| volume["configMap"].is_object());
+        let read = containers(workload)
+            .flat_map(|container| items(&container["envFrom"]))
+            .any(|source| source["configMapRef"].is_object());
+        let hash = text(&workload["spec"]["template"]["metadata"]["annotations"]["parta/config"]);
+        !(mounted || read) || hash.len() == 64 && hash.chars().all(|digit| digit.is_ascii_hexdigit())
+    })
+}
+
 /// The fewest replicas of a workload: those of its autoscaler, or its own.
 fn replicas(manifests: &Manifests, workload: &Value) -> Option<u64> {
     let scaler = manifests

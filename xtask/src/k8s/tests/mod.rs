@@ -123,6 +123,7 @@ fn each_mistake_in_a_part_is_found_by_its_rule() {
 #[test]
 fn each_mistake_in_a_policy_is_found_by_its_rule() {
     assert_found(&network::mutations());
+    assert_found(&network::shared());
 }
 
 #[test]
@@ -135,7 +136,13 @@ fn an_object_that_stands_twice_is_found() {
 
 #[test]
 fn every_rule_has_a_mistake_that_it_finds() {
-    let all = [services::mutations(), parts::mutations(), network::mutations()].concat();
+    let all = [
+        services::mutations(),
+        parts::mutations(),
+        network::mutations(),
+        network::shared(),
+    ]
+    .concat();
     for (rule, _) in rules::RULES
         .iter()
         .filter(|(rule, _)| *rule != "objects are unique")

@@ -165,3 +165,26 @@ pub(super) fn mutations() -> Vec<Mutation> {
     ));
     all
 }
+
+/// Mistakes in what parts share with the services: settings, and connections to the database.
+pub(super) fn shared() -> Vec<Mutation> {
+    let hash = "/spec/template/metadata/annotations/parta~1config";
+    let restarts = "a change of the settings restarts the pods";
+    let changes = [
+        ("nats", restarts, "StatefulSet", "nats", hash, Value::Null),
+        ("otel", restarts, "Deployment", "otel-collector", hash, json!("")),
+        ("otel", restarts, "Deployment", "chat", hash, Value::Null),
+        (
+            "cnpg",
+            "a rollout leaves connections to the database",
+            "Cluster",
+            "parta-postgresql",
+            "/spec/postgresql/parameters/max_connections",
+            json!("100"),
+        ),
+    ];
+    let mutations = changes.into_iter();
+    mutations
+        .map(|(of, rule, kind, name, pointer, value)| (of, rule, kind, name, pointer.to_owned(), value))
+        .collect()
+}
