@@ -64,7 +64,6 @@ const BAD_VALUES: &[&str] = &[
     r"config.bus\.password=password",
     r"config.bus\.nkey_seed=seed",
     r"config.bus\.url=nats://other:4222",
-    r"config.server\.grace_seconds=60",
     r"config.server\.tls_key_file=/etc/key.pem",
     r"config.chat\.listen=0.0.0.0:80",
     r"config.chat\.address=http://other:7710",
@@ -119,6 +118,7 @@ const BAD_VALUES: &[&str] = &[
 
 /// Values in JSON that the schema refuses.
 const BAD_JSON: &[&str] = &[
+    r#"config={"server.grace_seconds": "60"}"#,
     r#"networkPolicy.clients=[{"podSelectr": {}}]"#,
     r#"networkPolicy.clients=[{"podSelector": {}}]"#,
     r#"networkPolicy.clients=[{"namespaceSelector": {"matchLabels": {}}}]"#,
