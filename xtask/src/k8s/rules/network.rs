@@ -135,8 +135,8 @@ pub(super) fn egress(manifests: &Manifests, facts: &Facts) -> Vec<String> {
     })
 }
 
-/// The callers of each pod are those of the table, and the clients, which are the same for all pods. It has no
-/// other rule.
+/// The callers of each pod are those of the table, and the clients, which are the same for all pods. It has
+/// no other rule.
 pub(super) fn ingress(manifests: &Manifests, facts: &Facts) -> Vec<String> {
     let mut clients = BTreeSet::new();
     let mut found = failing_with(manifests, |own, policy| {

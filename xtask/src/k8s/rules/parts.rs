@@ -286,8 +286,8 @@ pub(super) fn certificates(manifests: &Manifests, _: &Facts) -> Vec<String> {
     })
 }
 
-/// A pod that listens with TLS, and has a route, has a policy by which the gateway calls it with TLS and a name
-/// of its certificate. A pod without TLS has none.
+/// A pod that listens with TLS, and has a route, has a policy by which the gateway calls it with TLS and a
+/// name of its certificate. A pod without TLS has none.
 pub(super) fn backends(manifests: &Manifests, _: &Facts) -> Vec<String> {
     let routes = manifests
         .of("GRPCRoute")
@@ -425,8 +425,8 @@ pub(super) fn callers(manifests: &Manifests, _: &Facts) -> Vec<String> {
     found
 }
 
-/// A file that a setting names lies in a folder that the container mounts, those that run first included, and
-/// only the group reads files of Secrets.
+/// A file that a setting names lies in a folder that the container mounts, those that run first included,
+/// and only the group reads files of Secrets.
 pub(super) fn files(manifests: &Manifests, _: &Facts) -> Vec<String> {
     let settings = manifests.find("ConfigMap", ALL).map(|map| &map["data"]);
     let shared: BTreeMap<&str, &str> = settings

@@ -3,7 +3,7 @@ use serde_json::{Value, json};
 
 use super::Mutation;
 
-/// A policy whose rule is found, and the change.
+/// Render, rule, policy, pointer, value.
 type Change = (&'static str, &'static str, &'static str, &'static str, Value);
 
 /// Mistakes in the policies of each render.
