@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may fail loudly")]
 use std::path::Path;
 
-use parta_ids::{Env, EventId, OrgId, TypedId as _};
+use parta_ids::{Env, EventId, JobId, OrgId, TypedId as _};
 use parta_integration_tests::{Suite, reason};
 use sea_orm::{ConnectionTrait as _, DatabaseConnection, Statement, Value as Sql};
 use serde_json::{Value, json};
@@ -295,13 +295,27 @@ mod doctor_finds_what_is_wrong {
     }
 }
 
-/// Inserts an ending that was due a minute ago and for which no job was enqueued.
+/// Inserts an ending that was due a minute ago, and its job, which another replica runs.
 async fn insert_overdue_ending(db: &DatabaseConnection) -> OrgId {
     let env = Env::system();
     let org: OrgId = env.id();
     let sql = "INSERT INTO due_ending (org_id, kind, object_id, due_time) VALUES ($1, 1, $2, $3)";
     let due = env.now() - chrono::TimeDelta::minutes(1);
     let values: [Sql; 3] = [org.uuid().into(), env.id::<OrgId>().uuid().into(), due.into()];
+    let statement = Statement::from_sql_and_values(db.get_database_backend(), sql, values);
+    db.execute_raw(statement).await.unwrap();
+    let lease_end = (env.now() + chrono::TimeDelta::hours(1)).timestamp_millis();
+    let sql = "INSERT INTO job (job_id, org_id, kind, payload, request_id, create_time, due_time, attempts, \
+               lease, lease_end_millis) VALUES ($1, $2, 'membership.end_due', $3, $4, $5, $5, 1, $6, $7)";
+    let values: [Sql; 7] = [
+        env.id::<JobId>().uuid().into(),
+        org.uuid().into(),
+        Vec::<u8>::new().into(),
+        env.ids.uuid().into(),
+        due.into(),
+        env.ids.uuid().into(),
+        lease_end.into(),
+    ];
     let statement = Statement::from_sql_and_values(db.get_database_backend(), sql, values);
     db.execute_raw(statement).await.unwrap();
     org

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use parta_database::{Db, StorageError};
 use parta_ids::{JobId, OrgId, TypedId};
 use sea_orm::{ConnectionTrait, Statement, Value};
@@ -39,8 +39,13 @@ pub(crate) enum End {
     Done,
     /// The attempt does not count, and the job is due at once.
     Interrupted,
-    /// The job is due later.
-    RetryAt(DateTime<Utc>, String),
+    /// The job is due later, after this failure.
+    Retry {
+        due: DateTime<Utc>,
+        why: String,
+        /// Whether the attempt counts.
+        counts: bool,
+    },
     /// The job is never due again. Its row is kept for the operator.
     Failed(String),
 }
@@ -175,9 +180,9 @@ impl Lease {
         let (change, values) = match end {
             End::Done => ("DELETE FROM job".to_owned(), vec![]),
             End::Interrupted => (format!("{released} attempts = attempts - 1"), vec![]),
-            End::RetryAt(due, why) => (
-                format!("{released} due_time = $3, failure = $4"),
-                vec![due.into(), why.into()],
+            End::Retry { due, why, counts } => (
+                format!("{released} due_time = $3, failure = $4, attempts = attempts - $5"),
+                vec![due.into(), why.into(), i32::from(!counts).into()],
             ),
             End::Failed(why) => (
                 format!("{released} due_time = NULL, failure = $3, fail_time = $4"),
@@ -199,13 +204,7 @@ impl Lease {
     }
 }
 
-/// The time of the next attempt after the given number of attempts: one second doubled by each, up to an
-/// hour.
-pub(crate) fn retry_time(now: DateTime<Utc>, attempts: i32) -> DateTime<Utc> {
-    const MAX_SECONDS: i64 = 3600;
-    let wait = 1_i64
-        .checked_shl(attempts.unsigned_abs().min(20))
-        .unwrap_or(MAX_SECONDS)
-        .min(MAX_SECONDS);
-    now + TimeDelta::seconds(wait)
+/// The wait after the given number of attempts: one second doubled by each, up to `longest`.
+pub(crate) fn retry_delay(attempts: i32, longest: Duration) -> Duration {
+    Duration::from_secs(1 << attempts.clamp(0, 20)).min(longest)
 }

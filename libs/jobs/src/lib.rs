@@ -29,7 +29,8 @@ use uuid::Uuid;
 pub use limits::Limits;
 pub use migrations::migrations;
 pub use operator::{
-    FAILED_RETENTION, JobFilter, JobRecord, JobState, count_failed, delete, find, list, lock, purge, retry,
+    FAILED_RETENTION, JobFilter, JobRecord, JobState, count_failed, delete, find, list, lock,
+    organizations_due, purge, retry,
 };
 pub use runner::{JobError, JobHandler, JobRunner};
 
@@ -115,6 +116,19 @@ pub async fn enqueue_at(
     tx.execute_sql(sql, values).await?;
     tx.step::<Wake>();
     Ok(())
+}
+
+/// Like [`enqueue`], but a job of the same kind and `request_id` that waits for a later attempt, or has failed,
+/// is due at once, with as many attempts as a new one.
+pub async fn enqueue_again(
+    tx: &Tx,
+    kind: &str,
+    org_id: Option<OrgId>,
+    payload: Vec<u8>,
+    request_id: Uuid,
+) -> Result<(), StorageError> {
+    enqueue(tx, kind, org_id, payload, request_id).await?;
+    operator::hasten(tx, kind, request_id).await
 }
 
 /// Wakes the runners of this process after a commit that enqueued a job.

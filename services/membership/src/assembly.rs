@@ -97,7 +97,7 @@ pub(crate) struct Ports {
 }
 
 impl Ports {
-    fn context(&self) -> Context {
+    pub(crate) fn context(&self) -> Context {
         // The members' half is written in the transaction of each change, so that it is never stale.
         let members = Freshness::always(NAME);
         Context {

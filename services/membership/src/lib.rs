@@ -149,6 +149,12 @@ async fn build(context: ServiceContext) -> anyhow::Result<ServiceParts> {
         context.db.clone(),
         |db, _| async move { revocations::purge(&db).await.map(drop) },
     ));
+    tasks.push(Task::periodic(
+        "membership.sweep_endings",
+        end_due::SWEEP_INTERVAL,
+        context.db.clone(),
+        |db, _| async move { end_due::sweep(&db).await },
+    ));
     tasks.extend(ports.purges());
     Ok(ServiceParts {
         name: NAME,

@@ -68,7 +68,7 @@ pub(crate) struct TestEnv {
     pub(crate) db: Db,
     pub(crate) test_env: ServiceEnv,
     pub(crate) transport: InMemoryTransport,
-    ports: Ports,
+    pub(crate) ports: Ports,
     /// The proofs that VerifyCode returned, by the id of the flow.
     proofs: Mutex<HashMap<String, String>>,
     _database: TestDatabase,
