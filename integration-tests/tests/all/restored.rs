@@ -209,6 +209,28 @@ async fn change(school: &School, class: &str, lost: &mut Lost) {
     }
 }
 
+/// Makes a service account. Returns its id and its key.
+async fn service_account(school: &School, name: &str) -> [String; 2] {
+    let wanted = json!({"display_name": name, "permissions": ["roster.read"]});
+    let rpc = "ServiceAccountService/CreateServiceAccount";
+    let made = school.administrator.client.must(rpc, wanted).await;
+    [&made["service_account"]["id"], &made["key"]].map(|text| text.as_str().unwrap().to_owned())
+}
+
+/// No key of before the restore is accepted, revoked or not. A new one is.
+async fn keys_are_revoked(suite: &Suite, school: &School, accounts: &[[String; 2]]) {
+    let rpc = "ServiceAccountService/IssueServiceAccountToken";
+    for [_, key] in accounts {
+        let refused = suite.anonymous().refused(rpc, json!({"key": key})).await;
+        assert_eq!(refused.reason, "SERVICE_ACCOUNT_KEY_INVALID");
+    }
+    let [id, _] = &accounts[1];
+    let rotation = json!({"service_account_id": id});
+    let rotate = "ServiceAccountService/RotateServiceAccountKey";
+    let next = school.administrator.client.must(rotate, rotation).await;
+    suite.anonymous().must(rpc, json!({"key": next["key"]})).await;
+}
+
 async fn restore(suite: &Suite, folder: &str, processes: &[&'static str]) {
     for process in processes {
         suite.kill(process).await;
@@ -260,6 +282,10 @@ async fn restored_membership_gives_no_access_back(suite: Suite, processes: &[&'s
     let parent = school.parent(&removed, "Ирина Сидорова", &pupil, &class).await;
     assert!(participants(&pupil.client).await.contains(&removed.member_id));
     let asked = ask(&suite, &school, &class).await;
+    let accounts = [
+        service_account(&school, "Журнал").await,
+        service_account(&school, "Столовая").await,
+    ];
     let folder = tempfile::tempdir().unwrap();
     let backup = folder.path().join("backup").display().to_string();
     suite.run(&["backup", &backup]).await;
@@ -275,6 +301,9 @@ async fn restored_membership_gives_no_access_back(suite: Suite, processes: &[&'s
     };
     change(&school, &class, &mut lost).await;
     end_requests(&school, &asked).await;
+    let revoke = json!({"service_account_id": accounts[0][0]});
+    let rpc = "ServiceAccountService/RevokeServiceAccount";
+    school.administrator.client.must(rpc, revoke).await;
     // Chat has read everything: the responses carry consistency tokens of membership.
     let seen = participants(&pupil.client).await;
     for gone in lost.gone() {
@@ -316,6 +345,7 @@ async fn restored_membership_gives_no_access_back(suite: Suite, processes: &[&'s
         assert!(!seen.contains(&gone.member_id), "{}", gone.account.full_name);
     }
     rights_are_taken_again(&school, &lost).await;
+    keys_are_revoked(&suite, &school, &accounts).await;
     requests_end_again(&suite, &asked).await;
     // No chat has a participant whom membership does not know.
     assert!(

@@ -62,6 +62,7 @@ pub use join_requests::refuse_requests_again;
 pub use permissions::permissions;
 pub use restored::repeat_endings;
 pub use roles::close_role_changes;
+pub use service_accounts::revoke_all_service_account_keys;
 pub use sessions::end_all_sessions;
 
 use crate::{

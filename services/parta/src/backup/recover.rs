@@ -1,5 +1,5 @@
-//! The steps after the restore of a database: sessions end, links are revoked, and membership repeats what
-//! had ended after the backup, so that a restore never gives access back.
+//! The steps after the restore of a database: sessions end, links and keys of service accounts are revoked,
+//! and membership repeats what had ended after the backup, so that a restore never gives access back.
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
@@ -37,16 +37,20 @@ const CURSORS: &str = "SELECT org_id, position FROM feed_cursor WHERE consumer =
 #[derive(Debug, clap::Args)]
 pub(crate) struct Recover {
     #[command(flatten)]
-    links: Links,
+    kept: Kept,
 }
 
-/// The choice about the links of invitations.
+/// The choices about access that was perhaps ended after the backup.
 #[derive(Debug, Clone, Copy, clap::Args)]
-pub(super) struct Links {
+pub(super) struct Kept {
     /// Keeps the open links of a restored invitation. Otherwise they are revoked, because those that were
     /// revoked or used after the backup could be used again.
     #[arg(long)]
     keep_links: bool,
+    /// Keeps the keys of service accounts of a restored membership. Otherwise they are revoked, because those
+    /// that were revoked after the backup could be used again.
+    #[arg(long)]
+    keep_service_accounts: bool,
 }
 
 impl Recover {
@@ -56,7 +60,7 @@ impl Recover {
         recover(
             &settings,
             &[MEMBERSHIP, ORG_REGISTRY, INVITATION],
-            self.links,
+            self.kept,
             output,
         )
         .await?;
@@ -120,7 +124,7 @@ impl Databases {
 pub(super) async fn recover(
     settings: &Settings,
     restored: &[&str],
-    links: Links,
+    kept: Kept,
     output: Output,
 ) -> anyhow::Result<()> {
     let databases = Databases::open(settings, &[]).await?;
@@ -128,10 +132,11 @@ pub(super) async fn recover(
     let restored = |name: &'static str| databases.0.get(name).filter(|_| restored.contains(&name));
     let steps = async {
         if let Some(invitation) = restored(INVITATION) {
-            revoke_links(invitation, links, output).await?;
+            revoke_links(invitation, kept, output).await?;
         }
         if let Some(membership) = restored(MEMBERSHIP) {
             end_sessions(membership, &keys, output).await?;
+            revoke_service_account_keys(membership, kept, output).await?;
             close_role_changes(membership, output).await?;
         }
         if let Some(membership) = databases.0.get(MEMBERSHIP) {
@@ -148,8 +153,8 @@ pub(super) async fn recover(
     done
 }
 
-async fn revoke_links(invitation: &Db, links: Links, output: Output) -> anyhow::Result<()> {
-    if links.keep_links {
+async fn revoke_links(invitation: &Db, kept: Kept, output: Output) -> anyhow::Result<()> {
+    if kept.keep_links {
         output.line("invitation: links that were revoked or used after the backup can be used again");
         return Ok(());
     }
@@ -323,6 +328,21 @@ async fn end_sessions(db: &Db, keys: &Path, output: Output) -> anyhow::Result<()
             SIGNING_KEYS[0]
         ));
     }
-    output.line("membership: check the service accounts: those revoked after the backup are valid again");
+    Ok(())
+}
+
+/// Revokes the keys of service accounts: the restored database does not know which of them were revoked after
+/// the backup.
+async fn revoke_service_account_keys(db: &Db, kept: Kept, output: Output) -> anyhow::Result<()> {
+    if kept.keep_service_accounts {
+        output
+            .line("membership: service accounts and keys that were revoked after the backup are valid again");
+        return Ok(());
+    }
+    let revoked = parta_membership::revoke_all_service_account_keys(db).await;
+    let revoked = revoked.context("cannot revoke the keys of service accounts; run `parta recover`")?;
+    output.line(format!(
+        "membership: {revoked} keys of service accounts were revoked; the administrators create new ones"
+    ));
     Ok(())
 }
