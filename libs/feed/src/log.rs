@@ -7,7 +7,7 @@ use parta_status::RpcError;
 use sea_orm::{ConnectionTrait, QueryResult, Statement};
 use uuid::Uuid;
 
-use crate::{Cursor, FeedEvent, kind::EventMeta};
+use crate::{Cursor, FeedEvent, consumer::list_cursors, kind::EventMeta};
 
 /// The retention of events, in days. Older cursors have expired.
 pub const RETENTION_DAYS: i64 = 30;
@@ -33,20 +33,20 @@ pub(crate) async fn read_page<E: FeedEvent>(
         position: 0,
         event_id: Uuid::nil(),
     });
-    if after.epoch != head.epoch || after.position > head.position {
+    if is_lost(&after, head, rows.first()) {
+        return Err(expired().meta(HISTORY, LOST));
+    }
+    if after.epoch != head.epoch {
         return Err(expired());
     }
     if after.position == head.position {
-        return if after.event_id == head.event_id {
-            Ok((Vec::new(), after))
-        } else {
-            Err(expired())
-        };
+        return Ok((Vec::new(), after));
     }
-    let follows = rows
+    // Events that are missing without a contradiction were purged.
+    if rows
         .first()
-        .is_some_and(|first| first.position == after.position + 1 && first.previous_id == after.event_id);
-    if !follows {
+        .is_none_or(|first| first.position != after.position + 1)
+    {
         return Err(expired());
     }
     let mut events = Vec::with_capacity(rows.len());
@@ -60,6 +60,38 @@ pub(crate) async fn read_page<E: FeedEvent>(
         events.push(row.into_event(org_id)?);
     }
     Ok((events, cursor))
+}
+
+/// The key and the value in the metadata of the refusal of a cursor whose event the log has lost.
+const HISTORY: &str = "history";
+const LOST: &str = "lost";
+
+/// Returns whether a source has refused a cursor because its log has lost the event of the cursor.
+pub(crate) fn names_a_loss(refusal: &RpcError) -> bool {
+    refusal.metadata(HISTORY) == Some(LOST)
+}
+
+/// Whether the log has lost the event at the cursor: it ends before the cursor, or has another event in that
+/// place. `next` is the first stored event after the cursor. The epoch has no part in this: the operator can
+/// begin a new one after a loss.
+fn is_lost(after: &Cursor, head: LogHead, next: Option<&Row>) -> bool {
+    let contradicts = |next: &Row| next.position == after.position + 1 && next.previous_id != after.event_id;
+    after.position > head.position
+        || (after.position == head.position && after.event_id != head.event_id)
+        || next.is_some_and(contradicts)
+}
+
+/// Returns the cursors of a consumer whose events the logs of the source have lost. `db` is the database of
+/// the consumer.
+pub async fn list_lost(source: &Db, db: &Db, consumer: &str) -> Result<Vec<Cursor>, StorageError> {
+    let mut lost = Vec::new();
+    for cursor in list_cursors(db, consumer).await?.0 {
+        let (head, rows) = list_after(source.conn(), cursor.org_id, cursor.position, 1).await?;
+        if is_lost(&cursor, head, rows.first()) {
+            lost.push(cursor);
+        }
+    }
+    Ok(lost)
 }
 
 /// Returns the refusal of a cursor whose events were purged, or that belongs to another history of the log.

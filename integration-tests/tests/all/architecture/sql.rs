@@ -134,11 +134,6 @@ const BY_HAND: &[(&str, usize, &str)] = &[
         "backups: schemas and tables are read and dropped without the entities of the services",
     ),
     (
-        "services/parta/src/backup/recover.rs",
-        2,
-        "backups: positions are compared without the consumers of the services",
-    ),
-    (
         "services/parta/src/backup/sqlite.rs",
         2,
         "backups: a copy of a file in use, and a check of its structure",

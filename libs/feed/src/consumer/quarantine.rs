@@ -10,6 +10,12 @@ use uuid::Uuid;
 
 use super::registry::consumers;
 
+/// The cause of a quarantine in [`QuarantinedOrganization::event_failure`]: the source has lost events that
+/// the consumer has applied. Its present state may grant what the lost events have ended.
+pub const EVENTS_LOST: &str = "the source has lost events that were applied here";
+/// Why no snapshot was taken then.
+pub(super) const NO_SNAPSHOT: &str = "none was taken: it could grant again what the lost events have ended";
+
 /// An organization whose events a consumer could not apply. Its cursor stays; the log of the source keeps the
 /// events.
 #[derive(Debug, Clone)]

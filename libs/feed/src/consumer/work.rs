@@ -13,9 +13,9 @@ use super::{
     Consumer, Handler, QUIET_FAILURES,
     apply::{self, Batch, Failure, Place, Stored},
     progress::{Lane, Outcome, WORKERS},
-    quarantine::{self, Rejection, Request},
+    quarantine::{self, EVENTS_LOST, NO_SNAPSHOT, Rejection, Request},
 };
-use crate::{Cursor, FeedEvent as _, Snapshot, SnapshotItem, Source};
+use crate::{Cursor, FeedEvent as _, Snapshot, SnapshotItem, Source, log};
 
 /// Largest number of events of one batch.
 pub(super) const PAGE: i32 = 256;
@@ -48,6 +48,8 @@ pub(super) enum Setback {
     Temporary(String),
     /// Only a snapshot can help.
     Expired,
+    /// The source has lost events that were applied here. A snapshot could undo an ending.
+    Lost,
     /// The events, or the snapshot, cannot be applied.
     Permanent(Rejection),
 }
@@ -91,6 +93,7 @@ impl From<Status> for Setback {
         let text = format!("{:?}: {}", status.code(), status.message());
         // A status without a documented reason comes from the transport: the connection was lost.
         match (RpcError::from_status(&status), status.code()) {
+            (Some(refusal), Code::OutOfRange) if log::names_a_loss(&refusal) => Self::Lost,
             (Some(_), Code::OutOfRange) => Self::Expired,
             // The source cannot read the events, for example because it does not know a stored value.
             (Some(_), Code::Internal | Code::InvalidArgument) => rejected(text),
@@ -184,7 +187,7 @@ impl<S: Source, H: Handler<Event = S::Event>> Consumer<S, H> {
                     .await;
             }
             Err(Setback::Permanent(rejection)) => self.resync(org_id, stored, rejection).await,
-            Err(other) => self.set_back(org_id, stored, other),
+            Err(other) => self.set_back(org_id, stored, other).await,
         }
     }
 
@@ -201,7 +204,7 @@ impl<S: Source, H: Handler<Event = S::Event>> Consumer<S, H> {
             Err(Setback::Permanent(snapshot)) => {
                 self.give_up(org_id, stored, &cause, &snapshot.failure).await;
             }
-            Err(other) => self.set_back(org_id, stored, other),
+            Err(other) => self.set_back(org_id, stored, other).await,
         }
     }
 
@@ -226,7 +229,7 @@ impl<S: Source, H: Handler<Event = S::Event>> Consumer<S, H> {
                 self.applied(org_id, cursor);
                 self.progress.request(org_id);
             }
-            Err(setback) => self.set_back(org_id, stored, setback),
+            Err(setback) => self.set_back(org_id, stored, setback).await,
         }
     }
 
@@ -244,10 +247,10 @@ impl<S: Source, H: Handler<Event = S::Event>> Consumer<S, H> {
                 );
                 match self.clear_request(org_id, stored.request).await {
                     Ok(()) => self.applied(org_id, stored.cursor),
-                    Err(setback) => self.set_back(org_id, stored, setback),
+                    Err(setback) => self.set_back(org_id, stored, setback).await,
                 }
             }
-            Err(other) => self.set_back(org_id, stored, other),
+            Err(other) => self.set_back(org_id, stored, other).await,
         }
     }
 
@@ -265,8 +268,9 @@ impl<S: Source, H: Handler<Event = S::Event>> Consumer<S, H> {
         self.progress.finished(org_id, cursor, Outcome::Applied);
     }
 
-    fn set_back(&self, org_id: OrgId, stored: &Stored, setback: Setback) {
+    async fn set_back(&self, org_id: OrgId, stored: &Stored, setback: Setback) {
         let outcome = match setback {
+            Setback::Lost => self.hold(org_id, stored).await,
             Setback::Locked => Outcome::Busy(LOCKED),
             Setback::Busy => Outcome::Busy(SNAPSHOT_BUSY),
             Setback::Temporary(reason) | Setback::Permanent(Rejection { failure: reason, .. }) => {
@@ -364,6 +368,7 @@ impl<S: Source, H: Handler<Event = S::Event>> Consumer<S, H> {
         let (snapshot, cursor) =
             read.map_err(|_| Setback::Temporary("the snapshot takes too long".into()))??;
         let to = place(org_id, cursor)?;
+        self.require_history(stored, to.end).await?;
         let at = self.apply_snapshot(stored.cursor, &snapshot, &to).await?;
         tracing::info!(
             consumer = self.name,
@@ -374,6 +379,25 @@ impl<S: Source, H: Handler<Event = S::Event>> Consumer<S, H> {
             "projection replaced"
         );
         Ok(at)
+    }
+
+    /// Refuses a snapshot of a source that has lost events which were applied here, unless the operator has
+    /// requested it. The log is read after the snapshot, because the source may have lost them meanwhile.
+    async fn require_history(&self, stored: &Stored, end: Cursor) -> Result<(), Setback> {
+        let applied = stored.cursor.filter(|_| stored.request != Request::Rebuild);
+        let Some(applied) = applied else {
+            return Ok(());
+        };
+        // The log may be read by another replica of the source than the one that has read the snapshot.
+        let is_same = applied.event_id == end.event_id;
+        if end.position < applied.position || (end.position == applied.position && !is_same) {
+            return Err(Setback::Lost);
+        }
+        match self.read(applied.org_id, stored, 1).await {
+            Err(setback @ (Setback::Lost | Setback::Temporary(_))) => Err(setback),
+            // The snapshot replaces events that were purged or cannot be read.
+            _ => Ok(()),
+        }
     }
 
     /// Reads the events of a snapshot and the cursor after it.
@@ -421,14 +445,34 @@ impl<S: Source, H: Handler<Event = S::Event>> Consumer<S, H> {
             reason,
             "event handler failed, organization quarantined"
         );
+        let outcome = self.quarantine(org_id, stored, cause, reason).await;
+        self.progress.finished(org_id, stored.cursor, outcome);
+    }
+
+    /// Quarantines an organization whose source has lost events that were applied here, until the operator
+    /// has repeated the endings among them. The breaker has no part in this: a failover concerns many
+    /// organizations at once, and each would give access back that has ended.
+    async fn hold(&self, org_id: OrgId, stored: &Stored) -> Outcome {
+        let position = stored.cursor.map_or(0, |cursor| cursor.position);
+        tracing::error!(
+            consumer = self.name,
+            org.id = %org_id,
+            position,
+            "the source has lost events, organization quarantined"
+        );
+        let cause = Rejection::because(EVENTS_LOST);
+        self.quarantine(org_id, stored, &cause, NO_SNAPSHOT).await
+    }
+
+    async fn quarantine(&self, org_id: OrgId, stored: &Stored, cause: &Rejection, reason: &str) -> Outcome {
+        let position = stored.cursor.map_or(0, |cursor| cursor.position);
         let builds = stored.failed_builds.as_deref().unwrap_or_default();
         let put = self.db.write(|tx| async move {
             quarantine::put(&tx, self.name, org_id, position, cause, reason, builds).await
         });
-        let outcome = match put.await {
+        match put.await {
             Ok(()) => Outcome::Quarantined(QUARANTINE_CHECK),
             Err(error) => Outcome::Failed(self.failed(org_id, &error.to_string())),
-        };
-        self.progress.finished(org_id, stored.cursor, outcome);
+        }
     }
 }

@@ -4,6 +4,7 @@ mod bus;
 mod consuming;
 mod cursors;
 mod log;
+mod lost;
 mod many;
 mod metrics;
 mod plans;

@@ -4,23 +4,18 @@
 use std::{sync::atomic::Ordering, time::Duration};
 
 use parta_database::{Db, StorageError};
-use parta_feed::{QuarantinedOrganization, list_quarantined};
+use parta_feed::list_quarantined;
 use parta_ids::{EventId, OrgId, TypedId};
 use parta_testkit::on_both;
 use sea_orm::{ConnectionTrait as _, Statement};
 
 use crate::{
     school::{
-        Roster, RosterConsumer, add, after_steps, applied, caught_up, consumer, equal_to_source, migrations,
-        org, rows, run, start,
+        Roster, add, after_steps, applied, caught_up, consumer, equal_to_source, migrations, org,
+        quarantined, rebuild, release, rows, run, start,
     },
     support::Store,
 };
-
-async fn release(db: &Db, org_id: OrgId) -> Result<bool, StorageError> {
-    db.write(|tx| async move { parta_feed::retry(&tx, org_id, "test.roster").await })
-        .await
-}
 
 // Events that fail, in the log and in a snapshot, stop only their organization. After the release they are
 // applied in order.
@@ -116,27 +111,11 @@ on_both!(undecodable_event_leads_to_a_snapshot, |database| async move {
     assert!(list_quarantined(db.conn(), None, 10).await.unwrap().is_empty());
 });
 
-/// Waits until the consumer has quarantined an organization, and returns why.
-async fn quarantined(db: &Db, consumer: &RosterConsumer, org_id: OrgId) -> QuarantinedOrganization {
-    after_steps(consumer, async || {
-        let all = list_quarantined(db.conn(), None, 10).await.unwrap();
-        all.into_iter().find(|one| one.org_id == org_id)
-    })
-    .await
-}
-
 async fn skip(db: &Db, org_id: OrgId, event_id: EventId) {
     let skipped: Result<(), StorageError> = db
         .write(|tx| async move { parta_feed::skip(&tx, org_id, "test.roster", event_id).await })
         .await;
     skipped.unwrap();
-}
-
-async fn rebuild(db: &Db, org_id: OrgId) -> bool {
-    let rebuilt: Result<bool, StorageError> = db
-        .write(|tx| async move { parta_feed::rebuild(&tx, org_id, "test.roster").await })
-        .await;
-    rebuilt.unwrap()
 }
 
 async fn change(db: &Db, sql: &str) {

@@ -2,9 +2,11 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use clap::Args;
-use parta_feed::MAX_AGE;
+use parta_feed::{EVENTS_LOST, MAX_AGE};
 use parta_proto::{
-    FeedChannel as Channel, QuarantineApi, elapsed, feed::v1::ConsumerStatus, jobs::v1::JobState,
+    FeedChannel as Channel, QuarantineApi, elapsed,
+    feed::v1::{ConsumerStatus, Quarantine},
+    jobs::v1::JobState,
 };
 use parta_proto_call_scheduling::CallSchedulingQuarantines;
 use parta_proto_chat::ChatQuarantines;
@@ -21,6 +23,7 @@ use super::{
 use crate::{SERVICES, client::Session, output::Failure};
 
 const QUARANTINE_PAGE: &str = "docs/operations/quarantine.md";
+const FAILOVER_PAGE: &str = "docs/operations/failover.md";
 const JOBS_PAGE: &str = "docs/operations/jobs.md";
 
 /// Checks how far the consumers of each service are, overdue endings, quarantined organizations and failed
@@ -117,6 +120,29 @@ fn overdue(service: String, org_id: &str, lateness: Duration) -> Finding {
     }
 }
 
+/// Returns the finding about a quarantined organization.
+fn quarantined(service: &str, found: &Quarantine) -> Finding {
+    if found.event_failure == EVENTS_LOST {
+        return Finding {
+            service: service.to_owned(),
+            check: "lost_events",
+            text: format!(
+                "{}: {EVENTS_LOST}, and the calls of {} are refused",
+                found.consumer, found.org_id
+            ),
+            advice: "Stop all services and run: parta recover".to_owned(),
+            page: FAILOVER_PAGE,
+        };
+    }
+    Finding {
+        service: service.to_owned(),
+        check: "quarantine",
+        text: format!("{}: {} is quarantined", found.consumer, found.org_id),
+        advice: format!("parta quarantine explain {} {}", found.consumer, found.org_id),
+        page: QUARANTINE_PAGE,
+    }
+}
+
 impl Doctor {
     pub(super) async fn run(self, common: &Common) -> Result<(), Failure> {
         let (session, output): (Session, _) = (common.operator()?, common.print());
@@ -133,13 +159,7 @@ impl Doctor {
                 consumers.push(crate::output::json("parta.feed.v1.ConsumerStatus", &consumer)?);
             }
             for found in quarantine::of(&session, service).await? {
-                findings.push(Finding {
-                    service: service.to_owned(),
-                    check: "quarantine",
-                    text: format!("{}: {} is quarantined", found.consumer, found.org_id),
-                    advice: format!("parta quarantine explain {} {}", found.consumer, found.org_id),
-                    page: QUARANTINE_PAGE,
-                });
+                findings.push(quarantined(service, &found));
             }
             for job in jobs::of(&session, service, JobState::Failed).await? {
                 findings.push(Finding {
