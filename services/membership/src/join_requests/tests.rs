@@ -2,6 +2,7 @@
 mod claiming;
 mod ended;
 mod limits;
+mod namesakes;
 mod notices;
 mod own_matter;
 mod roles;

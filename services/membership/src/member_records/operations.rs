@@ -54,6 +54,17 @@ pub(crate) async fn namesakes_of_staff(
     Ok(keys.into_iter().filter(is_namesake).map(|(id, _)| id).collect())
 }
 
+/// The members who work in the organization and have a name that looks like one of these, with the keys of
+/// their names.
+pub(crate) async fn staff_named(
+    tx: &Tx,
+    scope: &OrgScope,
+    names: impl IntoIterator<Item = &str>,
+) -> Result<Vec<(MemberId, String)>, Error> {
+    let keys = names.into_iter().map(name_key).collect();
+    Ok(storage::staff_with_names(tx, scope, keys).await?)
+}
+
 /// Removes the adults of protected families, who are in no list that families see (R83), but for the member
 /// and the member's own guardians.
 async fn remove_protected(

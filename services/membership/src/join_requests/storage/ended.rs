@@ -5,9 +5,7 @@ use chrono::{DateTime, Utc};
 use parta_access::OrgScope;
 use parta_database::{StorageError, Tx, table};
 use parta_ids::{InvitationId, TypedId as _};
-use sea_orm::{
-    ActiveValue::Set, ConnectionTrait, EntityTrait as _, sea_query::OnConflict,
-};
+use sea_orm::{ActiveValue::Set, ConnectionTrait, EntityTrait as _, sea_query::OnConflict};
 
 use entity::{ActiveModel, Entity};
 
