@@ -215,12 +215,8 @@ pub(crate) async fn begin(
     kind: AssignmentKind,
     own_end: Option<OwnEnd>,
 ) -> Result<Option<AssignmentId>, Error> {
-    let org = scope.org_id();
-    for id in storage::end_expired(tx, scope, member, tx.now()).await? {
-        ended(tx, org, id).await?;
-    }
     let row = Assignment {
-        org_id: org,
+        org_id: scope.org_id(),
         id: tx.env().id(),
         member_id: member,
         unit_id: unit,
@@ -229,14 +225,48 @@ pub(crate) async fn begin(
         own_end,
         end_time: None,
     };
-    if !storage::insert(tx, scope, &row).await? {
-        return Ok(None);
+    Ok(insert(tx, scope, &row).await?.then_some(row.id))
+}
+
+/// Inserts an assignment with its own end; returns `false` if the teacher holds it.
+async fn insert(tx: &Tx, scope: &OrgScope, row: &Assignment) -> Result<bool, Error> {
+    let org = scope.org_id();
+    for id in storage::end_expired(tx, scope, row.member_id, tx.now()).await? {
+        ended(tx, org, id).await?;
+    }
+    if !storage::insert(tx, scope, row).await? {
+        return Ok(false);
     }
     if let Some(end) = row.own_end {
         endings::schedule(tx, org, EndingKind::Assignment, row.id, end.time).await?;
     }
-    events::begun(tx, &row).await?;
-    Ok(Some(row.id))
+    events::begun(tx, row).await?;
+    Ok(true)
+}
+
+/// Moves the lasting assignments of an expected teacher to the member with whose record the teacher's is
+/// joined, who is a teacher. They keep the time of their beginning, which decides whether one is a
+/// substitution. One that a decision ended for the member does not begin again.
+pub(crate) async fn hand_over(tx: &Tx, scope: &OrgScope, from: MemberId, to: MemberId) -> Result<(), Error> {
+    for id in storage::lasting_of(tx, scope, from).await? {
+        let row = storage::find(tx, scope, id).await?;
+        let row = row.ok_or_else(|| Error::unknown(KIND, id))?;
+        if !storage::end(tx, scope, id, false, tx.now()).await? {
+            continue;
+        }
+        ended(tx, scope.org_id(), id).await?;
+        let is_over = row.own_end.is_some_and(|end| end.time <= tx.now());
+        if is_over || is_ended_by_decision(tx, scope, to, row.unit_id, row.kind).await? {
+            continue;
+        }
+        let row = Assignment {
+            id: tx.env().id(),
+            member_id: to,
+            ..row
+        };
+        insert(tx, scope, &row).await?;
+    }
+    Ok(())
 }
 
 /// Ends every assignment of a member who leaves or is no longer a teacher.

@@ -9,7 +9,8 @@ use super::super::{events, model::Invitation, storage};
 /// Kind of the durable job that ends the requests which were made by revoked links.
 pub(crate) const END_JOB: &str = "invitation.end_revoked";
 
-/// Links of one call to membership, and of one job. A link has at most 60 uses, so that one call ends at most 1,200 requests.
+/// Links of one call to membership, and of one job. A link has at most 60 uses, so that one call ends at most
+/// 1,200 requests.
 pub(crate) const LINKS_PER_CALL: usize = 20;
 
 /// The links whose requests the job ends.

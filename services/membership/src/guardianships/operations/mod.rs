@@ -1,6 +1,7 @@
 //! The right to decide about a relation, and the parts that the acts share.
 mod children;
 mod confirm;
+mod hand_over;
 mod limit;
 mod list;
 mod notice;
@@ -21,6 +22,7 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use children::{GetChildRecord, ProtectFamily, SetBirthDate};
 pub(crate) use confirm::{ConfirmGuardianship, ConfirmGuardianships};
+pub(crate) use hand_over::{hand_over, may_hand_over};
 pub(crate) use limit::LimitGuardianship;
 pub(crate) use list::ListGuardianships;
 pub(crate) use notice::{awaited, is_protected, relation};

@@ -1,6 +1,6 @@
 //! The table `ended_invitation`: the invitations that were revoked. They admit nobody, neither an acceptance
-//! that was on its way nor one by a link that a backup of invitation brought back. The rows are kept as long as
-//! the invitations, which invitation never deletes.
+//! that was on its way nor one by a link that a backup of invitation brought back. The rows are kept as long
+//! as the invitations, which invitation never deletes.
 use chrono::{DateTime, Utc};
 use parta_access::OrgScope;
 use parta_database::{StorageError, Tx, table};
