@@ -1,6 +1,7 @@
 //! The benchmark cases and their goals.
 pub(crate) mod fanout;
 mod feeds;
+mod heads;
 mod history;
 mod live;
 mod paced;
@@ -351,6 +352,31 @@ const CASES: &[Case] = &[
                 ("snapshot", "growth_mib"),
                 None,
                 AtMost(128.0)
+            ),
+        ]
+    ),
+    case!(
+        "heads",
+        POSTGRES,
+        heads::heads,
+        [
+            (
+                "all heads of many organizations: seconds until a service has learned them",
+                ("parta", "connect_seconds"),
+                None,
+                AtMost(2.0)
+            ),
+            (
+                "many organizations at rest: transactions a second of a service on its database",
+                ("parta", "per_second"),
+                None,
+                AtMost(5.0)
+            ),
+            (
+                "a change of one of many organizations: milliseconds until chat knows it",
+                ("parta", "change_ms"),
+                None,
+                AtMost(1_000.0)
             ),
         ]
     ),

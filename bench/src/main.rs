@@ -52,6 +52,9 @@ pub(crate) struct Options {
     /// Number of people in each roster of `neighbors` and `bootstrap`.
     #[arg(long, default_value_t = 2_000)]
     people: usize,
+    /// Number of organizations of `heads`.
+    #[arg(long, default_value_t = 40_000)]
+    organizations: i64,
     /// Other chat servers to measure in the same rounds, on PostgreSQL only.
     #[arg(long, value_enum, value_delimiter = ',')]
     competitors: Vec<competitors::Competitor>,

@@ -21,7 +21,7 @@ pub fn creator_rows() -> Vec<CreatorPermission> {
     parta_call_scheduling::creator_permissions()
 }
 
-/// Permissions by RPC and kind of principal, in the own and in the other organization.
+/// Permissions by RPC and kind of principal, in the caller's and in the other organization.
 type Methods<'a> = BTreeMap<&'a str, BTreeMap<PrincipalKind, (bool, bool)>>;
 
 /// The header of docs/permissions.md, with the numbers of permissions and refusals.

@@ -353,8 +353,8 @@ impl School {
         teacher
     }
 
-    /// Makes the founding administrator a verified teacher. Nobody decides in the own matter, so that a head
-    /// joins and does it.
+    /// Makes the founding administrator a verified teacher. Nobody decides in their own matter, so that
+    /// a head joins and does it.
     pub async fn clear_administrator(&self) {
         let own = &self.administrator.member_id;
         let head = self.newcomer_teacher("Вера Орлова").await;

@@ -173,8 +173,7 @@ impl Suite {
     }
 
     /// Starts five processes, each with its own PostgreSQL database, connected by NATS. One role owns each
-    /// schema, and another one serves. `program` is
-    /// `suite-process`.
+    /// schema, and another one serves. `program` is `suite-process`.
     pub async fn split(program: &str) -> Self {
         Self::split_over(program, &parta_testkit::nats_url(), None, &[]).await
     }

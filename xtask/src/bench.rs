@@ -26,6 +26,9 @@ pub(crate) struct Options {
     /// Number of people in each roster of `neighbors` and `bootstrap`.
     #[arg(long, default_value_t = 2_000)]
     people: u64,
+    /// Number of organizations of `heads`.
+    #[arg(long, default_value_t = 40_000)]
+    organizations: u64,
     /// Other chat servers to measure, separated by commas: ejabberd, prosody, synapse.
     #[arg(long)]
     competitors: Option<String>,
@@ -61,6 +64,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
         ("--seconds", options.seconds),
         ("--entries", options.entries),
         ("--people", options.people),
+        ("--organizations", options.organizations),
     ] {
         bench.args([name, &value.to_string()]);
     }

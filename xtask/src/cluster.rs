@@ -18,9 +18,11 @@ pub(crate) const FEATURE: &str = "parta-cluster-tests/containers";
 const SHORT: &[&str] = &["demo_passes_and_a_killed_replica_loses_nothing"];
 /// The tests of the long form.
 const LONG: &[&str] = &["faults_lose_nothing", "upgrade_and_rollback_lose_nothing"];
-/// The settings of the installation beside the default values: two replicas, and the authority of the SMS
-/// gateway.
+/// The settings of the installation beside the default values: two replicas, the authority of the SMS
+/// gateway, and no digest, because the tests name the image themselves.
 const VALUES: &[&str] = &[
+    "--set",
+    "image.allowPlaceholder=true",
     "--set",
     "services.chat.replicas=2",
     "--set",

@@ -96,6 +96,10 @@ enum Task {
         /// the chart through a registry on this machine, with signatures.
         #[arg(long)]
         release: bool,
+        /// Builds the static program for aarch64 instead of an image, starts the five services from it under
+        /// emulation, and plays the demo.
+        #[arg(long, conflicts_with = "release")]
+        aarch64: bool,
     },
     /// Runs the five services in containers with the settings of the chart, plays the demo, and kills, cuts
     /// off, restarts, upgrades and rolls back parts of them under a load of messages.
@@ -118,7 +122,8 @@ fn main() -> ExitCode {
         Task::Instructions { write, release } => instructions::run(write, release),
         Task::K8s { table: true, .. } => k8s::table(),
         Task::K8s { write, .. } => k8s::run(write),
-        Task::Image { release } => image::run(release),
+        Task::Image { aarch64: true, .. } => image::run_on_aarch64(),
+        Task::Image { release, .. } => image::run(release),
         Task::Cluster { short } => cluster::run(short),
     };
     match result {

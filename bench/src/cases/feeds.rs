@@ -73,7 +73,7 @@ async fn import(school: &School, options: &Options, folder: &std::path::Path) ->
 
 /// Returns the seconds that chat takes to show the roster as it is now: the token of the administrator names
 /// the last event.
-async fn caught_up(school: &School) -> anyhow::Result<f64> {
+pub(super) async fn caught_up(school: &School) -> anyhow::Result<f64> {
     const LONGEST: Duration = Duration::from_secs(120);
     let account = school.administrator.account.prolonged().await;
     let begin = Instant::now();

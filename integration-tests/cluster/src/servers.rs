@@ -71,7 +71,7 @@ impl Servers {
     /// Returns the Secret of the database of a service: the URLs of the role that serves and of the role that
     /// owns the schema.
     pub(crate) fn database_secret(service: &str) -> BTreeMap<String, String> {
-        let url = |role: &str| format!("postgres://{role}@{POSTGRESQL}:5432/{service}");
+        let url = |role: &str| format!("postgres://{role}:{}@{POSTGRESQL}:5432/{service}", password(role));
         let urls = [("url", service.to_owned()), ("migrate-url", owner(service))];
         urls.map(|(key, role)| (key.to_owned(), url(&role))).into()
     }
@@ -81,8 +81,8 @@ impl Servers {
         for service in parta::SERVICES {
             let (serving, owner) = (service.name, owner(service.name));
             for create in [
-                format!("CREATE ROLE \"{serving}\" LOGIN"),
-                format!("CREATE ROLE \"{owner}\" LOGIN"),
+                format!("CREATE ROLE \"{serving}\" LOGIN PASSWORD '{}'", password(serving)),
+                format!("CREATE ROLE \"{owner}\" LOGIN PASSWORD '{}'", password(&owner)),
                 format!("CREATE DATABASE \"{serving}\" OWNER \"{owner}\""),
             ] {
                 database.execute_unprepared(&create).await.expect("a database");
@@ -120,6 +120,11 @@ impl Servers {
 /// Returns the role that owns the schema of a service.
 fn owner(service: &str) -> String {
     format!("{service}-owner")
+}
+
+/// Returns the password of a role, which only the Secret of its service has.
+fn password(role: &str) -> String {
+    format!("password-of-{role}")
 }
 
 async fn start(network: &Network, image: &str, port: u16, ready: &str) -> ContainerAsync<GenericImage> {

@@ -15,6 +15,7 @@ mod names;
 mod paths;
 mod protos;
 mod rules;
+mod scopes;
 mod sql;
 
 use paths::NamedPaths;
@@ -441,5 +442,34 @@ fn allowed_dependencies_pass() {
         ),
     ] {
         assert_eq!(violations(path, source), Vec::<String>::new(), "{path}: {source}");
+    }
+}
+
+#[test]
+fn documents_list_the_features_in_order() {
+    let read = |path: &str| fs::read_to_string(root().join(path)).expect("a readable file");
+    let architecture = read("ARCHITECTURE.md");
+    for (service, features) in FEATURES {
+        let quoted: Vec<String> = features.iter().map(|name| format!("`{name}`")).collect();
+        let row = format!("| {service} | {} |", quoted.join(", "));
+        assert!(
+            architecture.contains(&row),
+            "ARCHITECTURE.md has not the row {row}"
+        );
+        let readme = read(&format!("services/{service}/README.md"));
+        let rows = readme.lines().filter_map(|line| line.strip_prefix("| `"));
+        let rows = rows.filter_map(|row| row.split('`').next());
+        let rows: Vec<&str> = rows.filter(|name| features.contains(name)).collect();
+        assert_eq!(rows, *features, "services/{service}/README.md");
+        let library = read(&format!("services/{service}/src/lib.rs"));
+        let comment = library.lines().take_while(|line| line.starts_with("//!"));
+        let comment: Vec<&str> = comment
+            .flat_map(|line| line.split('`').skip(1).step_by(2))
+            .collect();
+        let named: Vec<&str> = comment
+            .into_iter()
+            .filter(|name| features.contains(name))
+            .collect();
+        assert_eq!(named, *features, "services/{service}/src/lib.rs");
     }
 }

@@ -1,38 +1,19 @@
 //! The operator lists, retries and drops the jobs of every service, by the API and by the command line of
 //! docs/operations/jobs.md.
 #![expect(clippy::unwrap_used, reason = "a test may fail loudly")]
-use std::path::Path;
-
 use chrono::{DateTime, TimeDelta, Utc};
 use parta_ids::{Env, JobId, OrgId, TypedId as _};
 use parta_integration_tests::{Suite, reason};
-use sea_orm::{ConnectionTrait as _, Database, DatabaseConnection, Statement, Value as Sql};
+use sea_orm::{ConnectionTrait as _, DatabaseConnection, Statement, Value as Sql};
 use serde_json::{Value, json};
 
-use crate::command_line::{parta, text};
+use crate::{
+    command_line::{parta, text},
+    operator_services::{api, audited, commands, database},
+};
 
 /// A kind without a handler, so that no runner takes the jobs of the test.
 const KIND: &str = "test.unhandled";
-
-/// Returns the proto package and the gRPC service of a service's jobs.
-fn api(service: &str) -> String {
-    let words = service.split('-').map(|word| {
-        let (first, rest) = word.split_at(1);
-        first.to_uppercase() + rest
-    });
-    format!("{}JobService", words.collect::<String>())
-}
-
-/// Connects to the database of a service beside its process.
-pub(crate) async fn database(suite: &Suite, service: &str) -> DatabaseConnection {
-    let index = parta::SERVICES.iter().position(|s| s.name == service).unwrap();
-    let url = suite.database_urls().await.get(index).cloned();
-    let url = url.unwrap_or_else(|| {
-        let folder = suite.keys().parent().unwrap();
-        format!("sqlite://{}/{}.db", folder.display(), service.replace('-', "_"))
-    });
-    Database::connect(url).await.unwrap()
-}
 
 /// Inserts a job as an earlier release may have left it: failed, or waiting for a distant time.
 pub(crate) async fn insert(db: &DatabaseConnection, failed: bool, org: Option<OrgId>) -> String {
@@ -57,17 +38,6 @@ pub(crate) async fn insert(db: &DatabaseConnection, failed: bool, org: Option<Or
     id.to_string()
 }
 
-/// The objects of the audit rows of an RPC.
-async fn audited(db: &DatabaseConnection, rpc: &str) -> Vec<String> {
-    let sql = "SELECT object FROM audit_entry WHERE rpc LIKE $1 ORDER BY object";
-    let name = format!("%/{rpc}");
-    let statement = Statement::from_sql_and_values(db.get_database_backend(), sql, [name.into()]);
-    let rows = db.query_all_raw(statement).await.unwrap();
-    rows.iter()
-        .map(|row| row.try_get("", "object").unwrap())
-        .collect()
-}
-
 fn ids(answer: &Value) -> Vec<String> {
     let jobs = answer["jobs"].as_array().unwrap();
     jobs.iter()
@@ -76,7 +46,11 @@ fn ids(answer: &Value) -> Vec<String> {
 }
 
 async fn operator_manages_jobs(suite: &Suite, service: &str) {
-    let (db, api, operator) = (database(suite, service).await, api(service), suite.operator());
+    let (db, api, operator) = (
+        database(suite, service).await,
+        api(service, "JobService"),
+        suite.operator(),
+    );
     let rpc = |name: &str| format!("{api}/{name}");
     let org = Env::system().id::<OrgId>();
     let failed = insert(&db, true, Some(org)).await;
@@ -172,16 +146,6 @@ mod operator_retries_and_drops_failed_jobs_of_every_service {
     }
 }
 
-/// The commands of a document: lines of its code blocks that begin with `parta`.
-fn commands(document: &str) -> Vec<Vec<String>> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
-    let text = std::fs::read_to_string(root.join(document)).unwrap();
-    let lines = text.lines().filter_map(|line| line.strip_prefix("    parta "));
-    lines
-        .map(|line| line.split_whitespace().map(str::to_owned).collect())
-        .collect()
-}
-
 mod commands_of_the_document_about_jobs_do_what_it_says {
     use super::*;
 
@@ -221,27 +185,5 @@ mod commands_of_the_document_about_jobs_do_what_it_says {
             }
             suite.stop().await;
         });
-    }
-}
-
-/// The job services differ in the names of their service only, so that one implementation serves them.
-#[test]
-fn job_services_of_all_packages_have_one_shape() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
-    let forms: Vec<String> = parta::SERVICES
-        .iter()
-        .map(|service| {
-            let package = service.section();
-            let path = root.join(format!("proto/parta/{package}/v1/job_service.proto"));
-            let text = std::fs::read_to_string(path).unwrap();
-            let text = text.replace(&api(service.name), "JobService");
-            text.replace(&format!("parta.{package}."), "parta.PACKAGE.")
-                .replace(&format!(" {}", service.name), " SERVICE")
-        })
-        .collect();
-    assert!(forms.iter().all(|form| *form == forms[0]));
-    for service in &parta::SERVICES {
-        let name = format!("parta.{}.v1.{}", service.section(), api(service.name));
-        assert!(service.grpc_services.contains(&name.as_str()), "{name}");
     }
 }

@@ -209,7 +209,11 @@ fn opens_with_free_relative(sentence: &str) -> bool {
 
 /// Returns what is wrong with the words of a text. A name in snake case is one word.
 fn word_faults(plain: &str) -> Vec<String> {
-    plain
+    let lower = plain.to_lowercase();
+    let own = lower
+        .contains("the own ")
+        .then(|| "`the own`: write whose own it is".to_owned());
+    let words = plain
         .split(|c: char| !c.is_alphanumeric() && c != '_')
         .filter_map(|word| {
             let lower = word.to_lowercase();
@@ -220,8 +224,8 @@ fn word_faults(plain: &str) -> Vec<String> {
             } else {
                 None
             }
-        })
-        .collect()
+        });
+    words.chain(own).collect()
 }
 
 /// Returns what is wrong with a string literal.

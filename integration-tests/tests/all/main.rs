@@ -12,6 +12,7 @@ mod jobs;
 mod journey;
 mod language;
 mod malformed;
+mod operator_services;
 mod people;
 mod permissions;
 mod plans;

@@ -128,7 +128,7 @@ async fn state(two_schools: &TwoSchools) -> BTreeMap<String, usize> {
     counts
 }
 
-/// One cell of the table: a kind of principal calls an RPC in the own or in the other organization.
+/// One cell of the table: a kind of principal calls an RPC in the caller's or in the other organization.
 struct Cell {
     rpc: &'static str,
     kind: Kind,

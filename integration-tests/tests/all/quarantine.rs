@@ -1,9 +1,7 @@
 //! The operator sees how far the consumers of every service are, and ends quarantines, by the API and by the
 //! command line of docs/operations/quarantine.md.
 #![expect(clippy::unwrap_used, reason = "a test may fail loudly")]
-use std::path::Path;
-
-use parta_ids::{Env, EventId, OrgId, TypedId as _};
+use parta_ids::{Env, EventId, JobId, OrgId, TypedId as _};
 use parta_integration_tests::{Suite, reason};
 use sea_orm::{ConnectionTrait as _, DatabaseConnection, Statement, Value as Sql};
 use serde_json::{Value, json};
@@ -11,6 +9,7 @@ use serde_json::{Value, json};
 use crate::{
     command_line::{parta, text},
     jobs,
+    operator_services::{api, audited, commands, database},
 };
 
 /// A consumer of a service.
@@ -21,15 +20,6 @@ fn consumer(service: &str) -> String {
         "roster_members"
     };
     format!("{}.{effect}", service.replace('-', "_"))
-}
-
-/// The gRPC service of a service's quarantines.
-fn api(service: &str) -> String {
-    let words = service.split('-').map(|word| {
-        let (first, rest) = word.split_at(1);
-        first.to_uppercase() + rest
-    });
-    format!("{}QuarantineService", words.collect::<String>())
 }
 
 /// Inserts a quarantine and a cursor as a consumer leaves them, of an organization that the source does not
@@ -63,16 +53,6 @@ pub(crate) async fn insert(db: &DatabaseConnection, service: &str) -> Value {
     json!({"org_id": org.to_string(), "consumer": name, "event_id": event.to_string()})
 }
 
-/// The objects of the audit rows of an RPC.
-async fn audited(db: &DatabaseConnection, rpc: &str) -> Vec<String> {
-    let sql = "SELECT object FROM audit_entry WHERE rpc LIKE $1 ORDER BY object";
-    let name = format!("%/{rpc}");
-    let statement = Statement::from_sql_and_values(db.get_database_backend(), sql, [name.into()]);
-    let rows = db.query_all_raw(statement).await.unwrap();
-    let object = |row: &sea_orm::QueryResult| row.try_get("", "object").unwrap();
-    rows.iter().map(object).collect()
-}
-
 fn named(of: &Value, event: bool) -> Value {
     let mut body = json!({"org_id": of["org_id"], "consumer": of["consumer"]});
     if event {
@@ -83,8 +63,8 @@ fn named(of: &Value, event: bool) -> Value {
 
 async fn operator_ends_quarantines(suite: &Suite, service: &str) {
     let (db, api, operator) = (
-        jobs::database(suite, service).await,
-        api(service),
+        database(suite, service).await,
+        api(service, "QuarantineService"),
         suite.operator(),
     );
     let rpc = |name: &str| format!("{api}/{name}");
@@ -199,14 +179,16 @@ mod operator_ends_quarantines_of_every_service {
     }
 }
 
-/// The commands of a document: lines of its code blocks that begin with `parta`.
-fn commands(document: &str) -> Vec<Vec<String>> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
-    let text = std::fs::read_to_string(root.join(document)).unwrap();
-    let lines = text.lines().filter_map(|line| line.strip_prefix("    parta "));
-    lines
-        .map(|line| line.split_whitespace().map(str::to_owned).collect())
-        .collect()
+/// Waits until each source has answered since the start. The doctor reports one that has not.
+async fn sources_answered(suite: &Suite) {
+    parta_testkit::eventually("each source has answered", async || {
+        let output = parta(suite, &["doctor", "--output", "json"]).await;
+        let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let findings = document["findings"].as_array().unwrap();
+        let is_silent = findings.iter().any(|one| one["check"] == "heartbeat");
+        (!is_silent).then_some(())
+    })
+    .await;
 }
 
 mod commands_of_the_document_about_quarantine_do_what_it_says {
@@ -217,7 +199,8 @@ mod commands_of_the_document_about_quarantine_do_what_it_says {
         parta_testkit::run(async {
             parta_testkit::logs().allow("replacing a projection by a snapshot");
             let suite = Suite::one_process().await;
-            let db = jobs::database(&suite, "chat").await;
+            let db = database(&suite, "chat").await;
+            sources_answered(&suite).await;
             let healthy = parta(&suite, &["doctor"]).await;
             assert!(healthy.status.success(), "{}", text(&healthy.stdout));
             let commands = commands("docs/operations/quarantine.md");
@@ -275,8 +258,9 @@ mod doctor_finds_what_is_wrong {
     fn one_process() {
         parta_testkit::run(async {
             let suite = Suite::one_process().await;
-            let db = jobs::database(&suite, "membership").await;
+            let db = database(&suite, "membership").await;
             let job = jobs::insert(&db, true, None).await;
+            sources_answered(&suite).await;
             let output = parta(&suite, &["doctor", "--output", "json"]).await;
             assert_eq!(output.status.code(), Some(5));
             let document: Value = serde_json::from_slice(&output.stdout).unwrap();
@@ -295,13 +279,27 @@ mod doctor_finds_what_is_wrong {
     }
 }
 
-/// Inserts an ending that was due a minute ago and for which no job was enqueued.
+/// Inserts an ending that was due a minute ago, and its job, which another replica runs.
 async fn insert_overdue_ending(db: &DatabaseConnection) -> OrgId {
     let env = Env::system();
     let org: OrgId = env.id();
     let sql = "INSERT INTO due_ending (org_id, kind, object_id, due_time) VALUES ($1, 1, $2, $3)";
     let due = env.now() - chrono::TimeDelta::minutes(1);
     let values: [Sql; 3] = [org.uuid().into(), env.id::<OrgId>().uuid().into(), due.into()];
+    let statement = Statement::from_sql_and_values(db.get_database_backend(), sql, values);
+    db.execute_raw(statement).await.unwrap();
+    let lease_end = (env.now() + chrono::TimeDelta::hours(1)).timestamp_millis();
+    let sql = "INSERT INTO job (job_id, org_id, kind, payload, request_id, create_time, due_time, attempts, \
+               lease, lease_end_millis) VALUES ($1, $2, 'membership.end_due', $3, $4, $5, $5, 1, $6, $7)";
+    let values: [Sql; 7] = [
+        env.id::<JobId>().uuid().into(),
+        org.uuid().into(),
+        Vec::<u8>::new().into(),
+        env.ids.uuid().into(),
+        due.into(),
+        env.ids.uuid().into(),
+        lease_end.into(),
+    ];
     let statement = Statement::from_sql_and_values(db.get_database_backend(), sql, values);
     db.execute_raw(statement).await.unwrap();
     org
@@ -314,11 +312,11 @@ mod doctor_finds_an_overdue_ending_once {
     fn one_process() {
         parta_testkit::run(async {
             let suite = Suite::one_process().await;
-            let db = jobs::database(&suite, "membership").await;
+            let db = database(&suite, "membership").await;
             let org = insert_overdue_ending(&db).await;
             // The heartbeats of the feed of membership name the organization.
             for service in ["chat", "invitation", "call-scheduling"] {
-                let rpc = format!("{}/GetConsumerStatus", api(service));
+                let rpc = format!("{}/GetConsumerStatus", api(service, "QuarantineService"));
                 parta_testkit::eventually("the consumer names the ending", async || {
                     let status = suite.operator().must(&rpc, json!({})).await;
                     let consumers = status["consumers"].as_array().unwrap();
@@ -347,27 +345,4 @@ mod doctor_finds_an_overdue_ending_once {
             suite.stop().await;
         });
     }
-}
-
-/// The quarantine services differ in the names of their service only, so that one implementation serves them.
-#[test]
-fn quarantine_services_of_all_packages_have_one_shape() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
-    let forms: Vec<String> = parta::SERVICES
-        .iter()
-        .map(|service| {
-            let package = service.section();
-            let path = root.join(format!("proto/parta/{package}/v1/quarantine_service.proto"));
-            let text = std::fs::read_to_string(path).unwrap();
-            let text = text.replace(&api(service.name), "QuarantineService");
-            text.replace(&format!("parta.{package}."), "parta.PACKAGE.")
-                .replace(&format!(" {}", service.name), " SERVICE")
-        })
-        .collect();
-    // The examples name a consumer of chat in every package.
-    let forms: Vec<String> = forms
-        .iter()
-        .map(|form| form.replace("chat.roster", "CONSUMER"))
-        .collect();
-    assert!(forms.iter().all(|form| *form == forms[0]));
 }

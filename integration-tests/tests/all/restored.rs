@@ -1,6 +1,9 @@
-//! A restored database gives no access back (feeds.md, "Histories"): what ended after the backup ends again,
-//! also in the services that were not restored, and everybody signs in again.
+//! A database that was restored, or that lost commits in a failover, gives no access back (feeds.md,
+//! "Histories"): what had ended ends again, also in the services that lost nothing, and everybody signs in
+//! again.
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
+mod failover;
+
 use std::collections::BTreeSet;
 
 use parta_integration_tests::{Account, Client, Person, School, Suite};
@@ -209,6 +212,37 @@ async fn change(school: &School, class: &str, lost: &mut Lost) {
     }
 }
 
+/// Makes a service account. Returns its id and its key.
+async fn service_account(school: &School, name: &str) -> [String; 2] {
+    let wanted = json!({"display_name": name, "permissions": ["roster.read"]});
+    let rpc = "ServiceAccountService/CreateServiceAccount";
+    let made = school.administrator.client.must(rpc, wanted).await;
+    [&made["service_account"]["id"], &made["key"]].map(|text| text.as_str().unwrap().to_owned())
+}
+
+/// No key of before the restore is accepted, revoked or not. A new one is.
+async fn keys_are_revoked(suite: &Suite, school: &School, accounts: &[[String; 2]]) {
+    let rpc = "ServiceAccountService/IssueServiceAccountToken";
+    for [_, key] in accounts {
+        let refused = suite.anonymous().refused(rpc, json!({"key": key})).await;
+        assert_eq!(refused.reason, "SERVICE_ACCOUNT_KEY_INVALID");
+    }
+    let [id, _] = &accounts[1];
+    let rotation = json!({"service_account_id": id});
+    let rotate = "ServiceAccountService/RotateServiceAccountKey";
+    let next = school.administrator.client.must(rotate, rotation).await;
+    suite.anonymous().must(rpc, json!({"key": next["key"]})).await;
+}
+
+/// How membership loses what was committed after the backup.
+#[derive(Clone, Copy)]
+enum Loss {
+    /// The operator restores the backup by `parta restore`.
+    Restore,
+    /// The server fails over, and the services go on until the operator runs `parta recover`.
+    Failover,
+}
+
 async fn restore(suite: &Suite, folder: &str, processes: &[&'static str]) {
     for process in processes {
         suite.kill(process).await;
@@ -236,9 +270,13 @@ async fn forget_codes(suite: &Suite) {
     db.close().await.unwrap();
 }
 
-async fn restored_membership_gives_no_access_back(suite: Suite, processes: &[&'static str]) {
+async fn lost_commits_give_no_access_back(suite: Suite, processes: &[&'static str], loss: Loss) {
     // The others notice that membership has lost events.
-    let noticed = ["replacing a projection by a snapshot", "feed interrupted"];
+    let noticed = [
+        "replacing a projection by a snapshot",
+        "feed interrupted",
+        "the source has lost events",
+    ];
     suite.expect_complaints(&noticed).await;
     let school = suite.school("Школа № 1").await;
     let class = school.class("5А").await;
@@ -260,6 +298,10 @@ async fn restored_membership_gives_no_access_back(suite: Suite, processes: &[&'s
     let parent = school.parent(&removed, "Ирина Сидорова", &pupil, &class).await;
     assert!(participants(&pupil.client).await.contains(&removed.member_id));
     let asked = ask(&suite, &school, &class).await;
+    let accounts = [
+        service_account(&school, "Журнал").await,
+        service_account(&school, "Столовая").await,
+    ];
     let folder = tempfile::tempdir().unwrap();
     let backup = folder.path().join("backup").display().to_string();
     suite.run(&["backup", &backup]).await;
@@ -275,6 +317,9 @@ async fn restored_membership_gives_no_access_back(suite: Suite, processes: &[&'s
     };
     change(&school, &class, &mut lost).await;
     end_requests(&school, &asked).await;
+    let revoke = json!({"service_account_id": accounts[0][0]});
+    let rpc = "ServiceAccountService/RevokeServiceAccount";
+    school.administrator.client.must(rpc, revoke).await;
     // Chat has read everything: the responses carry consistency tokens of membership.
     let seen = participants(&pupil.client).await;
     for gone in lost.gone() {
@@ -288,7 +333,10 @@ async fn restored_membership_gives_no_access_back(suite: Suite, processes: &[&'s
     let of_unassigned = chats(&lost.unassigned.client).await;
     let of_parent = chats(&lost.parent.client).await;
 
-    restore(&suite, &backup, processes).await;
+    match loss {
+        Loss::Restore => restore(&suite, &backup, processes).await,
+        Loss::Failover => failover::fail_over(&suite, &backup, processes, &school, &lost).await,
+    }
     for rpc in READS {
         for person in [&lost.removed, &school.administrator] {
             assert_eq!(
@@ -316,6 +364,8 @@ async fn restored_membership_gives_no_access_back(suite: Suite, processes: &[&'s
         assert!(!seen.contains(&gone.member_id), "{}", gone.account.full_name);
     }
     rights_are_taken_again(&school, &lost).await;
+    keys_are_revoked(&suite, &school, &accounts).await;
+    assert_eq!(failover::losses(&suite).await, [] as [Value; 0]);
     requests_end_again(&suite, &asked).await;
     // No chat has a participant whom membership does not know.
     assert!(
@@ -351,7 +401,7 @@ mod restored_membership_gives_no_access {
     fn sqlite() {
         parta_testkit::run(async {
             let suite = Suite::process(PROGRAM).await;
-            restored_membership_gives_no_access_back(suite, &["membership"]).await;
+            lost_commits_give_no_access_back(suite, &["membership"], Loss::Restore).await;
         });
     }
 
@@ -360,7 +410,29 @@ mod restored_membership_gives_no_access {
         parta_testkit::run(async {
             let suite = Suite::split(PROGRAM).await;
             let names = parta::SERVICES.map(|service| service.name);
-            restored_membership_gives_no_access_back(suite, &names).await;
+            lost_commits_give_no_access_back(suite, &names, Loss::Restore).await;
+        });
+    }
+}
+
+/// Covers: R81 allowed
+mod lossy_failover_gives_no_access {
+    use super::*;
+
+    #[test]
+    fn sqlite() {
+        parta_testkit::run(async {
+            let suite = Suite::process(PROGRAM).await;
+            lost_commits_give_no_access_back(suite, &["membership"], Loss::Failover).await;
+        });
+    }
+
+    #[test]
+    fn split() {
+        parta_testkit::run(async {
+            let suite = Suite::split(PROGRAM).await;
+            let names = parta::SERVICES.map(|service| service.name);
+            lost_commits_give_no_access_back(suite, &names, Loss::Failover).await;
         });
     }
 }

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, path::Path};
 use parta_integration_tests::Suite;
 use sea_orm::{ConnectionTrait as _, Statement};
 
-use crate::jobs::database;
+use crate::operator_services::database;
 
 /// The section of the tables that every service has.
 const COMMON: &str = "Tables of every service";

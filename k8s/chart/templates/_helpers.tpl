@@ -81,9 +81,14 @@ has a second port, which answers nothing else. */}}
 {{- end }}
 {{- end }}
 
-{{/* Where the key of the certificate is. Not in the ConfigMap: a scanner takes the path for a key. */}}
-{{- define "parta.tlsKey" -}}
+{{/* The files of TLS. They are variables of the container that serves, and not in the ConfigMap: `migrate`
+has no listener and mounts no certificate. */}}
+{{- define "parta.tlsFiles" -}}
+- {name: PARTA__SERVER__TLS_CERTIFICATE_FILE, value: /etc/parta/tls/tls.crt}
 - {name: PARTA__SERVER__TLS_KEY_FILE, value: /etc/parta/tls/tls.key}
+{{- if not .Values.singleNode.enabled }}
+- {name: PARTA__SERVER__TLS_AUTHORITY_FILE, value: /etc/parta/tls/ca.crt}
+{{- end }}
 {{- end }}
 
 {{- define "parta.probes" -}}
@@ -139,4 +144,11 @@ livenessProbe:
     {{- else }}
     {{- toYaml .Values.networkPolicy.telemetry.to | nindent 4 }}
     {{- end }}
+{{- end }}
+
+{{/* A quantity of memory in bytes. The schema permits whole numbers with these units only. */}}
+{{- define "parta.bytes" -}}
+{{- $units := dict "Ki" 1024 "Mi" 1048576 "Gi" 1073741824 "" 1 }}
+{{- $number := regexFind "^[0-9]+" . }}
+{{- mul ($number | int64) (get $units (trimPrefix $number .) | int64) }}
 {{- end }}

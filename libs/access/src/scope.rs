@@ -36,7 +36,8 @@ impl Decision {
 }
 
 /// An organization, and the principal that acts in it. Storage functions that serve a call about an
-/// organization require it and touch only rows of [`OrgScope::org_id`].
+/// organization require it and touch only rows of [`OrgScope::org_id`]. A test of the architecture lists
+/// those that do not, each with the reason.
 ///
 /// Holding one proves that the organization was compared with the caller: a caller whose credential was
 /// issued for another organization holds none. The function that made it says what else it proves:

@@ -14,4 +14,4 @@ mod record;
 
 pub use chain::{AuditError, Chain, seal, verify};
 pub use migrations::migrations;
-pub use record::record;
+pub use record::{record, record_within};

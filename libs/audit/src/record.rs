@@ -33,6 +33,23 @@ pub async fn record(
     Ok(())
 }
 
+/// Records, as [`record`] does, that `caller` carried out its RPC on an object of an organization, for
+/// example `units/{unt}`.
+pub async fn record_within(
+    tx: &Tx,
+    caller: &Caller,
+    org_id: OrgId,
+    object: String,
+) -> Result<(), StorageError> {
+    record(
+        tx,
+        caller,
+        Some(org_id),
+        format!("organizations/{org_id}/{object}"),
+    )
+    .await
+}
+
 /// Returns the key of the chain of an organization; the chain of the platform has the nil id.
 pub(crate) fn chain_key(org_id: Option<OrgId>) -> Uuid {
     org_id.map_or(Uuid::nil(), TypedId::uuid)

@@ -169,6 +169,9 @@ fn class_of_code(code: &str) -> Class {
         "40001" | "40P01" | "55P03" => Class::Retry,
         // Shutdown, startup, too many connections, idle timeouts, connection lost.
         "57P01" | "57P02" | "57P03" | "57P05" | "53300" | "25P03" => Class::Broken,
+        // A prepared statement whose plan a migration has changed, or that the server no longer has. A new
+        // connection prepares it again.
+        "0A000" | "26000" => Class::Broken,
         // A statement that took too long; a server that accepts no writes, for example a deposed primary.
         "57014" | "25006" => Class::Exhausted,
         // Class 53, insufficient resources: disk, memory, lock slots. Class 58, system errors: input, output.
@@ -181,8 +184,8 @@ fn class_of_code(code: &str) -> Class {
 /// The class of a primary or extended result code of SQLite, whose lowest byte is the primary code.
 pub(crate) fn class_of_sqlite(code: i32) -> Class {
     match code & 0xff {
-        // BUSY and LOCKED.
-        5 | 6 => Class::Retry,
+        // BUSY, LOCKED and PROTOCOL, a race of two that open the log.
+        5 | 6 | 15 => Class::Retry,
         // NOMEM, READONLY, IOERR, FULL, CANTOPEN: the disk is full, fails, or is mounted read-only, or
         // descriptors are used up.
         7 | 8 | 10 | 13 | 14 => Class::Exhausted,

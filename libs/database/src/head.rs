@@ -58,6 +58,9 @@ pub(crate) async fn ensure(tx: &impl ConnectionTrait, epoch: Uuid) -> Result<(),
 
 /// Begins a new epoch, which invalidates every cursor and token issued before.
 pub(crate) async fn renew(tx: &impl ConnectionTrait, epoch: Uuid) -> Result<(), StorageError> {
+    // Ids are ordered by the clock, which may have been fast when the stored epoch began.
+    let after = Uuid::from_u128(self::epoch(tx).await?.as_u128().saturating_add(1));
+    let epoch = epoch.max(after);
     let sql = "UPDATE event_epoch SET epoch = $1 WHERE epoch_id = 1";
     tx.execute_raw(Statement::from_sql_and_values(
         tx.get_database_backend(),

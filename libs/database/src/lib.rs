@@ -25,6 +25,7 @@ mod sqlite_writer;
 mod table;
 mod transactions;
 mod tx;
+mod watched_session;
 mod write_lock;
 
 pub use config::DatabaseConfig;

@@ -3,12 +3,14 @@ use std::sync::{Mutex, PoisonError};
 
 use sea_orm::{ConnectionTrait, SqliteTransactionMode};
 use sea_orm_migration::{MigrationTrait, MigratorTraitSelf, SchemaManager};
+use tokio::sync::oneshot;
 
 use crate::{
     Db, StorageError, Tx, head,
     privileges::{self, grant},
     schema::{Applied, SchemaState},
     tx::End,
+    watched_session::{self, WatchedSession},
 };
 
 impl Db {
@@ -18,7 +20,10 @@ impl Db {
     ///
     /// On PostgreSQL, a statement that waits longer than three seconds for a table fails the migration with
     /// [`StorageError::Conflict`]: every query of the table would wait behind it. Nothing is applied then,
-    /// and a later attempt can succeed.
+    /// and a later attempt can succeed. A statement may take any time, and the wait for another replica that
+    /// migrates too. If the server vanishes, the migration fails with [`StorageError::Unavailable`], by
+    /// default within a minute; whether its commit took effect may then be unknown, and the next attempt
+    /// shows it.
     pub async fn migrate(&self, migrations: Vec<Box<dyn MigrationTrait>>) -> Result<(), StorageError> {
         self.migrate_for(migrations, None).await
     }
@@ -30,20 +35,49 @@ impl Db {
         migrations: Vec<Box<dyn MigrationTrait>>,
         serving: Option<&str>,
     ) -> Result<(), StorageError> {
-        let pass = self.write_gate().enter().await;
-        let conn = self
-            .writer()
-            .begin_driver(Some(SqliteTransactionMode::Immediate))
-            .await?;
-        let tx = Tx::new(conn, self, Some(pass));
-        if self.is_postgres() {
+        let Some(cache) = self.writer().cache() else {
+            let pass = self.write_gate().enter().await;
+            let conn = self
+                .writer()
+                .begin_driver(Some(SqliteTransactionMode::Immediate))
+                .await?;
+            return self
+                .apply(Tx::new(conn, self, Some(pass)), migrations, None)
+                .await;
+        };
+        let opener = cache.opener();
+        let (announce, session) = oneshot::channel();
+        let applied = async {
+            // The session is not known yet, and the server owes these replies at once.
+            let limit = cache.acquire_timeout() + opener.reply_timeout();
+            let begun = tokio::time::timeout(limit, async {
+                let conn = self.writer().begin_driver(None).await?;
+                let session = WatchedSession::of(&conn).await?;
+                Ok::<_, StorageError>((conn, session))
+            });
+            let no_reply = |_| StorageError::Unavailable("the migration could not begin in time".into());
+            let (conn, session) = begun.await.map_err(no_reply)??;
+            // Without a receiver this work is not running either.
+            let _ = announce.send(session);
+            let tx = Tx::new(conn, self, None);
             tx.execute_unprepared("SET LOCAL statement_timeout = 0").await?;
             // All services use the same lock number, because each service has its own database.
             tx.execute_unprepared("SELECT pg_advisory_xact_lock(7305808869231650113)")
                 .await?;
             // Not before: another replica that migrates may take longer.
             tx.execute_unprepared("SET LOCAL lock_timeout = '3s'").await?;
-        }
+            self.apply(tx, migrations, serving).await
+        };
+        watched_session::unless_lost(opener, session, applied).await
+    }
+
+    /// Applies the pending migrations in a transaction, and ends it.
+    async fn apply(
+        &self,
+        tx: Tx,
+        migrations: Vec<Box<dyn MigrationTrait>>,
+        serving: Option<&str>,
+    ) -> Result<(), StorageError> {
         let result = async {
             let Some(transaction) = tx.transaction().driver() else {
                 return Err(StorageError::Fault(
@@ -73,7 +107,9 @@ impl Db {
         .await;
         match tx.end(result, false).await {
             End::Done(()) => Ok(()),
-            End::Failed(error) | End::LookAgain(error) | End::Again(error) => Err(error),
+            End::Failed(error) | End::LookAgain(error) | End::Again(error) | End::Unknown(error, _) => {
+                Err(error)
+            }
         }
     }
 

@@ -3,7 +3,10 @@ use std::{future::Future, time::Duration};
 
 use sea_orm::SqliteTransactionMode;
 
-use crate::{Db, StorageError, Tx, tx::End};
+use crate::{
+    Db, StorageError, Tx,
+    tx::{End, UnknownCommits},
+};
 
 const ATTEMPTS: u32 = 12;
 
@@ -51,6 +54,10 @@ impl Db {
     {
         let mut retry = Retry::default();
         let mut has_looked_again = false;
+        let mut unknown = UnknownCommits {
+            db: self,
+            steps: Vec::new(),
+        };
         loop {
             let tx = match self.begin().await {
                 Ok(tx) => tx,
@@ -66,6 +73,10 @@ impl Db {
                 End::LookAgain(_) if !has_looked_again => has_looked_again = true,
                 End::Failed(error) | End::LookAgain(error) => return Err(error),
                 End::Again(cause) => retry.pause(self, cause).await.map_err(E::from)?,
+                End::Unknown(cause, steps) => {
+                    unknown.steps.extend(steps);
+                    retry.pause(self, cause).await.map_err(E::from)?;
+                }
             }
         }
     }
@@ -89,7 +100,7 @@ impl Db {
         match tx.end(result, false).await {
             End::Done(value) => Ok(value),
             End::Failed(error) | End::LookAgain(error) => Err(error),
-            End::Again(error) => Err(E::from(error)),
+            End::Again(error) | End::Unknown(error, _) => Err(E::from(error)),
         }
     }
 }

@@ -26,12 +26,19 @@ pub trait CommitStep: Any + Send + Sync + Default {
     async fn before_commit(&self, tx: &Tx) -> Result<(), StorageError>;
     /// Runs after the commit. A crash can skip it, so it may only send hints.
     fn after_commit(&self, db: &Db);
+    /// Runs instead if the connection broke during the commit, so that the transaction was committed, is
+    /// being committed, or was rolled back. It runs once more when a repetition has ended, which waits for
+    /// the locks of this transaction and may skip the work that gave the hints. The default does nothing.
+    fn after_unknown_commit(&self, db: &Db) {
+        let _ = db;
+    }
 }
 
 #[async_trait]
-trait ErasedStep: Send + Sync {
+pub(crate) trait ErasedStep: Send + Sync {
     async fn before(&self, tx: &Tx) -> Result<(), StorageError>;
     fn after(&self, db: &Db);
+    fn after_unknown(&self, db: &Db);
 }
 
 #[async_trait]
@@ -41,6 +48,9 @@ impl<S: CommitStep> ErasedStep for S {
     }
     fn after(&self, db: &Db) {
         self.after_commit(db);
+    }
+    fn after_unknown(&self, db: &Db) {
+        self.after_unknown_commit(db);
     }
 }
 
@@ -90,14 +100,30 @@ pub(crate) enum End<T, E> {
     Done(T),
     Failed(E),
     Again(StorageError),
+    /// The connection broke during the commit, and a repetition is harmless.
+    Unknown(StorageError, Vec<Arc<dyn ErasedStep>>),
     /// A unique key is taken. If another transaction took it meanwhile, another run finds its row.
     LookAgain(E),
 }
 
+/// The hooks of commits of unknown outcome. They run again when this value is dropped, after the repetition.
+pub(crate) struct UnknownCommits<'a> {
+    pub(crate) db: &'a Db,
+    pub(crate) steps: Vec<Arc<dyn ErasedStep>>,
+}
+
+impl Drop for UnknownCommits<'_> {
+    fn drop(&mut self) {
+        for step in &self.steps {
+            step.after_unknown(self.db);
+        }
+    }
+}
+
 impl Inner {
     /// Commits and then runs the hooks. Must run to completion: a commit takes effect even if its caller is
-    /// dropped.
-    async fn commit(self) -> Result<(), DbErr> {
+    /// dropped. After a commit of unknown outcome the hooks are returned with the error.
+    async fn commit(self) -> Result<(), (DbErr, Vec<Arc<dyn ErasedStep>>)> {
         let Self {
             conn,
             db,
@@ -105,12 +131,23 @@ impl Inner {
             _pass,
             ..
         } = self;
-        conn.commit().await?;
+        let committed = conn.commit().await;
         let done = steps.into_inner().unwrap_or_else(PoisonError::into_inner).done;
-        for step in done {
-            step.after(&db);
+        match committed {
+            Ok(()) => {
+                for step in done {
+                    step.after(&db);
+                }
+                Ok(())
+            }
+            Err(error) if class(&error) == Class::Broken => {
+                for step in &done {
+                    step.after_unknown(&db);
+                }
+                Err((error, done))
+            }
+            Err(error) => Err((error, Vec::new())),
         }
-        Ok(())
     }
 }
 
@@ -306,9 +343,9 @@ impl Tx {
             }
             (Ok(value), None) => match RunToCompletion::new(inner.commit()).await {
                 Ok(()) => End::Done(value),
-                Err(error) => match class(&error) {
+                Err((error, steps)) => match class(&error) {
                     Class::Retry => End::Again(error.into()),
-                    Class::Broken if resumable => End::Again(error.into()),
+                    Class::Broken if resumable => End::Unknown(error.into(), steps),
                     _ => End::Failed(E::from(error.into())),
                 },
             },

@@ -16,7 +16,7 @@ use parta_ids::OrgId;
 use tokio::{sync::watch, time::Instant};
 use uuid::Uuid;
 
-use crate::log;
+use crate::{freshness::MAX_AGE, log};
 
 /// All heads are read this often while anybody follows them.
 pub(crate) const READ_INTERVAL: Duration = Duration::from_secs(1);
@@ -36,7 +36,7 @@ pub(crate) struct Heads {
     changed: watch::Sender<u64>,
     /// Lists the endings that the service has not published in time; unset if it has none.
     overdue_query: OnceLock<OverdueQuery>,
-    overdue: Mutex<Vec<(OrgId, Duration)>>,
+    overdue: Mutex<Overdue>,
     reading: tokio::sync::Mutex<Reading>,
     /// Held by the one who reads the heads every second for all who follow one log.
     reader: tokio::sync::Mutex<()>,
@@ -58,6 +58,13 @@ struct Entry {
     version: u64,
     /// Whether this replica committed the last events, so that the others should be notified.
     is_own: bool,
+}
+
+/// The endings that were late at the last reading that succeeded, each with the time since it was due then.
+#[derive(Default)]
+struct Overdue {
+    found: Vec<(OrgId, Duration)>,
+    read_at: Option<Instant>,
 }
 
 #[derive(Default)]
@@ -89,20 +96,19 @@ impl Known {
             self.by_version.remove(&before.version);
         }
         self.by_version.insert(version, org_id);
-        self.epoch = self.epoch.max(Some(head.epoch));
         if let Some(follower) = self.followers.get(&org_id) {
             follower.send_replace(());
         }
     }
 
     /// Notes a head that a commit or a hint announces. Announcements arrive in any order, so only a later
-    /// head counts.
+    /// head counts. Epochs have no order: they are named by clocks. The next reading shows a log that has
+    /// become shorter.
     fn raise(&mut self, org_id: OrgId, head: LogHead, is_own: bool) -> bool {
-        let place = |head: &LogHead| (head.epoch, head.position);
         let is_later = self
             .heads
             .get(&org_id)
-            .is_none_or(|known| place(&known.head) < place(&head));
+            .is_none_or(|known| known.head.position < head.position);
         if is_later {
             self.put(org_id, head, is_own);
         }
@@ -121,7 +127,11 @@ impl Heads {
 
     /// Notes the head after a commit of this replica.
     pub(crate) fn committed(&self, org_id: OrgId, head: LogHead) {
-        if self.known().raise(org_id, head, true) {
+        let mut known = self.known();
+        known.epoch = Some(head.epoch);
+        let is_news = known.raise(org_id, head, true);
+        drop(known);
+        if is_news {
             self.notify();
         }
     }
@@ -143,12 +153,40 @@ impl Heads {
         let _ = self.overdue_query.set(query);
     }
 
-    /// Returns the endings that were late at the last reading, each with the time since it was due then.
+    fn known_overdue(&self) -> MutexGuard<'_, Overdue> {
+        self.overdue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns the endings that were late at the last reading, each with the time since it was due.
     pub(crate) fn overdue(&self) -> Vec<(OrgId, Duration)> {
-        self.overdue
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        let overdue = self.known_overdue();
+        let since = overdue.read_at.map(|at| at.elapsed()).unwrap_or_default();
+        let late = overdue.found.iter();
+        late.map(|(org_id, late)| (*org_id, *late + since)).collect()
+    }
+
+    /// Reads the endings that are late. If that fails, those of the last reading count for a while, so that
+    /// one query does not stop the feeds of all organizations.
+    async fn read_overdue(&self, db: &Db) -> Result<(), StorageError> {
+        let Some(query) = self.overdue_query.get() else {
+            return Ok(());
+        };
+        let read = query(db.clone()).await;
+        let mut overdue = self.known_overdue();
+        match read {
+            Ok(found) => {
+                *overdue = Overdue {
+                    found,
+                    read_at: Some(Instant::now()),
+                };
+                Ok(())
+            }
+            Err(error) if overdue.read_at.is_some_and(|at| at.elapsed() < MAX_AGE) => {
+                tracing::warn!(%error, "late endings could not be read");
+                Ok(())
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// Notifies of every change.
@@ -254,10 +292,7 @@ impl Heads {
         }
         let version = self.known().version;
         let (epoch, heads) = log::list_heads(db.conn()).await?;
-        if let Some(query) = self.overdue_query.get() {
-            let found = query(db.clone()).await?;
-            *self.overdue.lock().unwrap_or_else(PoisonError::into_inner) = found;
-        }
+        self.read_overdue(db).await?;
         reading.completed = Some(Instant::now());
         self.replace(version, epoch, heads);
         Ok(())
@@ -268,7 +303,7 @@ impl Heads {
     fn replace(&self, began_at: u64, epoch: Uuid, heads: Vec<(OrgId, LogHead)>) {
         let mut known = self.known();
         let before = known.version;
-        known.epoch = known.epoch.max(Some(epoch));
+        known.epoch = Some(epoch);
         let mut found = HashSet::with_capacity(heads.len());
         for (org_id, head) in heads {
             found.insert(org_id);
@@ -375,6 +410,34 @@ mod tests {
         drop(changed);
         let _other = heads.follow(org(2));
         assert_eq!(heads.known().followers.len(), 1, "nobody follows the first log");
+    }
+
+    // The clock was fast when the first epoch began, and right when the second one did.
+    #[test]
+    fn reading_replaces_the_epoch_by_any_other_one() {
+        let heads = Heads::default();
+        let (earlier, later) = (Uuid::from_u128(9), Uuid::from_u128(2));
+        let at = |epoch, position| LogHead {
+            epoch,
+            ..head(position)
+        };
+        heads.replace(
+            0,
+            earlier,
+            vec![(org(1), at(earlier, 5)), (org(2), at(earlier, 5))],
+        );
+        let began_at = heads.known().version;
+        heads.replace(
+            began_at,
+            later,
+            vec![(org(1), at(later, 5)), (org(2), at(later, 5))],
+        );
+        assert_eq!(heads.epoch(), Some(later));
+        heads.committed(org(1), at(later, 6));
+        heads.hinted(org(2), at(later, 6));
+        for n in [1, 2] {
+            assert_eq!(heads.of(org(n)), Some(at(later, 6)));
+        }
     }
 
     #[test]

@@ -17,6 +17,7 @@ mod kind;
 mod log;
 mod metrics;
 mod migrations;
+mod purge;
 mod relay;
 mod server;
 mod snapshot;
@@ -25,15 +26,16 @@ mod source;
 pub use append::append_event;
 pub use bus::{Bus, BusError, LocalBus, NatsBus, NatsConfig};
 pub use consumer::{
-    Consumer, ConsumerHandle, HandleError, Handler, Lag, QuarantinedOrganization, consumers,
+    Consumer, ConsumerHandle, EVENTS_LOST, HandleError, Handler, Lag, QuarantinedOrganization, consumers,
     find_quarantined, list_quarantined, lock_quarantined, rebuild, retry, skip,
 };
 pub use cursor::Cursor;
 pub use freshness::{AT_LEAST, AtLeast, Freshness, MAX_AGE};
-pub use log::{RETENTION_DAYS, purge};
+pub use log::list_lost;
 pub use metrics::observe;
 pub use migrations::migrations;
 pub use parta_proto::{EventPage, EventPayload, FeedEvent, FeedKind};
+pub use purge::{RETENTION_DAYS, purge};
 pub use relay::hint_task;
 pub use server::FeedServer;
 pub use snapshot::Snapshot;

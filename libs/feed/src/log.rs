@@ -1,5 +1,5 @@
-//! Reads the event logs and purges events older than the retention.
-use chrono::{DateTime, TimeDelta, Utc};
+//! Reads the event logs.
+use chrono::{DateTime, Utc};
 use parta_database::{Db, LogHead, StorageError};
 use parta_ids::{EventId, OrgId, TypedId};
 use parta_proto::status::v1::ErrorReason;
@@ -7,14 +7,10 @@ use parta_status::RpcError;
 use sea_orm::{ConnectionTrait, QueryResult, Statement};
 use uuid::Uuid;
 
-use crate::{Cursor, FeedEvent, kind::EventMeta};
+use crate::{Cursor, FeedEvent, consumer::list_cursors, kind::EventMeta};
 
-/// The retention of events, in days. Older cursors have expired.
-pub const RETENTION_DAYS: i64 = 30;
 /// Largest number of events of one page.
 pub(crate) const PAGE: u64 = 256;
-/// Largest number of events that one transaction purges, so that no writer waits for long.
-const PURGE: u64 = 5_000;
 
 /// Returns at most `limit` events of an organization after the cursor, which is `None` at the beginning of
 /// the log, and the cursor after them. Refuses a cursor of another history of the log and one whose events
@@ -33,20 +29,20 @@ pub(crate) async fn read_page<E: FeedEvent>(
         position: 0,
         event_id: Uuid::nil(),
     });
-    if after.epoch != head.epoch || after.position > head.position {
+    if is_lost(&after, head, rows.first()) {
+        return Err(expired().meta(HISTORY, LOST));
+    }
+    if after.epoch != head.epoch {
         return Err(expired());
     }
     if after.position == head.position {
-        return if after.event_id == head.event_id {
-            Ok((Vec::new(), after))
-        } else {
-            Err(expired())
-        };
+        return Ok((Vec::new(), after));
     }
-    let follows = rows
+    // Events that are missing without a contradiction were purged.
+    if rows
         .first()
-        .is_some_and(|first| first.position == after.position + 1 && first.previous_id == after.event_id);
-    if !follows {
+        .is_none_or(|first| first.position != after.position + 1)
+    {
         return Err(expired());
     }
     let mut events = Vec::with_capacity(rows.len());
@@ -60,6 +56,38 @@ pub(crate) async fn read_page<E: FeedEvent>(
         events.push(row.into_event(org_id)?);
     }
     Ok((events, cursor))
+}
+
+/// The key and the value in the metadata of the refusal of a cursor whose event the log has lost.
+const HISTORY: &str = "history";
+const LOST: &str = "lost";
+
+/// Returns whether a source has refused a cursor because its log has lost the event of the cursor.
+pub(crate) fn names_a_loss(refusal: &RpcError) -> bool {
+    refusal.metadata(HISTORY) == Some(LOST)
+}
+
+/// Whether the log has lost the event at the cursor: it ends before the cursor, or has another event in that
+/// place. `next` is the first stored event after the cursor. The epoch has no part in this: the operator can
+/// begin a new one after a loss.
+fn is_lost(after: &Cursor, head: LogHead, next: Option<&Row>) -> bool {
+    let contradicts = |next: &Row| next.position == after.position + 1 && next.previous_id != after.event_id;
+    after.position > head.position
+        || (after.position == head.position && after.event_id != head.event_id)
+        || next.is_some_and(contradicts)
+}
+
+/// Returns the cursors of a consumer whose events the logs of the source have lost. `db` is the database of
+/// the consumer.
+pub async fn list_lost(source: &Db, db: &Db, consumer: &str) -> Result<Vec<Cursor>, StorageError> {
+    let mut lost = Vec::new();
+    for cursor in list_cursors(db, consumer).await?.0 {
+        let (head, rows) = list_after(source.conn(), cursor.org_id, cursor.position, 1).await?;
+        if is_lost(&cursor, head, rows.first()) {
+            lost.push(cursor);
+        }
+    }
+    Ok(lost)
 }
 
 /// Returns the refusal of a cursor whose events were purged, or that belongs to another history of the log.
@@ -171,35 +199,4 @@ pub(crate) async fn list_heads(
         }
     }
     Ok((epoch.ok_or_else(no_epoch)?, heads))
-}
-
-/// Deletes events that are older than the retention. The positions that remain in a log are dense.
-pub async fn purge(db: &Db) -> Result<(), StorageError> {
-    let before = db.env().now() - TimeDelta::days(RETENTION_DAYS);
-    let mut total = 0;
-    loop {
-        let count = db.write(|tx| async move {
-            // An event can be older than one before it, because its time is that of the begin of its
-            // transaction. It is kept until the earlier one goes. The first event to keep is found once
-            // for each organization and statement.
-            let sql = format!(
-                "DELETE FROM event WHERE (org_id, position) IN (SELECT old.org_id, old.position FROM event old \
-                 JOIN (SELECT o.org_id, (SELECT MIN(young.position) FROM event young \
-                   WHERE young.org_id = o.org_id AND young.occur_time >= $1) AS first_kept \
-                   FROM (SELECT DISTINCT org_id FROM event WHERE occur_time < $1) o) kept ON kept.org_id = old.org_id \
-                 WHERE old.occur_time < $1 AND (kept.first_kept IS NULL OR old.position < kept.first_kept) \
-                 ORDER BY old.org_id, old.position LIMIT {PURGE})"
-            );
-            Ok::<_, StorageError>(tx.execute_sql(&sql, [before.into()]).await?)
-        });
-        let count = count.await?;
-        total += count;
-        if count < PURGE {
-            break;
-        }
-    }
-    if total > 0 {
-        tracing::info!(count = total, "events purged");
-    }
-    Ok(())
 }

@@ -3,7 +3,7 @@ use std::marker::PhantomData;
 use async_trait::async_trait;
 use futures::{StreamExt, TryStreamExt, stream::BoxStream};
 use parta_ids::OrgId;
-use parta_proto::{EventPage, FeedChannel, HeadStream, ReadFrom};
+use parta_proto::{EventPage, FeedChannel, HeadStream, feed::v1::ReadRequest};
 use tonic::Status;
 
 use crate::{FeedEvent, FeedKind};
@@ -68,12 +68,12 @@ impl<K: FeedKind, T: FeedChannel> Source for FeedClient<K, T> {
     }
 
     async fn read(&self, org_id: OrgId, cursor: &str, limit: i32) -> Result<EventPage<K::Event>, Status> {
-        let from = ReadFrom {
+        let request = ReadRequest {
             org_id: org_id.to_string(),
             cursor: cursor.to_owned(),
             page_size: limit,
         };
-        K::read(self.channel.clone(), from).await
+        K::read(self.channel.clone(), request).await
     }
 
     async fn snapshot(

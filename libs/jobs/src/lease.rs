@@ -1,8 +1,11 @@
 //! The rows of jobs: claim, renewal of the lease, and the end of an attempt.
 
-use std::time::Duration;
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use parta_database::{Db, StorageError};
 use parta_ids::{JobId, OrgId, TypedId};
 use sea_orm::{ConnectionTrait, Statement, Value};
@@ -39,8 +42,13 @@ pub(crate) enum End {
     Done,
     /// The attempt does not count, and the job is due at once.
     Interrupted,
-    /// The job is due later.
-    RetryAt(DateTime<Utc>, String),
+    /// The job is due later, after this failure.
+    Retry {
+        due: DateTime<Utc>,
+        why: String,
+        /// Whether the attempt counts.
+        counts: bool,
+    },
     /// The job is never due again. Its row is kept for the operator.
     Failed(String),
 }
@@ -59,6 +67,9 @@ fn available(db: &Db, kind: &str, excluded: &[OrgId], first: usize) -> (String, 
     }
     (condition, values)
 }
+
+/// The columns of a leased job.
+const COLUMNS: &str = "job_id, org_id, kind, payload, request_id, attempts, create_time";
 
 /// Leases the job of a kind that has been due the longest. On PostgreSQL, rows locked by other replicas are
 /// skipped.
@@ -91,14 +102,27 @@ pub(crate) async fn claim(
     let sql = &format!(
         "UPDATE job SET lease = $1, lease_end_millis = {end}, attempts = attempts + 1 \
          WHERE job_id = (SELECT job_id FROM job WHERE due_time <= $2 AND {condition} \
-         ORDER BY due_time LIMIT 1 {skip}) \
-         RETURNING job_id, org_id, kind, payload, request_id, attempts, create_time"
+         ORDER BY due_time LIMIT 1 {skip}) RETURNING {COLUMNS}"
     );
     let values = &[vec![lease.id.into(), now.into()], conditions].concat();
+    let has_run = AtomicBool::new(false);
     let row = db
-        .write(|tx| async move {
-            let statement = Statement::from_sql_and_values(tx.get_database_backend(), sql, values.clone());
-            Ok::<_, StorageError>(tx.query_one_raw(statement).await?)
+        .write_idempotent(|tx| {
+            let repeats = has_run.swap(true, Ordering::Relaxed);
+            async move {
+                let backend = tx.get_database_backend();
+                if repeats {
+                    // The commit of the run before may have leased a job, which nobody would run until the
+                    // lease ends.
+                    let leased = format!("SELECT {COLUMNS} FROM job WHERE lease = $1");
+                    let leased = Statement::from_sql_and_values(backend, leased, [lease.id.into()]);
+                    if let Some(row) = tx.query_one_raw(leased).await? {
+                        return Ok(Some(row));
+                    }
+                }
+                let statement = Statement::from_sql_and_values(backend, sql, values.clone());
+                Ok::<_, StorageError>(tx.query_one_raw(statement).await?)
+            }
         })
         .await?;
     let Some(row) = row else { return Ok(None) };
@@ -175,9 +199,9 @@ impl Lease {
         let (change, values) = match end {
             End::Done => ("DELETE FROM job".to_owned(), vec![]),
             End::Interrupted => (format!("{released} attempts = attempts - 1"), vec![]),
-            End::RetryAt(due, why) => (
-                format!("{released} due_time = $3, failure = $4"),
-                vec![due.into(), why.into()],
+            End::Retry { due, why, counts } => (
+                format!("{released} due_time = $3, failure = $4, attempts = attempts - $5"),
+                vec![due.into(), why.into(), i32::from(!counts).into()],
             ),
             End::Failed(why) => (
                 format!("{released} due_time = NULL, failure = $3, fail_time = $4"),
@@ -191,7 +215,8 @@ impl Lease {
     /// Changes the row of the job. Returns `false` if another replica has the job.
     async fn update(self, db: &Db, job: &Job, sql: &str, values: Vec<Value>) -> Result<bool, StorageError> {
         let values = &[vec![job.job_id.uuid().into(), self.id.into()], values].concat();
-        db.write(|tx| async move {
+        // A second run changes nothing if the first one has ended the lease.
+        db.write_idempotent(|tx| async move {
             let statement = Statement::from_sql_and_values(tx.get_database_backend(), sql, values.clone());
             Ok::<_, StorageError>(tx.execute_raw(statement).await?.rows_affected() > 0)
         })
@@ -199,13 +224,7 @@ impl Lease {
     }
 }
 
-/// The time of the next attempt after the given number of attempts: one second doubled by each, up to an
-/// hour.
-pub(crate) fn retry_time(now: DateTime<Utc>, attempts: i32) -> DateTime<Utc> {
-    const MAX_SECONDS: i64 = 3600;
-    let wait = 1_i64
-        .checked_shl(attempts.unsigned_abs().min(20))
-        .unwrap_or(MAX_SECONDS)
-        .min(MAX_SECONDS);
-    now + TimeDelta::seconds(wait)
+/// The wait after the given number of attempts: one second doubled by each, up to `longest`.
+pub(crate) fn retry_delay(attempts: i32, longest: Duration) -> Duration {
+    Duration::from_secs(1 << attempts.clamp(0, 20)).min(longest)
 }

@@ -15,21 +15,23 @@ mod limits;
 mod migrations;
 mod operator;
 mod runner;
+mod wake;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use parta_database::{CommitStep, Db, StorageError, Tx};
+use parta_database::{StorageError, Tx};
 use parta_ids::{JobId, OrgId, TypedId};
-use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
+
+use wake::Wake;
 
 pub use limits::Limits;
 pub use migrations::migrations;
 pub use operator::{
-    FAILED_RETENTION, JobFilter, JobRecord, JobState, count_failed, delete, find, list, lock, purge, retry,
+    FAILED_RETENTION, JobFilter, JobRecord, JobState, count_failed, delete, find, list, lock,
+    organizations_due, purge, retry,
 };
 pub use runner::{JobError, JobHandler, JobRunner};
 
@@ -117,19 +119,15 @@ pub async fn enqueue_at(
     Ok(())
 }
 
-/// Wakes the runners of this process after a commit that enqueued a job.
-#[derive(Default)]
-struct JobHints(watch::Sender<()>);
-
-#[derive(Default)]
-struct Wake;
-
-#[async_trait]
-impl CommitStep for Wake {
-    async fn before_commit(&self, _tx: &Tx) -> Result<(), StorageError> {
-        Ok(())
-    }
-    fn after_commit(&self, db: &Db) {
-        db.shared::<JobHints>().0.send_replace(());
-    }
+/// Like [`enqueue`], but a job of the same kind and `request_id` that waits for a later attempt, or
+/// has failed, is due at once, with as many attempts as a new one.
+pub async fn enqueue_again(
+    tx: &Tx,
+    kind: &str,
+    org_id: Option<OrgId>,
+    payload: Vec<u8>,
+    request_id: Uuid,
+) -> Result<(), StorageError> {
+    enqueue(tx, kind, org_id, payload, request_id).await?;
+    operator::hasten(tx, kind, request_id).await
 }

@@ -11,6 +11,13 @@ pub struct Limits {
     /// The longest run of one attempt, which then counts as failed. Without it, an attempt runs as long as it
     /// needs, for example in an import of thousands of rows.
     pub attempt_timeout: Option<Duration>,
+    /// The longest wait between two attempts. The wait begins with two seconds and doubles up to this one.
+    pub max_retry_delay: Duration,
+}
+
+impl Limits {
+    /// The longest wait between two attempts of a kind that has no reason for another one.
+    pub const RETRY_DELAY: Duration = Duration::from_hours(1);
 }
 
 impl Default for Limits {
@@ -20,6 +27,7 @@ impl Default for Limits {
             concurrent: 8,
             per_organization: 2,
             attempt_timeout: Some(Duration::from_secs(60)),
+            max_retry_delay: Self::RETRY_DELAY,
         }
     }
 }

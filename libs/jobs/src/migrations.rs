@@ -103,6 +103,11 @@ impl MigrationTrait for JobFailTime {
             .get_connection()
             .execute_unprepared("UPDATE job SET fail_time = CURRENT_TIMESTAMP WHERE due_time IS NULL")
             .await?;
+        // The purge, the list of the operator and the metric read the failed jobs only.
+        manager
+            .get_connection()
+            .execute_unprepared("CREATE INDEX job_failed ON job (fail_time) WHERE due_time IS NULL")
+            .await?;
         Ok(())
     }
 }

@@ -1,16 +1,18 @@
 //! The rows of jobs as the operator sees and changes them.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use parta_database::{Db, StorageError, Tx, table};
-use parta_ids::{JobId, OrgId, TypedId as _};
+use parta_ids::{JobId, OrgId, TypedId as _, Uuid};
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait as _, Condition, ConnectionTrait, EntityTrait as _, PaginatorTrait as _,
-    QueryFilter as _, QueryOrder as _, QuerySelect as _, sea_query::IntoCondition as _,
+    ActiveValue::Set,
+    ColumnTrait as _, Condition, ConnectionTrait, EntityTrait as _, PaginatorTrait as _, QueryFilter as _,
+    QueryOrder as _, QuerySelect as _,
+    sea_query::{Expr, IntoCondition as _},
 };
 
-use crate::Wake;
+use crate::wake::Wake;
 use job::{ActiveModel, Column, Entity, Model};
 
 table!(job, "job", {
@@ -18,6 +20,7 @@ table!(job, "job", {
     job_id: Uuid,
     org_id: Option<Uuid>,
     kind: String,
+    request_id: Uuid,
     create_time: DateTimeUtc,
     due_time: Option<DateTimeUtc>,
     attempts: i32,
@@ -151,6 +154,42 @@ pub async fn find(conn: &impl ConnectionTrait, id: JobId) -> Result<Option<JobRe
 pub async fn lock(tx: &Tx, id: JobId) -> Result<Option<JobRecord>, StorageError> {
     let row = Entity::find_by_id(id.uuid()).lock_exclusive().one(tx).await?;
     Ok(row.map(JobRecord::from))
+}
+
+/// Returns the organizations of which a job of the kind runs, or is due before `before`.
+pub async fn organizations_due(
+    conn: &impl ConnectionTrait,
+    kind: &str,
+    before: DateTime<Utc>,
+) -> Result<BTreeSet<OrgId>, StorageError> {
+    let ids: Vec<Uuid> = Entity::find()
+        .select_only()
+        .column(Column::OrgId)
+        .distinct()
+        .filter(Column::Kind.eq(kind))
+        .filter(Column::DueTime.lt(before))
+        .filter(Column::OrgId.is_not_null())
+        .into_tuple()
+        .all(conn)
+        .await?;
+    Ok(ids.into_iter().map(OrgId::from_uuid).collect())
+}
+
+/// Makes a job due at once that waits for a later attempt, or has failed.
+pub(crate) async fn hasten(tx: &Tx, kind: &str, request_id: Uuid) -> Result<(), StorageError> {
+    let is_later = Condition::any()
+        .add(Column::DueTime.is_null())
+        .add(Column::DueTime.gt(tx.now()));
+    Entity::update_many()
+        .col_expr(Column::DueTime, Expr::value(tx.now()))
+        .col_expr(Column::Attempts, Expr::value(0))
+        .col_expr(Column::FailTime, Expr::value(Option::<DateTime<Utc>>::None))
+        .filter(Column::Kind.eq(kind))
+        .filter(Column::RequestId.eq(request_id))
+        .filter(is_later)
+        .exec(tx)
+        .await?;
+    Ok(())
 }
 
 /// Makes a job due at once, without the attempts of before. Locked, it must have failed.

@@ -12,8 +12,9 @@ use tokio_util::{
 };
 
 use crate::{
-    Job, JobHints, Limits,
+    Job, Limits,
     lease::{self, End, Lease},
+    wake::JobHints,
 };
 
 /// The failure of a job.
@@ -22,6 +23,10 @@ pub enum JobError {
     /// A later attempt can succeed.
     #[error("{0}")]
     Retry(String),
+    /// The database was unavailable or at a limit. The attempt does not count, so that a job does not fail
+    /// for good by trouble that passes without it.
+    #[error("{0}")]
+    Unavailable(String),
     /// A retry cannot succeed. The row is kept with the reason, for the operator.
     #[error("{0}")]
     Fatal(String),
@@ -33,7 +38,10 @@ pub enum JobError {
 
 impl From<StorageError> for JobError {
     fn from(error: StorageError) -> Self {
-        Self::Retry(error.to_string())
+        match error.is_transient() {
+            true => Self::Unavailable(error.to_string()),
+            false => Self::Retry(error.to_string()),
+        }
     }
 }
 
@@ -48,6 +56,9 @@ pub trait JobHandler: Send + Sync {
 
 /// The poll interval for jobs of other replicas. Local commits wake the runner immediately.
 const POLL_INTERVAL: Duration = Duration::from_secs(5);
+
+/// The wait after an attempt that does not count, if the kind allows as long a wait.
+const UNAVAILABLE_RETRY_DELAY: Duration = Duration::from_secs(10);
 
 /// Runs due jobs until canceled.
 pub struct JobRunner {
@@ -252,7 +263,7 @@ impl JobRunner {
         Attempt {
             db: self.db.clone(),
             handler: kind.handler.clone(),
-            timeout: kind.limits.attempt_timeout,
+            limits: kind.limits,
             max_attempts: self.attempts,
         }
     }
@@ -262,7 +273,7 @@ impl JobRunner {
 struct Attempt {
     db: Db,
     handler: Arc<dyn JobHandler>,
-    timeout: Option<Duration>,
+    limits: Limits,
     max_attempts: i32,
 }
 
@@ -289,7 +300,7 @@ impl Attempt {
             return Err(JobError::Fatal("no attempt was completed".to_owned()));
         }
         let run = AssertUnwindSafe(self.handler.run(job)).catch_unwind();
-        let ended = match self.timeout {
+        let ended = match self.limits.attempt_timeout {
             Some(timeout) => tokio::time::timeout(timeout, run).await.map_err(|_| timeout),
             None => Ok(run.await),
         };
@@ -307,17 +318,26 @@ impl Attempt {
 
     /// Decides what follows from the outcome of an attempt.
     fn end(&self, job: &Job, outcome: Result<(), JobError>) -> End {
+        let longest = self.limits.max_retry_delay;
         match outcome {
             Ok(()) => End::Done,
             Err(JobError::Interrupted) => End::Interrupted,
+            Err(JobError::Unavailable(why)) => {
+                self.retry(job, UNAVAILABLE_RETRY_DELAY.min(longest), why, false)
+            }
             Err(JobError::Retry(why)) if job.attempts < self.max_attempts => {
-                tracing::info!(job.kind, job.id = %job.job_id, job.attempts, why, "job attempt failed, will be retried");
-                End::RetryAt(lease::retry_time(self.db.env().now(), job.attempts), why)
+                self.retry(job, lease::retry_delay(job.attempts, longest), why, true)
             }
             Err(error) => {
                 tracing::error!(job.kind, job.id = %job.job_id, job.attempts, %error, "job failed permanently");
                 End::Failed(error.to_string())
             }
         }
+    }
+
+    fn retry(&self, job: &Job, delay: Duration, why: String, counts: bool) -> End {
+        tracing::info!(job.kind, job.id = %job.job_id, job.attempts, why, "job attempt failed, will be retried");
+        let due = self.db.env().now() + delay;
+        End::Retry { due, why, counts }
     }
 }

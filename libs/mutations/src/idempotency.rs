@@ -155,18 +155,32 @@ pub async fn claim(tx: &Tx, mutation: &Mutation) -> Result<Claim, StorageError> 
     }))
 }
 
+/// The number of records that one transaction deletes, and more if they are of the same time, so that no
+/// writer waits for long.
+const PURGE: u64 = 5_000;
+
 /// Deletes records older than the retention.
 pub async fn purge(db: &Db) -> Result<(), StorageError> {
     let before = db.env().now() - TimeDelta::days(RETENTION_DAYS);
-    let count = db
-        .write(|tx| async move {
-            let sql = "DELETE FROM idempotency_record WHERE create_time < $1";
-            let statement = Statement::from_sql_and_values(tx.get_database_backend(), sql, [before.into()]);
-            Ok::<_, StorageError>(tx.execute_raw(statement).await?.rows_affected())
-        })
-        .await?;
-    if count > 0 {
-        tracing::info!(count, "idempotency records purged");
+    // The index of the times finds the last record of the part and the records up to it.
+    let sql = &format!(
+        "DELETE FROM idempotency_record WHERE create_time < $1 AND create_time <= COALESCE(\
+         (SELECT create_time FROM idempotency_record WHERE create_time < $1 ORDER BY create_time \
+         LIMIT 1 OFFSET {}), $1)",
+        PURGE - 1
+    );
+    let mut total = 0;
+    loop {
+        let count = db
+            .write(|tx| async move { Ok::<_, StorageError>(tx.execute_sql(sql, [before.into()]).await?) })
+            .await?;
+        total += count;
+        if count < PURGE {
+            break;
+        }
+    }
+    if total > 0 {
+        tracing::info!(count = total, "idempotency records purged");
     }
     Ok(())
 }

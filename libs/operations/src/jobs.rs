@@ -1,42 +1,26 @@
 //! The durable jobs of one service: list, retry, drop.
 
-use std::{marker::PhantomData, sync::Arc};
-
 use parta_access::{Caller, require_operator};
 use parta_database::{Db, Tx};
 use parta_edge::{Edge, Mutation, Page, PageRequest, Query, Read};
-use parta_feed::AtLeast;
 use parta_ids::{JobId, OrgId, optional_text};
 use parta_jobs::{JobFilter, JobRecord, JobState};
-use parta_proto::{
-    JobApi, ListsJobs as _, NamesJob as _, ServeJobs, jobs::v1 as pb, status::v1::ErrorReason, timestamp,
-};
+use parta_proto::{ServeJobs, jobs::v1 as pb, status::v1::ErrorReason, timestamp};
 use parta_status::{FieldViolations, RpcError, field, not_found};
-use tonic::{Request, Status};
+use tonic::{Request, Response, Status};
+
+use crate::edge;
 
 /// Serves the jobs in the database of one service through its generated service. Cheap to clone.
-pub struct JobServer<A> {
+#[derive(Clone)]
+pub struct JobServer {
     edge: Edge<()>,
-    api: PhantomData<fn() -> A>,
 }
 
-impl<A> Clone for JobServer<A> {
-    fn clone(&self) -> Self {
-        Self {
-            edge: self.edge.clone(),
-            api: PhantomData,
-        }
-    }
-}
-
-impl<A: JobApi> JobServer<A> {
+impl JobServer {
     /// Returns a server. Jobs depend on no other service, so that it waits for none.
     pub fn new(db: Db) -> Self {
-        let at_least = AtLeast::new(db.clone(), []);
-        Self {
-            edge: Edge::new(db, at_least, Arc::new(())),
-            api: PhantomData,
-        }
+        Self { edge: edge(db) }
     }
 }
 
@@ -169,13 +153,13 @@ fn to_proto(job: JobRecord) -> pb::Job {
 }
 
 #[tonic::async_trait]
-impl<A: JobApi> ServeJobs for JobServer<A> {
-    type Api = A;
-
-    async fn list_jobs(&self, request: Request<A::List>) -> Result<(Vec<pb::Job>, String), Status> {
+impl ServeJobs for JobServer {
+    async fn list_jobs(
+        &self,
+        request: Request<pb::ListJobsRequest>,
+    ) -> Result<Response<pb::ListJobsResponse>, Status> {
         let call = self.edge.enter(request).await?;
         let query = call.query(|violations, request| {
-            let request = request.page();
             let filter = JobFilter {
                 state: decode_state(violations, request.state),
                 kind: (!request.kind.is_empty()).then(|| request.kind.clone()),
@@ -186,22 +170,32 @@ impl<A: JobApi> ServeJobs for JobServer<A> {
             Some(ListJobs { filter, page: page? })
         })?;
         let page = self.edge.query(&call, &query).await?;
-        Ok((
-            page.items.into_iter().map(to_proto).collect(),
-            page.next_page_token,
-        ))
+        Ok(Response::new(pb::ListJobsResponse {
+            jobs: page.items.into_iter().map(to_proto).collect(),
+            next_page_token: page.next_page_token,
+        }))
     }
 
-    async fn retry_job(&self, request: Request<A::Retry>) -> Result<(Option<pb::Job>, String), Status> {
+    async fn retry_job(
+        &self,
+        request: Request<pb::RetryJobRequest>,
+    ) -> Result<Response<pb::RetryJobResponse>, Status> {
         let call = self.edge.enter(request).await?;
-        let act = call.mutation(|v, r| Some(RetryJob(field::id(v, "job_id", r.job_id())?)))?;
+        let act = call.mutation(|v, r| Some(RetryJob(field::id(v, "job_id", &r.job_id)?)))?;
         let done = self.edge.mutate(&call, &act).await?;
-        Ok((done.view.map(to_proto), done.consistency_token))
+        Ok(Response::new(pb::RetryJobResponse {
+            job: done.view.map(to_proto),
+            consistency_token: done.consistency_token,
+        }))
     }
 
-    async fn drop_job(&self, request: Request<A::Drop>) -> Result<String, Status> {
+    async fn drop_job(
+        &self,
+        request: Request<pb::DropJobRequest>,
+    ) -> Result<Response<pb::DropJobResponse>, Status> {
         let call = self.edge.enter(request).await?;
-        let act = call.mutation(|v, r| Some(DropJob(field::id(v, "job_id", r.job_id())?)))?;
-        Ok(self.edge.mutate(&call, &act).await?.consistency_token)
+        let act = call.mutation(|v, r| Some(DropJob(field::id(v, "job_id", &r.job_id)?)))?;
+        let consistency_token = self.edge.mutate(&call, &act).await?.consistency_token;
+        Ok(Response::new(pb::DropJobResponse { consistency_token }))
     }
 }

@@ -1,21 +1,18 @@
 //! The consumers of one service and the organizations that they have quarantined: status, list, explain,
 //! retry, skip, rebuild.
 
-use std::{marker::PhantomData, sync::Arc, time::Duration};
+use std::time::Duration;
 
 use parta_access::{Caller, require_operator};
 use parta_database::{Db, Tx};
 use parta_edge::{Edge, Mutation, Page, PageRequest, Query, Read};
-use parta_feed::{AtLeast, ConsumerHandle, QuarantinedOrganization};
+use parta_feed::{ConsumerHandle, QuarantinedOrganization};
 use parta_ids::{EventId, OrgId, optional_text};
-use parta_proto::{
-    NamesEvent as _, NamesProjection, QuarantineApi, ServeQuarantines, duration,
-    feed::v1::{ConsumerLag, ConsumerStatus, OverdueEnding, Quarantine},
-    status::v1::ErrorReason,
-    timestamp,
-};
+use parta_proto::{ServeQuarantines, duration, feed::v1 as pb, status::v1::ErrorReason, timestamp};
 use parta_status::{FieldViolations, RpcError, field, not_found};
-use tonic::{Request, Status};
+use tonic::{Request, Response, Status};
+
+use crate::edge;
 
 /// The largest number of organizations in each list of one [`ConsumerStatus`].
 const LAGS: usize = 100;
@@ -23,28 +20,15 @@ const LAGS: usize = 100;
 const NAME_LENGTH: usize = 100;
 
 /// Serves the consumers of one service through its generated service. Cheap to clone.
-pub struct QuarantineServer<A> {
+#[derive(Clone)]
+pub struct QuarantineServer {
     edge: Edge<()>,
-    api: PhantomData<fn() -> A>,
 }
 
-impl<A> Clone for QuarantineServer<A> {
-    fn clone(&self) -> Self {
-        Self {
-            edge: self.edge.clone(),
-            api: PhantomData,
-        }
-    }
-}
-
-impl<A: QuarantineApi> QuarantineServer<A> {
-    /// Returns a server. It waits for no other service, because the operator calls it when one is missing.
+impl QuarantineServer {
+    /// Returns a server.
     pub fn new(db: Db) -> Self {
-        let at_least = AtLeast::new(db.clone(), []);
-        Self {
-            edge: Edge::new(db, at_least, Arc::new(())),
-            api: PhantomData,
-        }
+        Self { edge: edge(db) }
     }
 }
 
@@ -55,12 +39,16 @@ struct Target {
 }
 
 impl Target {
-    fn decode(violations: &mut FieldViolations, request: &impl NamesProjection) -> Option<Self> {
-        let consumer = field::text(violations, "consumer", request.consumer(), 1..=NAME_LENGTH, false);
+    fn decode(violations: &mut FieldViolations, org_id: &str, consumer: &str) -> Option<Self> {
+        let consumer = field::text(violations, "consumer", consumer, 1..=NAME_LENGTH, false);
         Some(Self {
-            org_id: field::id(violations, "org_id", request.org_id())?,
+            org_id: field::id(violations, "org_id", org_id)?,
             consumer,
         })
+    }
+
+    fn act(self, act: Act) -> ChangeQuarantine {
+        ChangeQuarantine { target: self, act }
     }
 
     fn unknown(&self) -> RpcError {
@@ -172,7 +160,7 @@ impl Mutation for ChangeQuarantine {
     }
 }
 
-fn status_to_proto(consumer: &ConsumerHandle) -> ConsumerStatus {
+fn status_to_proto(consumer: &ConsumerHandle) -> pb::ConsumerStatus {
     let (heartbeat, mut lags) = consumer.lags();
     let count = lags.len();
     // Those without a known age are the oldest.
@@ -181,14 +169,14 @@ fn status_to_proto(consumer: &ConsumerHandle) -> ConsumerStatus {
     let mut overdue = consumer.overdue_endings();
     overdue.sort_by_key(|(_, lateness)| std::cmp::Reverse(*lateness));
     overdue.truncate(LAGS);
-    ConsumerStatus {
+    pb::ConsumerStatus {
         consumer: consumer.name.to_owned(),
         source: consumer.source.to_owned(),
         heartbeat_age: heartbeat.map(duration),
         organizations_behind: i32::try_from(count).unwrap_or(i32::MAX),
         lags: lags
             .into_iter()
-            .map(|lag| ConsumerLag {
+            .map(|lag| pb::ConsumerLag {
                 org_id: lag.org_id.to_string(),
                 events: lag.events,
                 age: lag.age.map(duration),
@@ -198,7 +186,7 @@ fn status_to_proto(consumer: &ConsumerHandle) -> ConsumerStatus {
         breaker_open: consumer.is_breaker_open(),
         overdue_endings: overdue
             .into_iter()
-            .map(|(org_id, lateness)| OverdueEnding {
+            .map(|(org_id, lateness)| pb::OverdueEnding {
                 org_id: org_id.to_string(),
                 lateness: Some(duration(lateness)),
             })
@@ -206,8 +194,8 @@ fn status_to_proto(consumer: &ConsumerHandle) -> ConsumerStatus {
     }
 }
 
-fn to_proto(quarantine: QuarantinedOrganization) -> Quarantine {
-    Quarantine {
+fn to_proto(quarantine: QuarantinedOrganization) -> pb::Quarantine {
+    pb::Quarantine {
         org_id: quarantine.org_id.to_string(),
         consumer: quarantine.consumer,
         position: quarantine.position,
@@ -220,63 +208,83 @@ fn to_proto(quarantine: QuarantinedOrganization) -> Quarantine {
 }
 
 #[tonic::async_trait]
-impl<A: QuarantineApi> ServeQuarantines for QuarantineServer<A> {
-    type Api = A;
-
-    async fn get_consumer_status(&self, request: Request<A::Status>) -> Result<Vec<ConsumerStatus>, Status> {
+impl ServeQuarantines for QuarantineServer {
+    async fn get_consumer_status(
+        &self,
+        request: Request<pb::GetConsumerStatusRequest>,
+    ) -> Result<Response<pb::GetConsumerStatusResponse>, Status> {
         let call = self.edge.enter(request).await?;
         let query = call.query(|_, _| Some(GetStatus))?;
         let consumers = self.edge.query(&call, &query).await?;
-        Ok(consumers.iter().map(status_to_proto).collect())
+        let consumers = consumers.iter().map(status_to_proto).collect();
+        Ok(Response::new(pb::GetConsumerStatusResponse { consumers }))
     }
 
-    async fn list_quarantines(&self, request: Request<A::List>) -> Result<(Vec<Quarantine>, String), Status> {
+    async fn list_quarantines(
+        &self,
+        request: Request<pb::ListQuarantinesRequest>,
+    ) -> Result<Response<pb::ListQuarantinesResponse>, Status> {
         let call = self.edge.enter(request).await?;
-        let query = call.query(|violations, request| {
-            let (size, token) = A::page(request);
-            let page = PageRequest::decode(violations, size, token, String::new());
+        let query = call.query(|v, r| {
+            let page = PageRequest::decode(v, r.page_size, &r.page_token, String::new());
             Some(ListQuarantines(page?))
         })?;
         let page = self.edge.query(&call, &query).await?;
-        Ok((
-            page.items.into_iter().map(to_proto).collect(),
-            page.next_page_token,
-        ))
+        Ok(Response::new(pb::ListQuarantinesResponse {
+            quarantines: page.items.into_iter().map(to_proto).collect(),
+            next_page_token: page.next_page_token,
+        }))
     }
 
-    async fn explain_quarantine(&self, request: Request<A::Explain>) -> Result<Quarantine, Status> {
+    async fn explain_quarantine(
+        &self,
+        request: Request<pb::ExplainQuarantineRequest>,
+    ) -> Result<Response<pb::ExplainQuarantineResponse>, Status> {
         let call = self.edge.enter(request).await?;
-        let query = call.query(|v, r| Some(ExplainQuarantine(Target::decode(v, r)?)))?;
-        Ok(to_proto(self.edge.query(&call, &query).await?))
+        let query = call.query(|v, r| Some(ExplainQuarantine(Target::decode(v, &r.org_id, &r.consumer)?)))?;
+        let quarantine = Some(to_proto(self.edge.query(&call, &query).await?));
+        Ok(Response::new(pb::ExplainQuarantineResponse { quarantine }))
     }
 
-    async fn retry_quarantine(&self, request: Request<A::Retry>) -> Result<String, Status> {
-        let call = self.edge.enter(request).await?;
-        let act = call.mutation(|v, r| {
-            let target = Target::decode(v, r)?;
-            let act = Act::Retry;
-            Some(ChangeQuarantine { target, act })
-        })?;
-        Ok(self.edge.mutate(&call, &act).await?.consistency_token)
-    }
-
-    async fn skip_quarantined_event(&self, request: Request<A::Skip>) -> Result<String, Status> {
+    async fn retry_quarantine(
+        &self,
+        request: Request<pb::RetryQuarantineRequest>,
+    ) -> Result<Response<pb::RetryQuarantineResponse>, Status> {
         let call = self.edge.enter(request).await?;
         let act = call.mutation(|v, r| {
-            let (target, event_id) = (Target::decode(v, r), field::id(v, "event_id", r.event_id()));
-            let (target, act) = (target?, Act::Skip(event_id?));
-            Some(ChangeQuarantine { target, act })
+            let target = Target::decode(v, &r.org_id, &r.consumer);
+            Some(target?.act(Act::Retry))
         })?;
-        Ok(self.edge.mutate(&call, &act).await?.consistency_token)
+        let consistency_token = self.edge.mutate(&call, &act).await?.consistency_token;
+        Ok(Response::new(pb::RetryQuarantineResponse { consistency_token }))
     }
 
-    async fn rebuild_projection(&self, request: Request<A::Rebuild>) -> Result<String, Status> {
+    async fn skip_quarantined_event(
+        &self,
+        request: Request<pb::SkipQuarantinedEventRequest>,
+    ) -> Result<Response<pb::SkipQuarantinedEventResponse>, Status> {
         let call = self.edge.enter(request).await?;
         let act = call.mutation(|v, r| {
-            let target = Target::decode(v, r)?;
-            let act = Act::Rebuild;
-            Some(ChangeQuarantine { target, act })
+            let target = Target::decode(v, &r.org_id, &r.consumer);
+            let event_id = field::id(v, "event_id", &r.event_id);
+            Some(target?.act(Act::Skip(event_id?)))
         })?;
-        Ok(self.edge.mutate(&call, &act).await?.consistency_token)
+        let consistency_token = self.edge.mutate(&call, &act).await?.consistency_token;
+        Ok(Response::new(pb::SkipQuarantinedEventResponse {
+            consistency_token,
+        }))
+    }
+
+    async fn rebuild_projection(
+        &self,
+        request: Request<pb::RebuildProjectionRequest>,
+    ) -> Result<Response<pb::RebuildProjectionResponse>, Status> {
+        let call = self.edge.enter(request).await?;
+        let act = call.mutation(|v, r| {
+            let target = Target::decode(v, &r.org_id, &r.consumer);
+            Some(target?.act(Act::Rebuild))
+        })?;
+        let consistency_token = self.edge.mutate(&call, &act).await?.consistency_token;
+        Ok(Response::new(pb::RebuildProjectionResponse { consistency_token }))
     }
 }

@@ -1,14 +1,13 @@
 //! The rows of the permission matrix of the gRPC services that every service serves alike.
 
 use parta_access::{PermissionRule, PrincipalKind};
-use parta_proto::{FeedKind, JobApi, QuarantineApi};
+use parta_proto::FeedKind;
 
-/// Returns the rows of the feed, of the jobs and of the quarantines of one service.
-pub fn common_rules<F: FeedKind, J: JobApi, Q: QuarantineApi>() -> Vec<PermissionRule> {
+/// Returns the rows of the feed of one service, and of its RPCs for the operator of the installation.
+pub fn common_rules<F: FeedKind>(operator_rpcs: [&'static str; 9]) -> Vec<PermissionRule> {
     let mut rules = feed_rules::<F>();
-    let operators = J::RPCS.into_iter().chain(Q::RPCS);
-    rules
-        .extend(operators.map(|rpc| PermissionRule::everywhere(rpc, |kind| kind == PrincipalKind::Operator)));
+    let by_operator = |rpc| PermissionRule::everywhere(rpc, |kind| kind == PrincipalKind::Operator);
+    rules.extend(operator_rpcs.map(by_operator));
     rules
 }
 

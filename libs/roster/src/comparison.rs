@@ -3,7 +3,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use parta_database::StorageError;
 use parta_ids::{
-    AssignmentId, DutyId, EnrollmentId, GuardianshipId, MemberId, OrgId, SuspensionId, TypedId, UnitId,
+    AssignmentId, DutyId, EnrollmentId, GuardianshipId, MemberId, OrgId, SuspensionId, TypedId, UnitId, Uuid,
 };
 use parta_proto_membership::v1::MemberState;
 use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter};
@@ -129,7 +129,7 @@ fn roles(row: &member::Model) -> BTreeSet<Role> {
     roles
 }
 
-fn members<T>(rows: Vec<T>, id: impl Fn(T) -> parta_ids::Uuid) -> BTreeSet<MemberId> {
+fn members<T>(rows: Vec<T>, id: impl Fn(T) -> Uuid) -> BTreeSet<MemberId> {
     rows.into_iter().map(|row| MemberId::from_uuid(id(row))).collect()
 }
 
@@ -211,7 +211,12 @@ impl Projected {
     /// Returns what has ended in a later state of the same feed of membership, and the suspensions that have
     /// begun. A relation that the later state does not have was ended there, because no relation is deleted
     /// otherwise.
-    pub fn ended_in(&self, later: &Self) -> Endings {
+    ///
+    /// `last_read` is given if membership may have gone on after it had lost events: the id of the last event
+    /// that the later state has. A relation that began more than a minute after this event is one that the
+    /// later state has never had, and has not ended.
+    pub fn ended_in(&self, later: &Self, last_read: Option<Uuid>) -> Endings {
+        let began_later = |id: Uuid| is_later(id, last_read);
         // The members of both states, without those who had left.
         let members = self.members.iter().filter(|(_, own)| !own.has_left);
         let both: Vec<_> = members
@@ -228,13 +233,19 @@ impl Projected {
                 .filter(|(_, _, later)| later.has_left)
                 .map(|(id, ..)| *id)
                 .collect(),
-            assignments: missing(self.assignments.keys(), |id| later.assignments.contains_key(id)),
+            assignments: missing(self.assignments.keys(), |id| {
+                later.assignments.contains_key(id) || began_later(id.uuid())
+            }),
             enrollments: enrollments
-                .filter(|(id, _)| !later.enrollments.contains_key(*id))
+                .filter(|(id, _)| !later.enrollments.contains_key(*id) && !began_later(id.uuid()))
                 .map(|(_, of)| *of)
                 .collect(),
-            guardianships: missing(self.guardianships.iter(), |id| later.guardianships.contains(id)),
-            duties: missing(self.duties.keys(), |id| later.duties.contains_key(id)),
+            guardianships: missing(self.guardianships.iter(), |id| {
+                later.guardianships.contains(id) || began_later(id.uuid())
+            }),
+            duties: missing(self.duties.keys(), |id| {
+                later.duties.contains_key(id) || began_later(id.uuid())
+            }),
             badges: stayed()
                 .filter(|(_, own, later)| own.verified && !later.verified)
                 .map(|(id, ..)| *id)
@@ -310,6 +321,19 @@ impl Projected {
     }
 }
 
+/// The clocks of the servers of membership differ by less than this.
+const CLOCK_DIFFERENCE_SECONDS: u64 = 60;
+
+/// Whether an id was made after another one, whatever the clocks of the servers that made them. An id without
+/// a time counts as an earlier one.
+fn is_later(id: Uuid, than: Option<Uuid>) -> bool {
+    let seconds = |id: Uuid| id.get_timestamp().map(|made| made.to_unix().0);
+    match (seconds(id), than.and_then(seconds)) {
+        (Some(id), Some(than)) => id > than.saturating_add(CLOCK_DIFFERENCE_SECONDS),
+        _ => false,
+    }
+}
+
 fn missing<'a, Id: Ord + Copy + 'a>(
     ids: impl Iterator<Item = &'a Id>,
     has: impl Fn(&Id) -> bool,
@@ -333,6 +357,28 @@ mod tests {
             policies: Some(policies),
             ..Projected::default()
         }
+    }
+
+    /// Returns an id that was made this many seconds after another time.
+    fn made_after(seconds: u64) -> Uuid {
+        let made = uuid::Timestamp::from_unix(uuid::NoContext, 1_700_000_000 + seconds, 0);
+        Uuid::new_v7(made)
+    }
+
+    #[test]
+    fn relation_that_began_after_the_loss_has_not_ended() {
+        let begun = [0, 59, 61].map(|seconds| AssignmentId::from_uuid(made_after(seconds)));
+        let unit = UnitId::from_uuid(made_after(0));
+        let own = Projected {
+            assignments: begun.iter().map(|id| (*id, unit)).collect(),
+            ..Projected::default()
+        };
+        let later = Projected::default();
+        let ended = |last_read| own.ended_in(&later, last_read).assignments;
+        assert_eq!(ended(None), begun.into());
+        assert_eq!(ended(Some(made_after(0))), begun[..2].iter().copied().collect());
+        // An id without a time proves nothing: the stricter reading applies.
+        assert_eq!(ended(Some(Uuid::nil())), begun.into());
     }
 
     #[test]

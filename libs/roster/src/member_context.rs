@@ -354,8 +354,8 @@ impl MemberContext {
         !self.archived_units.contains(&unit)
     }
     /// Returns the units whose pupils and parents the member may see, each by a ground of its own: a cleared
-    /// teacher those in which he teaches, a pupil those of the own classes, a parent those of the children
-    /// (F3, F4).
+    /// teacher those in which he teaches, a pupil those of their own classes, a parent those of the
+    /// children (F3, F4).
     pub fn visible_units(&self) -> BTreeSet<UnitId> {
         let mut units = self.units();
         if !self.is_cleared() {

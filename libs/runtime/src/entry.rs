@@ -5,6 +5,7 @@ use parta_ids::Env;
 
 use crate::{
     ConfigArgs, Running, Service, Settings, Sources,
+    config::Report,
     keys::Keys,
     panics,
     running::StopSignals,
@@ -73,7 +74,7 @@ pub async fn serve_composed_with(
     args: ConfigArgs,
     ready: impl FnOnce(&Running, &Settings),
 ) -> anyhow::Result<()> {
-    let (settings, telemetry) = set_up("parta", services, args)?;
+    let (settings, telemetry) = set_up("parta", Sources::of_process(args).load(services)?)?;
     let served = async {
         let mut signals = StopSignals::listen()?;
         let running = tokio::select! {
@@ -91,7 +92,7 @@ pub async fn serve_composed_with(
 /// Runs `serve` for a process with one service of a cluster, including configuration, logging and signal
 /// handling.
 pub async fn serve_standalone(service: Service, args: ConfigArgs) -> anyhow::Result<()> {
-    let (settings, telemetry) = set_up(service.name, &[service], args)?;
+    let (settings, telemetry) = set_up(service.name, Sources::of_process(args).load(&[service])?)?;
     let served = async {
         let mut signals = StopSignals::listen()?;
         let running = tokio::select! {
@@ -107,7 +108,8 @@ pub async fn serve_standalone(service: Service, args: ConfigArgs) -> anyhow::Res
 
 /// Runs [`migrate`] for a process, including configuration and logging.
 pub async fn migrate_standalone(service: Service, args: ConfigArgs) -> anyhow::Result<()> {
-    let (settings, telemetry) = set_up(service.name, &[service], args)?;
+    let loaded = Sources::of_process(args).load_for_migration(&[service])?;
+    let (settings, telemetry) = set_up(service.name, loaded)?;
     let migrated = migrate(service, &settings, Env::system()).await;
     end(migrated, telemetry).await
 }
@@ -135,11 +137,9 @@ pub fn run(main: impl Future<Output = anyhow::Result<()>>) -> ExitCode {
 
 fn set_up(
     name: &'static str,
-    services: &[Service],
-    args: ConfigArgs,
+    (settings, report): (Settings, Report),
 ) -> anyhow::Result<(Settings, telemetry::Telemetry)> {
     use_one_tls_provider();
-    let (settings, report) = Sources::of_process(args).load(services)?;
     let telemetry = telemetry::init(name, &settings.log, &settings.telemetry)?;
     report.log();
     Ok((settings, telemetry))

@@ -491,7 +491,7 @@ fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 /// Returns the age at which this replica asks its clients to reconnect: 240 to 360 seconds. Without it,
 /// replicas that start later would get no connections. Replicas draw different ages, so that not all clients
 /// reconnect at once.
-fn connection_age(env: &Env) -> Duration {
+pub(crate) fn connection_age(env: &Env) -> Duration {
     let mut random = [0; 8];
     env.ids.fill(&mut random);
     Duration::from_millis(240_000 + u64::from_le_bytes(random) % 120_000)

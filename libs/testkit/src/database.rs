@@ -8,7 +8,11 @@ use crate::POSTGRES_URL;
 
 /// An empty database. It is deleted when its last clone is dropped.
 #[derive(Clone)]
-pub struct TestDatabase(Arc<Inner>);
+pub struct TestDatabase {
+    inner: Arc<Inner>,
+    /// The URL of a proxy, which is used instead of that of the server.
+    proxy: Option<Arc<str>>,
+}
 
 struct Inner {
     url: String,
@@ -32,10 +36,7 @@ impl TestDatabase {
     pub fn sqlite() -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let url = format!("sqlite://{}?mode=rwc", folder.path().join("test.db").display());
-        Self(Arc::new(Inner {
-            url,
-            backend: Backend::Sqlite { folder },
-        }))
+        Self::new(url, Backend::Sqlite { folder })
     }
 
     /// Creates a database on the PostgreSQL server of `PARTA_TEST_POSTGRES_URL`. Panics without a
@@ -59,10 +60,23 @@ impl TestDatabase {
             });
         let base = base.rsplit_once('/').map_or(base, |(base, _)| base);
         let url = parameters.map_or_else(|| format!("{base}/{name}"), |p| format!("{base}/{name}?{p}"));
-        Self(Arc::new(Inner {
-            url,
-            backend: Backend::Postgres { server, name },
-        }))
+        Self::new(url, Backend::Postgres { server, name })
+    }
+
+    fn new(url: String, backend: Backend) -> Self {
+        Self {
+            inner: Arc::new(Inner { url, backend }),
+            proxy: None,
+        }
+    }
+
+    /// Returns the same database, reached by the URL of a proxy.
+    #[must_use]
+    pub fn through(&self, url: &str) -> Self {
+        Self {
+            inner: self.inner.clone(),
+            proxy: Some(url.into()),
+        }
     }
 
     /// Creates another empty database of the same kind, for a test that needs one per case.
@@ -78,7 +92,7 @@ impl TestDatabase {
     /// cluster. The role owns nothing and has no grants. It is created at the first call and
     /// deleted with the database. Panics on SQLite.
     pub async fn serving_url(&self) -> String {
-        let Backend::Postgres { server, name } = &self.0.backend else {
+        let Backend::Postgres { server, name } = &self.inner.backend else {
             panic!("SQLite has no roles");
         };
         let exists = format!("SELECT FROM pg_roles WHERE rolname = '{name}'");
@@ -95,18 +109,18 @@ impl TestDatabase {
 
     /// Returns the URL. On PostgreSQL it is that of the role that owns the database.
     pub fn url(&self) -> &str {
-        &self.0.url
+        self.proxy.as_deref().unwrap_or(&self.inner.url)
     }
 
     /// Whether the database is on PostgreSQL, and not a SQLite file.
     pub fn is_postgres(&self) -> bool {
-        matches!(self.0.backend, Backend::Postgres { .. })
+        matches!(self.inner.backend, Backend::Postgres { .. })
     }
 
     /// Returns the folder of a SQLite database, in which a test may store other files; `None` on
     /// PostgreSQL.
     pub fn folder(&self) -> Option<&std::path::Path> {
-        match &self.0.backend {
+        match &self.inner.backend {
             Backend::Sqlite { folder } => Some(folder.path()),
             Backend::Postgres { .. } => None,
         }

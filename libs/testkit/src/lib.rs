@@ -1,8 +1,9 @@
 //! Tools for tests: an empty database for each test, on SQLite and PostgreSQL; a manual clock; a check
 //! that the test logs no unexpected WARN or ERROR; a check that the comments of RPCs list all reasons of
-//! refusals; a network connection that a test can interrupt, and one that counts statements; calls of any
-//! RPC by its name; a gateway of an SMS provider, and certificates for it; data that others have
-//! published.
+//! refusals; a network connection that a test can interrupt, one that is cut at a commit, and one that
+//! counts statements; calls of any RPC by its name; a gateway of an SMS provider, and certificates for it;
+//! the metrics of the process;
+//! data that others have published.
 //!
 //! A test on PostgreSQL fails without a server; it is never skipped. `cargo xtask test` provides one.
 #![warn(missing_docs)]
@@ -13,11 +14,13 @@
 )]
 
 mod certificates;
+mod commit_cut;
 mod database;
 pub mod dynamic;
 mod env;
 mod link;
 mod logs;
+mod metrics;
 mod refusals;
 mod shared_data;
 mod sms_gateway;
@@ -25,10 +28,12 @@ mod statement_counter;
 mod wait;
 
 pub use certificates::{Authority, ServerCertificate};
+pub use commit_cut::{CommitCut, CutAt};
 pub use database::{TestDatabase, databases};
 pub use env::{Time, env};
 pub use link::Link;
 pub use logs::{Line, Logs, logs, refused, run, run_for, run_on_postgres, run_on_sqlite, run_paused};
+pub use metrics::Metrics;
 pub use shared_data::shared_data;
 pub use sms_gateway::{SmsGateway, SmsReply, SmsRequest};
 pub use statement_counter::StatementCounter;

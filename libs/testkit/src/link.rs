@@ -28,7 +28,7 @@ struct State {
 }
 
 /// `host:port` of a URL.
-fn host_and_port(url: &str) -> String {
+pub(crate) fn host_and_port(url: &str) -> String {
     let uri: http::Uri = url.parse().expect("the URL of a server");
     let port = uri.port_u16().expect("a port");
     format!("{}:{port}", uri.host().expect("a host"))

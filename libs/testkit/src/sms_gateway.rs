@@ -1,4 +1,5 @@
-//! A gateway of an SMS provider. It answers as SMS.RU does: a result of the request, and one of each number.
+//! A fake SMS gateway for tests. Its responses have the format of SMS.RU: one status for the request and one
+//! for each recipient.
 use std::{
     collections::{BTreeMap, VecDeque},
     io,
@@ -74,7 +75,7 @@ fn decoded(text: &str) -> String {
 /// How the gateway reacts to one request.
 #[derive(Debug, Clone)]
 pub enum SmsReply {
-    /// Takes the message.
+    /// Accepts the message.
     Accept,
     /// Answers 200 with this code for the number.
     Number(u16),
@@ -206,7 +207,7 @@ impl SmsGateway {
             *count += 1;
             *count - 1
         };
-        // Other messages than codes are passed over.
+        // Messages without a code are skipped.
         let code = |request: &SmsRequest| {
             let text = request.field("msg")?;
             let mut words = text.split(|c: char| !c.is_ascii_digit());
@@ -231,7 +232,7 @@ async fn connection(stream: TcpStream, tls: Option<TlsAcceptor>, state: Arc<Stat
             Some(tls) => exchange(tls.accept(stream).await?, &state).await,
         }
     };
-    // A client that leaves, or does not trust the certificate, is a case of the tests.
+    // The result is ignored, because some tests disconnect or reject the certificate.
     tokio::select! {
         _ = answer => {}
         () = cancel.cancelled() => {}

@@ -8,7 +8,7 @@ use parta_feed::{AtLeast, FeedServer};
 use parta_grpc::{Routes, ServiceClients};
 use parta_operations::{JobServer, QuarantineServer};
 use parta_proto_call_scheduling::{
-    CallSchedulingFeed, CallSchedulingJobs, CallSchedulingQuarantines,
+    CallSchedulingFeed,
     v1::{
         call_scheduling_feed_service_server::CallSchedulingFeedServiceServer,
         call_scheduling_job_service_server::CallSchedulingJobServiceServer,
@@ -72,8 +72,8 @@ impl Ports {
         let edge = Edge::new(self.db.clone(), at_least, context.clone());
         let feed =
             FeedServer::<CallSchedulingFeed>::new(self.db.clone(), self.draining.clone(), feed::snapshot);
-        let jobs = JobServer::<CallSchedulingJobs>::new(self.db.clone());
-        let quarantines = QuarantineServer::<CallSchedulingQuarantines>::new(self.db.clone());
+        let jobs = JobServer::new(self.db.clone());
+        let quarantines = QuarantineServer::new(self.db.clone());
         Routes::new(CallServiceServer::new(Server::new(edge, context)))
             .add_service(CallSchedulingFeedServiceServer::new(feed))
             .add_service(CallSchedulingJobServiceServer::new(jobs))
@@ -99,5 +99,5 @@ pub(crate) fn roster(context: &ServiceContext) -> anyhow::Result<(Roster, Vec<Ta
 
 /// The rows of the permission matrix of the gRPC services that every service serves alike.
 pub(crate) fn common_rules() -> Vec<PermissionRule> {
-    parta_operations::common_rules::<CallSchedulingFeed, CallSchedulingJobs, CallSchedulingQuarantines>()
+    parta_operations::common_rules::<CallSchedulingFeed>(parta_proto_call_scheduling::OPERATOR_RPCS)
 }

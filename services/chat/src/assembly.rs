@@ -8,7 +8,7 @@ use parta_feed::{AtLeast, Bus, FeedServer};
 use parta_grpc::{Routes, ServiceChannel};
 use parta_operations::{JobServer, QuarantineServer};
 use parta_proto_chat::{
-    ChatFeed, ChatJobs, ChatQuarantines,
+    ChatFeed,
     internal::v1::announcement_service_server::AnnouncementServiceServer,
     v1::{
         chat_feed_service_server::ChatFeedServiceServer, chat_job_service_server::ChatJobServiceServer,
@@ -97,8 +97,8 @@ pub(crate) fn assemble(wiring: Wiring, config: &Config) -> Assembly {
     );
     let archive = archive_task(&db, config.archive_after_days);
     let feed = FeedServer::<ChatFeed>::new(db.clone(), draining, feed::snapshot);
-    let jobs = JobServer::<ChatJobs>::new(db.clone());
-    let quarantines = QuarantineServer::<ChatQuarantines>::new(db.clone());
+    let jobs = JobServer::new(db.clone());
+    let quarantines = QuarantineServer::new(db.clone());
     let service = MessageService::new(context.clone(), writing.writer);
     let routes = Routes::new(ChatServiceServer::new(Chats::new(edge.clone())))
         .add_service(MessageServiceServer::new(Messages::new(
@@ -159,5 +159,5 @@ fn archive_task(db: &Db, after_days: u32) -> Option<Task> {
 
 /// The rows of the permission matrix of the gRPC services that every service serves alike.
 pub(crate) fn common_rules() -> Vec<PermissionRule> {
-    parta_operations::common_rules::<ChatFeed, ChatJobs, ChatQuarantines>()
+    parta_operations::common_rules::<ChatFeed>(parta_proto_chat::OPERATOR_RPCS)
 }

@@ -1,9 +1,11 @@
 //! Chats, their participants, their messages, and the live delivery of entries.
 //!
-//! Owns chats, participants and the log of each chat. Invariants: the sequence numbers of a chat have no gap;
+//! Features in order: `talk_policy` (who may be in one chat), `entries` (chats, participants and the
+//! log of each chat), `audience` (changes of the roster), `chats`, `messages`, `archive` (old
+//! entries), `live` (delivery). Invariants: the sequence numbers of a chat have no gap;
 //! a message is stored at most once for its `request_id`, sender and chat; every subscriber gets every entry
 //! once and in order, across reconnects and the loss of replicas or of the bus; no member gets an entry after
-//! the own removal.
+//! their own removal.
 mod archive;
 mod assembly;
 mod audience;

@@ -11,7 +11,7 @@ use parta_ids::OrgId;
 use parta_jobs::{JobRunner, Limits};
 use parta_operations::{JobServer, QuarantineServer};
 use parta_proto_invitation::{
-    InvitationFeed, InvitationJobs, InvitationQuarantines,
+    InvitationFeed,
     v1::{
         invitation_feed_service_server::InvitationFeedServiceServer,
         invitation_job_service_server::InvitationJobServiceServer,
@@ -73,8 +73,8 @@ impl Ports {
         let at_least = AtLeast::new(self.db.clone(), self.roster.freshness());
         let edge = Edge::new(self.db.clone(), at_least, context.clone());
         let feed = FeedServer::<InvitationFeed>::new(self.db.clone(), self.draining.clone(), feed::snapshot);
-        let jobs = JobServer::<InvitationJobs>::new(self.db.clone());
-        let quarantines = QuarantineServer::<InvitationQuarantines>::new(self.db.clone());
+        let jobs = JobServer::new(self.db.clone());
+        let quarantines = QuarantineServer::new(self.db.clone());
         Routes::new(InvitationServiceServer::new(Server::new(edge, context)))
             .add_service(InvitationFeedServiceServer::new(feed))
             .add_service(InvitationJobServiceServer::new(jobs))
@@ -148,5 +148,5 @@ pub(crate) fn tasks(context: &ServiceContext, ports: Ports) -> Vec<Task> {
 
 /// The rows of the permission matrix of the gRPC services that every service serves alike.
 pub(crate) fn common_rules() -> Vec<PermissionRule> {
-    parta_operations::common_rules::<InvitationFeed, InvitationJobs, InvitationQuarantines>()
+    parta_operations::common_rules::<InvitationFeed>(parta_proto_invitation::OPERATOR_RPCS)
 }

@@ -83,7 +83,9 @@ impl InvitationService for Server {
         &self,
         request: Request<pb::RevokeInvitationRequest>,
     ) -> Reply<pb::RevokeInvitationResponse> {
-        self.invitations.revoke(request).await
+        let (response, revoked) = self.invitations.revoke(request).await?;
+        self.acceptance.end_requests(&revoked).await;
+        Ok(response)
     }
 
     async fn adopt_invitations(
@@ -104,6 +106,8 @@ impl InvitationService for Server {
         &self,
         request: Request<pb::BulkRevokeInvitationsRequest>,
     ) -> Reply<pb::BulkRevokeInvitationsResponse> {
-        self.invitations.bulk_revoke(request).await
+        let (response, revoked) = self.invitations.bulk_revoke(request).await?;
+        self.acceptance.end_requests(&revoked).await;
+        Ok(response)
     }
 }

@@ -9,7 +9,7 @@ use parta_grpc::{Routes, ServiceChannel};
 use parta_jobs::JobRunner;
 use parta_operations::{JobServer, QuarantineServer};
 use parta_proto_membership::{
-    MembershipFeed, MembershipJobs, MembershipQuarantines,
+    MembershipFeed,
     internal::v1::{
         admission_service_server::AdmissionServiceServer, name_service_server::NameServiceServer,
         revocation_service_server::RevocationServiceServer,
@@ -97,7 +97,7 @@ pub(crate) struct Ports {
 }
 
 impl Ports {
-    fn context(&self) -> Context {
+    pub(crate) fn context(&self) -> Context {
         // The members' half is written in the transaction of each change, so that it is never stale.
         let members = Freshness::always(NAME);
         Context {
@@ -214,8 +214,8 @@ impl Ports {
         let accounts = Accounts::new(edge.clone(), context.clone());
         let authentication = Authentication::new(edge.clone(), context);
         let service_accounts = ServiceAccounts::new(edge.clone(), self.verifier.clone());
-        let jobs = JobServer::<MembershipJobs>::new(self.db.clone());
-        let quarantines = QuarantineServer::<MembershipQuarantines>::new(self.db.clone());
+        let jobs = JobServer::new(self.db.clone());
+        let quarantines = QuarantineServer::new(self.db.clone());
         Routes::new(AuthenticationServiceServer::new(authentication))
             .add_service(AccountServiceServer::new(accounts))
             .add_service(AppointmentServiceServer::new(Appointments::new(edge.clone())))
@@ -241,5 +241,5 @@ impl Ports {
 
 /// The rows of the permission matrix of the gRPC services that every service serves alike.
 pub(crate) fn common_rules() -> Vec<PermissionRule> {
-    parta_operations::common_rules::<MembershipFeed, MembershipJobs, MembershipQuarantines>()
+    parta_operations::common_rules::<MembershipFeed>(parta_proto_membership::OPERATOR_RPCS)
 }

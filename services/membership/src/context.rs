@@ -1,7 +1,7 @@
 //! The dependencies of the features.
 use std::sync::Arc;
 
-use parta_access::{Caller, Secrets, SignedToken, TokenIssuer, Verifier};
+use parta_access::{Caller, Decision, OrgScope, Secrets, SignedToken, TokenIssuer, Verifier, authorize};
 use parta_database::Db;
 use parta_feed::AtLeast;
 use parta_ids::{MemberId, OrgId, UnitId, Uuid};
@@ -51,6 +51,21 @@ impl Context {
         self.roster.caller_context(conn, caller, org).await
     }
 
+    /// Authorizes the calling member by a rule about the facts.
+    pub(crate) async fn authorize(
+        &self,
+        conn: &impl ConnectionTrait,
+        caller: &Caller,
+        org: OrgId,
+        rule: fn(&MemberContext) -> Decision,
+    ) -> Result<Decider, RpcError> {
+        let facts = self.facts(conn, caller, org).await?;
+        Ok(Decider {
+            scope: authorize(caller, org, rule(&facts))?,
+            member_id: facts.member_id,
+        })
+    }
+
     /// Refuses a unit that is unknown, archived, or neither a class nor a group.
     pub(crate) async fn require_unit(
         &self,
@@ -81,6 +96,22 @@ impl Context {
         token: Result<SignedToken, parta_access::KeyError>,
     ) -> Result<SignedToken, RpcError> {
         token.map_err(RpcError::internal)
+    }
+}
+
+/// The proof that a member may decide something in their own organization.
+pub(crate) struct Decider {
+    pub(crate) scope: OrgScope,
+    pub(crate) member_id: MemberId,
+}
+
+impl Decider {
+    /// Refuses a decision about their own person.
+    pub(crate) fn require_second_person(&self, member: MemberId) -> Result<(), Error> {
+        if self.member_id == member {
+            return Err(Error::second_person_required());
+        }
+        Ok(())
     }
 }
 

@@ -62,6 +62,7 @@ pub use join_requests::refuse_requests_again;
 pub use permissions::permissions;
 pub use restored::repeat_endings;
 pub use roles::close_role_changes;
+pub use service_accounts::revoke_all_service_account_keys;
 pub use sessions::end_all_sessions;
 
 use crate::{
@@ -148,6 +149,12 @@ async fn build(context: ServiceContext) -> anyhow::Result<ServiceParts> {
         PURGE_INTERVAL,
         context.db.clone(),
         |db, _| async move { revocations::purge(&db).await.map(drop) },
+    ));
+    tasks.push(Task::periodic(
+        "membership.sweep_endings",
+        end_due::SWEEP_INTERVAL,
+        context.db.clone(),
+        |db, _| async move { end_due::sweep(&db).await },
     ));
     tasks.extend(ports.purges());
     Ok(ServiceParts {

@@ -10,4 +10,5 @@ mod permissions;
 mod races;
 mod retention;
 pub(crate) mod school;
+mod stored_values;
 pub(crate) mod test_env;

@@ -10,7 +10,7 @@ use parta_jobs::{JobRunner, Limits};
 use parta_operations::{JobServer, QuarantineServer};
 use parta_proto_membership::MembershipFeed;
 use parta_proto_org_registry::{
-    OrgRegistryFeed, OrgRegistryJobs, OrgRegistryQuarantines,
+    OrgRegistryFeed,
     v1::{
         application_service_server::ApplicationServiceServer,
         org_registry_feed_service_server::OrgRegistryFeedServiceServer,
@@ -63,8 +63,8 @@ impl Ports {
         let at_least = AtLeast::new(self.db.clone(), self.roster.freshness());
         let edge = Edge::new(self.db.clone(), at_least, self.context());
         let feed = FeedServer::<OrgRegistryFeed>::new(self.db.clone(), self.draining.clone(), feed::snapshot);
-        let jobs = JobServer::<OrgRegistryJobs>::new(self.db.clone());
-        let quarantines = QuarantineServer::<OrgRegistryQuarantines>::new(self.db.clone());
+        let jobs = JobServer::new(self.db.clone());
+        let quarantines = QuarantineServer::new(self.db.clone());
         Routes::new(ApplicationServiceServer::new(Applications::new(edge.clone())))
             .add_service(OrganizationServiceServer::new(Organizations::new(edge.clone())))
             .add_service(PolicyServiceServer::new(PolicyChanges::new(edge.clone())))
@@ -119,5 +119,5 @@ pub(crate) fn tasks(context: &ServiceContext, ports: Ports) -> Vec<Task> {
 
 /// The rows of the permission matrix of the gRPC services that every service serves alike.
 pub(crate) fn common_rules() -> Vec<PermissionRule> {
-    parta_operations::common_rules::<OrgRegistryFeed, OrgRegistryJobs, OrgRegistryQuarantines>()
+    parta_operations::common_rules::<OrgRegistryFeed>(parta_proto_org_registry::OPERATOR_RPCS)
 }

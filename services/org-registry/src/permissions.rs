@@ -39,7 +39,8 @@ mod tests {
             .iter()
             .map(|r| usize::from(r.own) + usize::from(r.foreign))
             .sum();
-        // Each row has two cells, for the own and for another organization. At most a third of them allow.
+        // Each row has two cells, for the caller's organization and for another one. At most a third of
+        // them allow.
         assert!(rows.len() * 2 - allowed >= 2 * allowed);
     }
 }

@@ -53,9 +53,11 @@ enum Task {
     ///
     /// Every file is verified before the first database is changed.
     Restore(Restore),
-    /// Recovers databases that were restored without `parta restore`: ends sessions, and what had ended.
+    /// Recovers databases that were restored without `parta restore`, or that lost commits in a failover.
     ///
-    /// The services must not run, and must not have run since the databases were restored.
+    /// Sessions end, and what had ended ends again.
+    ///
+    /// The services must not run. They may have run since.
     Recover(Recover),
     /// Makes all cursors of the events of a service void, so that every consumer takes a snapshot.
     ///

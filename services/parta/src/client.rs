@@ -1,4 +1,6 @@
 //! A client of a running suite: one credential, one address for all services or one for each.
+mod operator;
+
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
@@ -40,6 +42,7 @@ use tonic::{
 };
 
 use crate::output;
+pub(crate) use operator::OperatorClient;
 
 /// Timeout of one attempt of a call.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -185,9 +188,9 @@ impl Session {
         }
     }
 
-    /// Returns a channel for the services for the operator of a service.
-    pub(crate) fn jobs(&self, service: &'static str) -> Bound {
-        self.bound(service)
+    /// Returns a client of the services for the operator of the service with this name.
+    pub(crate) fn operator_of(&self, service: &str) -> Result<OperatorClient, output::Failure> {
+        OperatorClient::new(self, service)
     }
 
     clients! {

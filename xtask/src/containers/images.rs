@@ -15,7 +15,7 @@ use crate::{describe, execute, root, servers};
 
 /// The image of this commit.
 pub(crate) const PARTA: &str = "parta:dev";
-/// PostgreSQL with an empty cluster of databases that trusts every client.
+/// PostgreSQL with an empty cluster of databases. It asks every role but `postgres` for its password.
 pub(crate) const POSTGRES: &str = "parta-test/postgres:dev";
 /// NATS.
 pub(crate) const NATS: &str = "parta-test/nats:dev";
@@ -29,8 +29,9 @@ const AUTHORITIES: &str = "/etc/ssl/certs/ca-certificates.crt";
 pub(crate) fn make_parta(engine: &Engine, image: &str, program: &Path) -> anyhow::Result<()> {
     let context = Context::new("parta")?;
     let packed = context.add(program, "usr/bin/parta")?;
-    // Debug information is for debuggers, which are not in the image.
-    execute(Command::new("strip").arg("--strip-debug").arg(packed))?;
+    // Symbols are for debuggers and profilers, which are not in the image. The program in the target folder
+    // keeps them. A panic names its file and line without them.
+    execute(Command::new("strip").arg(packed))?;
     context.add_libraries(program)?;
     let authorities = servers::local("the bundle of certificate authorities", "ca-certificates", || {
         let file = PathBuf::from(AUTHORITIES);
@@ -92,7 +93,9 @@ pub(crate) fn make_postgres(engine: &Engine) -> anyhow::Result<()> {
         String::from_utf8_lossy(&output.stderr)
     );
     let clients = data.path().join("pg_hba.conf");
-    fs::write(&clients, "local all all trust\nhost all all all trust\n")?;
+    // The roles of the services have passwords. The tests create them as postgres.
+    let rules = "local all all trust\nhost all postgres all trust\nhost all all all scram-sha-256\n";
+    fs::write(&clients, rules)?;
     execute(
         Command::new("cp")
             .arg("-a")

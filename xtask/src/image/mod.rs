@@ -1,4 +1,5 @@
 //! `cargo xtask image`: builds the image, and starts it as the chart says.
+mod aarch64;
 mod rehearsal;
 mod sbom;
 
@@ -34,6 +35,11 @@ pub(crate) fn run(release: bool) -> anyhow::Result<()> {
         rehearsal::run(&engine, &tools)?;
     }
     cluster::run_tests(&engine, &tools, &tests, &["image_starts_as_the_chart_says"])
+}
+
+/// Builds the program for aarch64, and plays the demo against it under emulation.
+pub(crate) fn run_on_aarch64() -> anyhow::Result<()> {
+    aarch64::run(&development(&[])?)
 }
 
 /// Builds the program of the dev profile, with these features, as a file that a later build does not replace.

@@ -1,5 +1,5 @@
-//! The way of an image into a network without the internet: a registry on this machine, from which the image
-//! and the chart come by digest after their signatures were verified.
+//! Rehearses an installation without internet access: pushes the image and the chart to a local
+//! registry, signs and verifies them, and pulls both by digest.
 use std::{
     fs::{self, File},
     net::TcpStream,
@@ -25,8 +25,8 @@ const START_LIMIT: Duration = Duration::from_secs(15);
 const RELEASE_OF_COSIGN: &str = "trixie";
 
 /// Pushes the image, its SBOM and the chart to a registry, signs them, removes the local image, verifies the
-/// signatures, and takes image and chart from the registry by digest. Returns the path of the SBOM. The local
-/// name of the image then means the one that was pulled.
+/// signatures, and takes image and chart from the registry by digest. Returns the path of the SBOM.
+/// Afterwards the local tag refers to the pulled image.
 pub(crate) fn run(engine: &Engine, tools: &Tools) -> anyhow::Result<PathBuf> {
     let folder = tempfile::tempdir()?;
     let cosign = Cosign::new(folder.path())?;
@@ -177,7 +177,7 @@ impl Cosign {
         self.keys.with_extension(extension).display().to_string()
     }
 
-    /// Without the public log of signatures, which cannot be reached.
+    /// Signs without the transparency log, because it cannot be reached.
     fn sign(&self, reference: &str) -> anyhow::Result<()> {
         let last = [self.key("key"), reference.to_owned()];
         self.run(&["sign", "--yes", "--tlog-upload=false", "--key"], &last)?;

@@ -10,15 +10,59 @@ use super::manifests::{Manifests, name};
 /// The components and the values that they stand for.
 pub(crate) const COMPONENTS: &[(&str, &[&str])] = &[
     ("cert-manager", &["certManager.enabled=true"]),
-    ("cnpg", &["cnpg.enabled=true"]),
+    (
+        "cnpg",
+        &["cnpg.enabled=true", "cnpg.backup.objectStore=parta-backup"],
+    ),
     ("external-secrets", &["externalSecrets.enabled=true"]),
     (
         "gateway-api",
-        &["route.enabled=true", "route.hostnames={parta.school.example}"],
+        &[
+            "route.enabled=true",
+            "route.hostnames={parta.school.example}",
+            "route.trustedProxies={192.0.2.0/24}",
+        ],
+    ),
+    (
+        "gateway-api-tls",
+        &[
+            "route.enabled=true",
+            "route.hostnames={parta.school.example}",
+            "route.trustedProxies={192.0.2.0/24}",
+            "certManager.enabled=true",
+        ],
+    ),
+    ("replicas", REPLICAS),
+    (
+        "replicas-hpa",
+        &[
+            REPLICAS[0],
+            REPLICAS[1],
+            REPLICAS[2],
+            REPLICAS[3],
+            REPLICAS[4],
+            "autoscaling.enabled=true",
+        ],
     ),
     ("hpa", &["autoscaling.enabled=true"]),
     ("nats", &["natsServer.enabled=true"]),
     ("otel", &["otelCollector.enabled=true"]),
+];
+
+/// The replicas of the profile `ha`.
+const REPLICAS: &[&str] = &[
+    "services.org-registry.replicas=2",
+    "services.membership.replicas=2",
+    "services.invitation.replicas=2",
+    "services.chat.replicas=3",
+    "services.call-scheduling.replicas=2",
+];
+
+/// Groups of components of which an installation has at most one, because they add the same objects. One of
+/// each group is the others together: a gateway that calls pods with TLS has further objects.
+pub(crate) const ALTERNATIVES: &[&[&str]] = &[
+    &["cert-manager", "gateway-api", "gateway-api-tls"],
+    &["hpa", "replicas", "replicas-hpa"],
 ];
 
 /// One operation of a JSON patch: the operation, the path, and the value where it has one.

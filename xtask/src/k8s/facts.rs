@@ -10,6 +10,8 @@ pub(crate) struct Facts {
     pub(crate) services: BTreeSet<String>,
     /// The port on which each service listens in a cluster.
     pub(crate) port: u64,
+    /// The limit of connections of one pod to its database.
+    pub(crate) connections: u64,
     /// The keys of the configuration, `section.key`.
     pub(crate) config_keys: BTreeSet<String>,
     /// The services that each service calls or whose feed it consumes.
@@ -42,7 +44,10 @@ impl Facts {
             .and_then(|listen| listen.rsplit_once(':'))
             .and_then(|(_, port)| port.parse().ok())
             .context("config/kubernetes.toml: the port of chat")?;
+        let connections = default["chat"]["database_max_connections"].as_integer();
+        let connections = connections.and_then(|count| count.try_into().ok());
         Ok(Self {
+            connections: connections.context("config/default.toml: the connections of chat")?,
             peers: peers(&read("ARCHITECTURE.md")?, &services)?,
             public: public(&services)?,
             keys: keys(&read("libs/runtime/src/keys.rs")?, &services)?,

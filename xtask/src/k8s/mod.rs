@@ -22,7 +22,7 @@ use std::{
 
 use anyhow::ensure;
 
-use components::COMPONENTS;
+use components::{ALTERNATIVES, COMPONENTS};
 use facts::Facts;
 use manifests::Manifests;
 pub(crate) use render::{CHART, Tools};
@@ -158,15 +158,21 @@ fn build_overlays(
     }
     let all: Vec<&str> = COMPONENTS.iter().map(|(component, _)| *component).collect();
     let mut built = Vec::new();
-    // The route of gateway-api calls the pods without TLS, and with cert-manager they require TLS.
-    // So each build omits one of the two.
-    for excluded in ["cert-manager", "gateway-api"] {
+    // The builds choose the first component of each group, then the second, and so on.
+    let choices = ALTERNATIVES.iter().map(|group| group.len()).max().unwrap_or(0);
+    for choice in 0..choices {
+        let omitted: Vec<&str> = ALTERNATIVES
+            .iter()
+            .flat_map(|group| group.iter().enumerate())
+            .filter(|(index, _)| *index != choice)
+            .map(|(_, component)| *component)
+            .collect();
         let others: Vec<&str> = all
             .iter()
             .copied()
-            .filter(|component| *component != excluded)
+            .filter(|component| !omitted.contains(component))
             .collect();
-        built.push((format!("without-{excluded}"), build(&others)?));
+        built.push((format!("all-{choice}"), build(&others)?));
     }
     for overlay in ["base", "single-node", "overlays/dev", "overlays/production"] {
         let folder = crate::root().join("k8s").join(overlay);
@@ -175,6 +181,10 @@ fn build_overlays(
     for (name, text) in &built {
         let found = rules::violations(&Manifests::parse(text)?, facts);
         ensure!(found.is_empty(), "kustomize, {name}:\n{}", found.join("\n"));
+        if name == "overlays-production" {
+            let found = rules::single(&Manifests::parse(text)?);
+            ensure!(found.is_empty(), "{name} has one pod of {}", found.join(", "));
+        }
     }
     Ok(built)
 }

@@ -36,6 +36,14 @@ pub(crate) const CHART: &str = "k8s/chart";
 /// The chart's profile without a file of its own.
 pub(crate) const DEFAULT: &str = "default";
 
+/// The digests of zeros, which every render here has.
+const PLACEHOLDER: &[&str] = &["--set", "image.allowPlaceholder=true"];
+/// The values that a route needs.
+const ROUTE: &[&str] = &[
+    "route.hostnames={parta.school.example}",
+    "route.trustedProxies={192.0.2.0/24}",
+];
+
 /// Values that the schema refuses, each a mistake that operators make.
 const BAD_VALUES: &[&str] = &[
     "services.chat.replica=2",
@@ -50,6 +58,17 @@ const BAD_VALUES: &[&str] = &[
     "image.tag=1.0",
     "image.repository=Parta",
     "config.max_calls=1",
+    r"config.membership\.smtp_url=smtps://user:password@mail.example",
+    r"config.call_scheduling\.livekit_api_secret=secret",
+    r"config.call_scheduling\.livekit_api_key=key",
+    r"config.bus\.password=password",
+    r"config.bus\.nkey_seed=seed",
+    r"config.bus\.url=nats://other:4222",
+    r"config.server\.tls_key_file=/etc/key.pem",
+    r"config.chat\.listen=0.0.0.0:80",
+    r"config.chat\.address=http://other:7710",
+    r"config.chat\.database_url=sqlite://chat",
+    r"config.keys\.folder=/tmp",
     "stop.graceSeconds=1",
     "stop.drainSeconds=-1",
     "nats.url=http://nats:4222",
@@ -57,8 +76,17 @@ const BAD_VALUES: &[&str] = &[
     "telemetry.otlpEndpoint=collector",
     "networkPolicy.database.port=70000",
     "networkPolicy.clients=null",
+    "networkPolicy.clients[0].podSelectr.matchLabels.app=gateway",
+    "networkPolicy.clients[0].podSelector.matchLabels=null",
+    "networkPolicy.nats.to[0].namespaceSelector.matchLabel.name=nats",
+    "networkPolicy.delivery.to[0].ipBlock.cidr=everywhere",
     "route.enabled=maybe",
     "route.hostnames={not a host}",
+    "route.trustedProxies={999.1.1.1/99}",
+    "route.trustedProxies={10.0.0.0/33}",
+    "route.trustedProxies={0.0.0.0/0}",
+    "route.trustedProxies={fd00::/129}",
+    "route.trustedProxies={gateway}",
     "singleNode.enabled=yes",
     "singleNode.replicas=2",
     "singleNode.storage.size=10",
@@ -74,6 +102,8 @@ const BAD_VALUES: &[&str] = &[
     "natsServer.image.tag=2",
     "cnpg.instances=0",
     "cnpg.maxConnections=10",
+    "cnpg.backup.objectStore=s3://backups",
+    "cnpg.backup.schedule=30 2 * * *",
     "autoscaling.services.invitation.min=2",
     "autoscaling.services.chat.min=1",
     "autoscaling.services.chat.averageCpu=80%",
@@ -81,12 +111,49 @@ const BAD_VALUES: &[&str] = &[
     "externalSecrets.store.kind=Vault",
     "externalSecrets.refreshInterval=often",
     "certManager.issuer.kind=Authority",
-    "certManager.enabled=true,route.enabled=true",
+    "certManager.enabled=true,certManager.authorityConfigMap=",
+    "certManager.authorityConfigMap=parta/authority",
     "networkPolicy.dns.ports={}",
+];
+
+/// Values in JSON that the schema refuses.
+const BAD_JSON: &[&str] = &[
+    r#"config={"server.grace_seconds": "60"}"#,
+    r#"networkPolicy.clients=[{"podSelectr": {}}]"#,
+    r#"networkPolicy.clients=[{"podSelector": {}}]"#,
+    r#"networkPolicy.clients=[{"namespaceSelector": {"matchLabels": {}}}]"#,
+    r#"networkPolicy.delivery.to=[{"ipBlock": {"cidr": "0.0.0.0/0"}, "podSelector": {"matchLabels": {"a": "b"}}}]"#,
 ];
 
 /// Values that the schema cannot compare, and a word of the chart's own refusal.
 const BAD_COMBINATIONS: &[(&str, &str)] = &[
+    ("image.allowPlaceholder=false", "image.digest is a placeholder"),
+    (
+        "image.allowPlaceholder=false,natsServer.enabled=true,image.digest=sha256:\
+         1111111111111111111111111111111111111111111111111111111111111111",
+        "natsServer.image.digest is a placeholder",
+    ),
+    (
+        "stop.graceSeconds=5,stop.drainSeconds=60",
+        "stop.drainSeconds is a part of stop.graceSeconds",
+    ),
+    ("route.enabled=true", "route.hostnames: name the server"),
+    (
+        "route.enabled=true,route.hostnames={parta.school.example}",
+        "route.trustedProxies: name the networks",
+    ),
+    (
+        "singleNode.enabled=true,singleNode.serviceType=LoadBalancer",
+        "networkPolicy.clients needs an ipBlock",
+    ),
+    (
+        "natsServer.enabled=true,nats.url=nats://nats.messaging:4222",
+        "nats.url: the NATS of natsServer",
+    ),
+    (
+        "services.chat.resources.limits.memory=100Mi",
+        "limits.memory 100Mi is less than requests.memory 128Mi",
+    ),
     (
         "autoscaling.enabled=true,autoscaling.services.chat.min=9",
         "min is 9, max is 6",
@@ -205,9 +272,10 @@ impl Profile {
         let values = values
             .iter()
             .flat_map(|value| ["--set".to_owned(), (*value).to_owned()]);
+        let placeholder = PLACEHOLDER.iter().map(|argument| (*argument).to_owned());
         Self {
             name: name.to_owned(),
-            arguments: files.chain(values).collect(),
+            arguments: files.chain(values).chain(placeholder).collect(),
         }
     }
 
@@ -228,41 +296,61 @@ pub(crate) fn profiles() -> anyhow::Result<Vec<Profile>> {
         names.push(name.context("a name")?.to_owned());
     }
     names.sort();
-    found.extend(names.iter().map(|name| Profile::new(name, &[name], &[])));
+    found.extend(names.iter().map(|name| Profile::new(name, &[name], ROUTE)));
     for (component, values) in COMPONENTS {
         found.push(Profile::new(component, &[], values));
     }
     found.push(Profile::new(
         "openshift-single-node",
         &["single-node", "openshift"],
-        &["otelCollector.enabled=true"],
+        &[ROUTE, &["otelCollector.enabled=true"]].concat(),
     ));
     let parts = [
         "natsServer.enabled=true",
         "otelCollector.enabled=true",
-        "otelCollector.forward.endpoint=collector.monitoring:4317",
+        "otelCollector.forward.endpoint=collector.monitoring:443",
         "autoscaling.enabled=true",
         "cnpg.enabled=true",
+        "cnpg.backup.objectStore=parta-backup",
         "externalSecrets.enabled=true",
     ];
-    found.push(Profile::new("openshift-ha", &["ha", "openshift"], &parts));
+    found.push(Profile::new(
+        "openshift-ha",
+        &["ha", "openshift"],
+        &[ROUTE, &parts].concat(),
+    ));
     let public = [
         "route.enabled=false",
         "certManager.enabled=true",
         "certManager.dnsNames={parta.school.example}",
         "singleNode.serviceType=LoadBalancer",
+        "networkPolicy.clients[0].ipBlock.cidr=0.0.0.0/0",
         "externalSecrets.enabled=true",
     ];
     found.push(Profile::new("single-node-public", &["single-node"], &public));
+    let routed = [
+        "certManager.enabled=true",
+        "certManager.authorityConfigMap=",
+        "certManager.dnsNames={parta.school.example}",
+    ];
+    found.push(Profile::new(
+        "single-node-routed",
+        &["single-node"],
+        &[ROUTE, &routed].concat(),
+    ));
     Ok(found)
 }
 
 /// Fails if the schema lets a mistake through.
 pub(crate) fn refuse_bad_values(tools: &Tools) -> anyhow::Result<()> {
-    let single = BAD_VALUES.iter().map(|value| (*value, "schema"));
-    let mistakes: Vec<_> = single.chain(BAD_COMBINATIONS.iter().copied()).collect();
-    parallel::map(&mistakes, |(values, why)| {
-        match tools.template(Path::new(CHART), &["--set", values]) {
+    let single = BAD_VALUES.iter().map(|value| ("--set", *value, "schema"));
+    let json = BAD_JSON.iter().map(|value| ("--set-json", *value, "schema"));
+    let combined = BAD_COMBINATIONS
+        .iter()
+        .map(|(values, why)| ("--set", *values, *why));
+    let mistakes: Vec<_> = single.chain(json).chain(combined).collect();
+    parallel::map(&mistakes, |(option, values, why)| {
+        match tools.template(Path::new(CHART), &[PLACEHOLDER, &[option, values]].concat()) {
             Ok(_) => bail!("the chart renders with {values}"),
             Err(error) => {
                 ensure!(error.to_string().contains(why), "{values}: {error}");

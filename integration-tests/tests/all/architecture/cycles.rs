@@ -25,11 +25,6 @@ const CYCLES: &[(&str, &[&str], &str)] = &[
         ],
         "one body does the work of all layers, so that each of 10,000 streams has a single wrapper",
     ),
-    (
-        "grpc",
-        &["client.rs", "client/credentials.rs", "client/retry.rs"],
-        "the builder of channels names its layers, and they read the request extensions beside it",
-    ),
 ];
 
 type Module = Vec<String>;

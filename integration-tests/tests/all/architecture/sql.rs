@@ -49,6 +49,11 @@ const BY_HAND: &[(&str, usize, &str)] = &[
         "the settings of a server of PostgreSQL, and the process that runs a session",
     ),
     (
+        "libs/database/src/watched_session.rs",
+        2,
+        "the state of the session of a migration, as the server sees it",
+    ),
+    (
         "libs/feed/src/append.rs",
         3,
         "feeds: one statement moves the head of the log and inserts all events of a transaction",
@@ -73,10 +78,11 @@ const BY_HAND: &[(&str, usize, &str)] = &[
         2,
         "feeds: the row by which a replica proves that its database accepts commits",
     ),
+    ("libs/feed/src/log.rs", 2, "feeds: pages of a log, and all heads"),
     (
-        "libs/feed/src/log.rs",
-        3,
-        "feeds: pages of a log, all heads, and a purge that leaves no hole",
+        "libs/feed/src/purge.rs",
+        2,
+        "feeds: a purge that leaves no hole, with an effort that grows with the number of old events only",
     ),
     (
         "libs/jobs/src/lib.rs",
@@ -85,7 +91,7 @@ const BY_HAND: &[(&str, usize, &str)] = &[
     ),
     (
         "libs/jobs/src/lease.rs",
-        5,
+        6,
         "jobs: the lease of the job that has been due the longest, by the clock of the database",
     ),
     (
@@ -132,11 +138,6 @@ const BY_HAND: &[(&str, usize, &str)] = &[
         "services/parta/src/backup/postgresql.rs",
         5,
         "backups: schemas and tables are read and dropped without the entities of the services",
-    ),
-    (
-        "services/parta/src/backup/recover.rs",
-        2,
-        "backups: positions are compared without the consumers of the services",
     ),
     (
         "services/parta/src/backup/sqlite.rs",

@@ -56,7 +56,7 @@ const OF_STAFF: &[&str] = &[
     "RoleService/GetActingHead",
 ];
 
-/// A teacher asks for the own verification, and sees its announced end.
+/// A teacher asks for their own verification, and sees its announced end.
 const OF_TEACHERS: &[&str] = &[
     "MemberService/ListVerificationRequests",
     "MemberService/RequestVerification",
@@ -94,7 +94,7 @@ fn has_no_cell(ground: Ground, rpc: &str) -> bool {
     ground == Ground::AdultPupil && rpc.ends_with("/ChooseAdultAccess")
 }
 
-/// Returns the cells of a ground that are `allowed`, in the own school.
+/// Returns the cells of a ground that are `allowed`, in their own school.
 fn cells_of(ground: Ground, allowed: bool) -> Vec<Cell> {
     let rights = rights(ground);
     let is_allowed = |row: &parta_access::Permission| {

@@ -5,7 +5,7 @@ use parta_access::PrincipalKind as Kind;
 use parta_integration_tests::{Client, SampleSchool, TwoSchools, new_phone};
 use serde_json::{Value, json};
 
-use crate::{jobs, quarantine};
+use crate::{jobs, operator_services, quarantine};
 
 /// Returns an id of a response.
 fn id(answer: &Value, path: &str) -> String {
@@ -272,7 +272,7 @@ pub async fn sample(
             // The 18th birthday is in a month, so that the choice is open.
             let birthday = parta_ids::Env::system().now() + chrono::TimeDelta::days(30);
             let born = birthday.date_naive() - chrono::Months::new(18 * 12);
-            // Only the student chooses, about an own relation.
+            // Only the student chooses, about their own relation.
             let student = person.filter(|_| kind == Kind::Pupil);
             let (child, guardianship) = match student {
                 Some(student) => {
@@ -423,12 +423,12 @@ pub async fn sample(
         }
         name if name.ends_with("JobService/RetryJob") || name.ends_with("JobService/DropJob") => {
             let package = rpc.split('.').nth(1).unwrap().replace('_', "-");
-            let database = jobs::database(&two_schools.suite, &package).await;
+            let database = operator_services::database(&two_schools.suite, &package).await;
             json!({"job_id": jobs::insert(&database, true, None).await})
         }
         name if name.contains("QuarantineService/") => {
             let package = rpc.split('.').nth(1).unwrap().replace('_', "-");
-            let database = jobs::database(&two_schools.suite, &package).await;
+            let database = operator_services::database(&two_schools.suite, &package).await;
             let mut body = quarantine::insert(&database, &package).await;
             let input = parta_testkit::dynamic::method(rpc).input();
             let fields = body.as_object_mut().unwrap();

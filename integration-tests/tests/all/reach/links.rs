@@ -91,6 +91,49 @@ on_both_topologies!(
     }
 );
 
+// Case 19: a parent who becomes a teacher claims the record of the expected teacher. The person has one
+// record, the one that the child and the chats know, and teaches the class in every service.
+// Covers: F10 allowed, F4 allowed
+on_both_topologies!(parent_claims_the_record_of_a_teacher, |suite: Suite| async move {
+    let school = suite.school("Школа № 1").await;
+    let class = school.class("5А").await;
+    let leader = school.class_teacher("Анна Белова", &class).await;
+    let child = school.pupil(&leader, "Иван Иванов", &class).await;
+    let mother = school.parent(&leader, "Ольга Иванова", &child, &class).await;
+    let by = &school.administrator.client;
+    let expected = json!({"full_name": "Ольга Иванова", "role": "ROLE_TEACHER"});
+    let record = by.must("MemberService/CreateMember", expected).await["member"]["id"].clone();
+    let assign = json!({
+        "member_id": record, "unit_id": class, "kind": "ASSIGNMENT_KIND_SUBJECT_TEACHER",
+    });
+    by.must("AssignmentService/CreateAssignment", assign).await;
+    let claim = json!({
+        "role": "ROLE_TEACHER", "claim_member_id": record, "recipient_label": "Ольга Иванова",
+        "recipient_address": mother.account.phone,
+    });
+    let link = school.link(&school.administrator, claim).await;
+    let teacher = mother.account.join(&link, &school.administrator).await;
+    assert_eq!(teacher.member_id, mother.member_id);
+    assert_eq!(
+        chat_of(&teacher, "CHAT_KIND_CLASS_PUPILS").await,
+        None,
+        "the badge is not that of the record"
+    );
+    let verify = json!({"member_id": teacher.member_id, "evidence": "приказ № 7"});
+    by.must("MemberService/VerifyTeacher", verify).await;
+    let pupils = chat_of(&teacher, "CHAT_KIND_CLASS_PUPILS").await.unwrap();
+    send(&teacher.client, &pupils, "Здравствуйте").await.unwrap();
+    assert!(chat_of(&teacher, "CHAT_KIND_CLASS_PARENTS").await.is_some());
+    assert!(may_write_to(&teacher, &child).await);
+    // The link names a record that is nobody's any longer.
+    let again = json!({"link_token": link});
+    let refused = suite
+        .anonymous()
+        .refused("InvitationService/ResolveInvitation", again)
+        .await;
+    assert_eq!(refused.reason, "INVITATION_NOT_USABLE");
+});
+
 // A person who asked by a link that is revoked sees that, and nobody decides about the request any longer.
 // Covers: F8 refused, R18 refused
 on_both_topologies!(revoked_link_ends_its_requests, |suite: Suite| async move {

@@ -87,8 +87,8 @@ on_both_topologies!(
     }
 );
 
-// Case 56: a father who becomes a teacher without the badge keeps the chat with the own child and the chat of
-// the parents. He reaches no other pupil.
+// Case 56: a father who becomes a teacher without the badge keeps the chat with his own child and the
+// chat of the parents. He reaches no other pupil.
 // Covers: R23 allowed, R37 allowed, R37 refused, F4 allowed, F4 refused
 on_both_topologies!(
     parent_who_becomes_a_teacher_keeps_the_child,

@@ -3,9 +3,11 @@
 mod connections;
 mod counter;
 mod lost_hosts;
+mod lost_migrations;
 mod metrics;
 mod round_trips;
 mod schema;
 mod server_checks;
 mod support;
 mod transactions;
+mod unknown_commits;

@@ -141,6 +141,21 @@ on_both!(
     }
 );
 
+// Two replicas of a new build migrate at their start, each as its init container.
+on_postgres!(
+    two_migrations_at_once_apply_each_once,
+    "one process migrates a database of SQLite",
+    |database| async move {
+        let store = Store::open(&database, old()).await;
+        let other = Store::open(&database, old()).await;
+        let (one, two) = tokio::join!(store.db.migrate(contracted()), other.db.migrate(contracted()));
+        one.unwrap();
+        two.unwrap();
+        let schema = store.db.check_schema(&contracted()).await.unwrap();
+        assert!(schema.newer.is_empty());
+    }
+);
+
 // Two builds of which neither knows the other's migration cannot share a database.
 on_both!(diverged_schemas_are_refused, |database| async move {
     let store = Store::open(&database, expanded()).await;

@@ -16,6 +16,10 @@ use crate::{Cursor, FeedEvent, Snapshot, Source};
 
 /// A transaction takes on no further organization after this time, so that requests do not wait behind it.
 const TOGETHER: Duration = Duration::from_millis(50);
+/// A transaction waits this long for a lock of PostgreSQL and is then repeated, a few times at most. A worker
+/// would otherwise stay with an organization whose rows another transaction holds, and four such
+/// organizations would stop the consumer for all.
+const LOCK_TIMEOUT: &str = "250ms";
 
 /// The reason why a transaction was rolled back.
 #[derive(Debug)]
@@ -98,7 +102,7 @@ fn decode(org_id: OrgId, row: &QueryResult) -> Result<Option<Cursor>, StorageErr
 }
 
 /// Returns all cursors of a consumer, and the organizations for which the operator has requested something.
-pub(super) async fn list_cursors(db: &Db, consumer: &str) -> Result<(Vec<Cursor>, Vec<OrgId>), StorageError> {
+pub(crate) async fn list_cursors(db: &Db, consumer: &str) -> Result<(Vec<Cursor>, Vec<OrgId>), StorageError> {
     let sql = "SELECT org_id, epoch, position, event_id, request FROM feed_cursor WHERE consumer = $1";
     let statement = Statement::from_sql_and_values(db.backend(), sql, [consumer.into()]);
     let (mut cursors, mut requested) = (Vec::new(), Vec::new());
@@ -188,15 +192,18 @@ pub(super) async fn begin(db: &Db, consumer: &str, organizations: &[OrgId]) -> R
 }
 
 /// Locks the row of the cursor until the transaction ends, and returns the cursor. Never waits for another
-/// replica that holds it.
-async fn lock(tx: &Tx, consumer: &str, org_id: OrgId) -> Result<Option<Cursor>, Failure> {
-    let skip_locked = if tx.db().is_postgres() {
-        "FOR UPDATE SKIP LOCKED"
+/// replica that holds it. Limits the waits of the transaction for other locks.
+pub(super) async fn lock(tx: &Tx, consumer: &str, org_id: OrgId) -> Result<Option<Cursor>, Failure> {
+    // The setting needs no round trip of its own, but is made only if the row is found.
+    let (limit, skip_locked) = if tx.db().is_postgres() {
+        let limit = format!(", set_config('lock_timeout', '{LOCK_TIMEOUT}', true)");
+        (limit, "FOR UPDATE SKIP LOCKED")
     } else {
-        ""
+        (String::new(), "")
     };
     let sql = format!(
-        "SELECT epoch, position, event_id FROM feed_cursor WHERE org_id = $1 AND consumer = $2 {skip_locked}"
+        "SELECT epoch, position, event_id{limit} FROM feed_cursor \
+         WHERE org_id = $1 AND consumer = $2 {skip_locked}"
     );
     let values = [org_id.uuid().into(), consumer.into()];
     let statement = Statement::from_sql_and_values(tx.get_database_backend(), sql, values);
@@ -258,12 +265,14 @@ impl<E: FeedEvent> Batch<E> {
 }
 
 impl<S: Source, H: Handler<Event = S::Event>> Consumer<S, H> {
-    /// Applies the events that follow a cursor, and moves the cursor. Returns the stored cursor: another one
-    /// than that of the batch if another replica was faster.
+    /// Applies the events that follow a cursor, and moves the cursor. Ends a quarantine: this build can apply
+    /// what another one could not. Returns the stored cursor: another one than that of the batch if another
+    /// replica was faster.
     pub(super) async fn apply_batch(
         &self,
         after: Option<Cursor>,
         batch: &Batch<S::Event>,
+        is_quarantined: bool,
     ) -> Result<Option<Cursor>, Failure> {
         let org_id = batch.to.end.org_id;
         let _writing = self.writing.lock().await;
@@ -275,6 +284,9 @@ impl<S: Source, H: Handler<Event = S::Event>> Consumer<S, H> {
                 }
                 let applied = AssertUnwindSafe(self.handler.apply(&tx, org_id, &batch.events));
                 without_panic(applied.catch_unwind().await)?;
+                if is_quarantined {
+                    quarantine::clear(&tx, self.name, org_id).await?;
+                }
                 advance(&tx, self.name, &batch.to, batch.has_unknown()).await?;
                 Ok(Some(batch.to.end))
             })
@@ -335,10 +347,12 @@ impl<S: Source, H: Handler<Event = S::Event>> Consumer<S, H> {
             .await
     }
 
-    /// Replaces the projection of an organization by a snapshot, and moves the cursor, also backward.
+    /// Replaces the projection of an organization by a snapshot, and moves the cursor, also backward. Clears
+    /// the request of the operator that it carries out; a later one stays.
     pub(super) async fn apply_snapshot(
         &self,
         after: Option<Cursor>,
+        done: Request,
         snapshot: &Snapshot<S::Event>,
         to: &Place,
     ) -> Result<Option<Cursor>, Failure> {
@@ -353,7 +367,7 @@ impl<S: Source, H: Handler<Event = S::Event>> Consumer<S, H> {
                 let replaced = AssertUnwindSafe(self.handler.replace(&tx, org_id, snapshot));
                 without_panic(replaced.catch_unwind().await)?;
                 quarantine::clear(&tx, self.name, org_id).await?;
-                quarantine::set_request(&tx, self.name, org_id, Request::None, None).await?;
+                quarantine::set_request(&tx, self.name, org_id, Request::None, Some(done)).await?;
                 let sql = "UPDATE feed_cursor SET unknown_build = '' WHERE org_id = $1 AND consumer = $2";
                 let key = [org_id.uuid().into(), self.name.into()];
                 tx.execute_sql(sql, key).await.map_err(StorageError::from)?;

@@ -89,7 +89,7 @@ impl<S: Source, H: Handler<Event = S::Event>> Consumer<S, H> {
     async fn apply_one_by_one(&self, all: Vec<Next<S::Event>>) {
         let mut rest = all.into_iter();
         while let Some(next) = rest.next() {
-            let applied = self.apply_batch(next.after, &next.batch);
+            let applied = self.apply_batch(next.after, &next.batch, false);
             tokio::pin!(applied);
             let applied = tokio::select! {
                 applied = &mut applied => applied,

@@ -3,8 +3,9 @@
 //! The events of one organization are applied in batches. A batch and the advance of the cursor of the
 //! organization are one transaction that locks the row of the cursor. Any number of replicas may run the same
 //! consumer, and each event takes effect once. If the events of an organization cannot be applied, its
-//! projection is replaced by a snapshot; if that fails as well, the organization is quarantined. Other
-//! organizations go on.
+//! projection is replaced by a snapshot; if that fails as well, the organization is quarantined. It is also
+//! quarantined if the source has lost events that were applied here: a snapshot would undo their effects.
+//! Other organizations go on.
 
 mod apply;
 mod breaker;
@@ -31,10 +32,12 @@ use sea_orm::DbErr;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+pub(crate) use apply::list_cursors;
 pub use lag::Lag;
 pub(crate) use progress::{Age, Progress};
 pub use quarantine::{
-    QuarantinedOrganization, find_quarantined, list_quarantined, lock_quarantined, rebuild, retry, skip,
+    EVENTS_LOST, QuarantinedOrganization, find_quarantined, list_quarantined, lock_quarantined, rebuild,
+    retry, skip,
 };
 pub use registry::{ConsumerHandle, consumers};
 

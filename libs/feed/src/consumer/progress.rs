@@ -36,6 +36,8 @@ struct Known {
     cursors: HashMap<OrgId, Cursor>,
     /// The ends of logs that were read to their end, and when the reading began.
     ends: HashMap<OrgId, (Instant, Cursor)>,
+    /// The organizations whose log a worker has just read to its end.
+    at_end: HashSet<OrgId>,
     /// The organizations that have unapplied events.
     behind: HashMap<OrgId, Behind>,
     /// The time of the last heartbeat of the source. All heads are known up to it.
@@ -123,7 +125,8 @@ impl Known {
     }
 
     /// Puts an organization into the queue or takes it out, after its head or its cursor has changed.
-    fn compare(&mut self, org_id: OrgId) {
+    /// `is_at_end`: the log was just read and has nothing after the cursor.
+    fn compare(&mut self, org_id: OrgId, is_at_end: bool) {
         if !self.is_behind(org_id) {
             self.behind.remove(&org_id);
             self.settle(org_id);
@@ -140,7 +143,9 @@ impl Known {
             return;
         }
         // A cursor ahead of the head is mostly that of a quick reading through another replica of the source.
-        if self.lag(org_id) < 0 {
+        // A head that the log does not reach was announced by a replica that has lost it, or that serves an
+        // older history.
+        if self.lag(org_id) < 0 || is_at_end {
             self.queue.delay(org_id, AHEAD);
         } else {
             let lag = self.lag(org_id);
@@ -276,7 +281,7 @@ impl Progress {
         let mut known = self.write();
         for (org_id, head) in heads {
             known.heads.insert(org_id, head);
-            known.compare(org_id);
+            known.compare(org_id, false);
         }
         if is_heartbeat {
             known.heartbeat = Some(Instant::now());
@@ -295,7 +300,7 @@ impl Progress {
         known.heartbeat = Some(Instant::now());
         let organizations: HashSet<OrgId> = known.heads.keys().chain(known.cursors.keys()).copied().collect();
         for org_id in organizations {
-            known.compare(org_id);
+            known.compare(org_id, false);
         }
         known.begin_backlog();
         drop(known);
@@ -320,6 +325,7 @@ impl Progress {
             known.heads.insert(cursor.org_id, head);
         }
         known.ends.insert(cursor.org_id, (began, cursor));
+        known.at_end.insert(cursor.org_id);
     }
 
     /// Gives back what workers had when their task ended by a panic.
@@ -347,6 +353,9 @@ impl Progress {
             ..
         } = &mut *known;
         let next = queue.pop(lane, |org_id| lag(heads, cursors, org_id));
+        for org_id in &next {
+            known.at_end.remove(org_id);
+        }
         let due = known.queue.delayed.first().map(|(at, _)| *at);
         (next, due)
     }
@@ -376,6 +385,8 @@ impl Progress {
         known.queue.alone.remove(&org_id);
         let is_due = known.queue.again.remove(&org_id);
         let is_requested = known.queue.requested.remove(&org_id);
+        // A head that was announced meanwhile is a reason to read again at once.
+        let is_at_end = known.at_end.remove(&org_id) && !is_due;
         match cursor {
             Some(cursor) => {
                 known.cursors.insert(org_id, cursor);
@@ -430,7 +441,7 @@ impl Progress {
             behind.fresh_until = Some(at);
         }
         if wait.is_none() {
-            known.compare(org_id);
+            known.compare(org_id, is_at_end);
         }
         known.settle(org_id);
         drop(known);

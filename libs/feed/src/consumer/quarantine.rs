@@ -10,6 +10,12 @@ use uuid::Uuid;
 
 use super::registry::consumers;
 
+/// The cause of a quarantine in [`QuarantinedOrganization::event_failure`]: the source has lost events that
+/// the consumer has applied. Its present state may grant what the lost events have ended.
+pub const EVENTS_LOST: &str = "the source has lost events that were applied here";
+/// Why no snapshot was taken then.
+pub(super) const NO_SNAPSHOT: &str = "none was taken: it could grant again what the lost events have ended";
+
 /// An organization whose events a consumer could not apply. Its cursor stays; the log of the source keeps the
 /// events.
 #[derive(Debug, Clone)]
@@ -195,6 +201,10 @@ impl CommitStep for Wake {
             }
         }
     }
+
+    fn after_unknown_commit(&self, db: &Db) {
+        self.after_commit(db);
+    }
 }
 
 pub(super) async fn clear(tx: &Tx, consumer: &str, org_id: OrgId) -> Result<bool, StorageError> {
@@ -249,16 +259,32 @@ impl Rejection {
     }
 }
 
-/// Quarantines an organization for this build, in addition to those that have failed.
+/// The state from which the events of an organization could not be applied.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Attempt<'a> {
+    /// The position of the last event that was applied.
+    pub(super) position: i64,
+    /// The builds that have failed before; empty if there are none.
+    pub(super) failed_builds: &'a str,
+    /// The request of the operator that was carried out.
+    pub(super) request: Request,
+}
+
+/// Quarantines an organization for this build, in addition to those that have failed. The cursor must be
+/// locked. Clears the request of the operator that has failed; a later one stays.
 pub(super) async fn put(
     tx: &Tx,
     consumer: &str,
     org_id: OrgId,
-    position: i64,
+    attempt: &Attempt<'_>,
     rejection: &Rejection,
     snapshot_failure: &str,
-    failed_builds: &str,
 ) -> Result<(), StorageError> {
+    let Attempt {
+        position,
+        failed_builds,
+        request,
+    } = *attempt;
     let sql = "INSERT INTO feed_quarantine (org_id, consumer, position, event_id, event_kind, event_failure, \
                snapshot_failure, builds, quarantine_time) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) \
                ON CONFLICT (org_id, consumer) DO UPDATE SET position = excluded.position, \
@@ -283,7 +309,7 @@ pub(super) async fn put(
         tx.now().into(),
     ];
     tx.execute_sql(sql, values).await?;
-    set_request(tx, consumer, org_id, Request::None, None).await?;
+    set_request(tx, consumer, org_id, Request::None, Some(request)).await?;
     Ok(())
 }
 

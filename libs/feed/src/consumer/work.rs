@@ -13,9 +13,9 @@ use super::{
     Consumer, Handler, QUIET_FAILURES,
     apply::{self, Batch, Failure, Place, Stored},
     progress::{Lane, Outcome, WORKERS},
-    quarantine::{self, Rejection, Request},
+    quarantine::{self, Attempt, EVENTS_LOST, NO_SNAPSHOT, Rejection, Request},
 };
-use crate::{Cursor, FeedEvent as _, Snapshot, SnapshotItem, Source};
+use crate::{Cursor, FeedEvent as _, Snapshot, SnapshotItem, Source, log};
 
 /// Largest number of events of one batch.
 pub(super) const PAGE: i32 = 256;
@@ -48,6 +48,8 @@ pub(super) enum Setback {
     Temporary(String),
     /// Only a snapshot can help.
     Expired,
+    /// The source has lost events that were applied here. A snapshot could undo an ending.
+    Lost,
     /// The events, or the snapshot, cannot be applied.
     Permanent(Rejection),
 }
@@ -91,9 +93,12 @@ impl From<Status> for Setback {
         let text = format!("{:?}: {}", status.code(), status.message());
         // A status without a documented reason comes from the transport: the connection was lost.
         match (RpcError::from_status(&status), status.code()) {
+            (Some(refusal), Code::OutOfRange) if log::names_a_loss(&refusal) => Self::Lost,
             (Some(_), Code::OutOfRange) => Self::Expired,
             // The source cannot read the events, for example because it does not know a stored value.
             (Some(_), Code::Internal | Code::InvalidArgument) => rejected(text),
+            // The message is larger than the client takes. Fewer events fit.
+            (None, Code::OutOfRange) => rejected(text),
             _ => Self::Temporary(text),
         }
     }
@@ -184,7 +189,7 @@ impl<S: Source, H: Handler<Event = S::Event>> Consumer<S, H> {
                     .await;
             }
             Err(Setback::Permanent(rejection)) => self.resync(org_id, stored, rejection).await,
-            Err(other) => self.set_back(org_id, stored, other),
+            Err(other) => self.set_back(org_id, stored, other).await,
         }
     }
 
@@ -201,7 +206,7 @@ impl<S: Source, H: Handler<Event = S::Event>> Consumer<S, H> {
             Err(Setback::Permanent(snapshot)) => {
                 self.give_up(org_id, stored, &cause, &snapshot.failure).await;
             }
-            Err(other) => self.set_back(org_id, stored, other),
+            Err(other) => self.set_back(org_id, stored, other).await,
         }
     }
 
@@ -226,7 +231,7 @@ impl<S: Source, H: Handler<Event = S::Event>> Consumer<S, H> {
                 self.applied(org_id, cursor);
                 self.progress.request(org_id);
             }
-            Err(setback) => self.set_back(org_id, stored, setback),
+            Err(setback) => self.set_back(org_id, stored, setback).await,
         }
     }
 
@@ -244,10 +249,10 @@ impl<S: Source, H: Handler<Event = S::Event>> Consumer<S, H> {
                 );
                 match self.clear_request(org_id, stored.request).await {
                     Ok(()) => self.applied(org_id, stored.cursor),
-                    Err(setback) => self.set_back(org_id, stored, setback),
+                    Err(setback) => self.set_back(org_id, stored, setback).await,
                 }
             }
-            Err(other) => self.set_back(org_id, stored, other),
+            Err(other) => self.set_back(org_id, stored, other).await,
         }
     }
 
@@ -265,8 +270,9 @@ impl<S: Source, H: Handler<Event = S::Event>> Consumer<S, H> {
         self.progress.finished(org_id, cursor, Outcome::Applied);
     }
 
-    fn set_back(&self, org_id: OrgId, stored: &Stored, setback: Setback) {
+    async fn set_back(&self, org_id: OrgId, stored: &Stored, setback: Setback) {
         let outcome = match setback {
+            Setback::Lost => self.hold(org_id, stored).await,
             Setback::Locked => Outcome::Busy(LOCKED),
             Setback::Busy => Outcome::Busy(SNAPSHOT_BUSY),
             Setback::Temporary(reason) | Setback::Permanent(Rejection { failure: reason, .. }) => {
@@ -322,12 +328,15 @@ impl<S: Source, H: Handler<Event = S::Event>> Consumer<S, H> {
         if is_at_end {
             let end = batch.to.end;
             self.progress.read_to_end(end, began);
-            if stored.cursor == Some(end) || end.position == 0 {
+            // An event that could not be read or applied is gone, and its quarantine ends.
+            let is_done = stored.failed_builds.is_none() || end.position == 0;
+            if is_done && (stored.cursor == Some(end) || end.position == 0) {
                 let cursor = stored.cursor;
                 return Ok(Advanced { cursor, is_at_end });
             }
         }
-        match self.apply_batch(stored.cursor, &batch).await {
+        let is_quarantined = stored.failed_builds.is_some();
+        match self.apply_batch(stored.cursor, &batch, is_quarantined).await {
             Ok(cursor) => Ok(Advanced { cursor, is_at_end }),
             Err(failure) => {
                 let mut setback = Setback::from(failure);
@@ -364,7 +373,10 @@ impl<S: Source, H: Handler<Event = S::Event>> Consumer<S, H> {
         let (snapshot, cursor) =
             read.map_err(|_| Setback::Temporary("the snapshot takes too long".into()))??;
         let to = place(org_id, cursor)?;
-        let at = self.apply_snapshot(stored.cursor, &snapshot, &to).await?;
+        self.require_history(stored, to.end).await?;
+        let at = self
+            .apply_snapshot(stored.cursor, stored.request, &snapshot, &to)
+            .await?;
         tracing::info!(
             consumer = self.name,
             org.id = %org_id,
@@ -374,6 +386,25 @@ impl<S: Source, H: Handler<Event = S::Event>> Consumer<S, H> {
             "projection replaced"
         );
         Ok(at)
+    }
+
+    /// Refuses a snapshot of a source that has lost events which were applied here, unless the operator has
+    /// requested it. The log is read after the snapshot, because the source may have lost them meanwhile.
+    async fn require_history(&self, stored: &Stored, end: Cursor) -> Result<(), Setback> {
+        let applied = stored.cursor.filter(|_| stored.request != Request::Rebuild);
+        let Some(applied) = applied else {
+            return Ok(());
+        };
+        // The log may be read by another replica of the source than the one that has read the snapshot.
+        let is_same = applied.event_id == end.event_id;
+        if end.position < applied.position || (end.position == applied.position && !is_same) {
+            return Err(Setback::Lost);
+        }
+        match self.read(applied.org_id, stored, 1).await {
+            Err(setback @ (Setback::Lost | Setback::Temporary(_))) => Err(setback),
+            // The snapshot replaces events that were purged or cannot be read.
+            _ => Ok(()),
+        }
     }
 
     /// Reads the events of a snapshot and the cursor after it.
@@ -421,14 +452,44 @@ impl<S: Source, H: Handler<Event = S::Event>> Consumer<S, H> {
             reason,
             "event handler failed, organization quarantined"
         );
-        let builds = stored.failed_builds.as_deref().unwrap_or_default();
-        let put = self.db.write(|tx| async move {
-            quarantine::put(&tx, self.name, org_id, position, cause, reason, builds).await
-        });
-        let outcome = match put.await {
-            Ok(()) => Outcome::Quarantined(QUARANTINE_CHECK),
-            Err(error) => Outcome::Failed(self.failed(org_id, &error.to_string())),
-        };
+        let outcome = self.quarantine(org_id, stored, cause, reason).await;
         self.progress.finished(org_id, stored.cursor, outcome);
+    }
+
+    /// Quarantines an organization whose source has lost events that were applied here, until the operator
+    /// has repeated the endings among them. The breaker has no part in this: a failover concerns many
+    /// organizations at once, and each would give access back that has ended.
+    async fn hold(&self, org_id: OrgId, stored: &Stored) -> Outcome {
+        let position = stored.cursor.map_or(0, |cursor| cursor.position);
+        tracing::error!(
+            consumer = self.name,
+            org.id = %org_id,
+            position,
+            "the source has lost events, organization quarantined"
+        );
+        let cause = Rejection::because(EVENTS_LOST);
+        self.quarantine(org_id, stored, &cause, NO_SNAPSHOT).await
+    }
+
+    async fn quarantine(&self, org_id: OrgId, stored: &Stored, cause: &Rejection, reason: &str) -> Outcome {
+        let attempt = &Attempt {
+            position: stored.cursor.map_or(0, |cursor| cursor.position),
+            failed_builds: stored.failed_builds.as_deref().unwrap_or_default(),
+            request: stored.request,
+        };
+        let put = self.db.write(|tx| async move {
+            let at = apply::lock(&tx, self.name, org_id).await?;
+            if at == stored.cursor {
+                quarantine::put(&tx, self.name, org_id, attempt, cause, reason).await?;
+            }
+            Ok::<_, Failure>(at)
+        });
+        match put.await {
+            Ok(at) if at == stored.cursor => Outcome::Quarantined(QUARANTINE_CHECK),
+            // A replica of another build has applied the events, or does so now.
+            Ok(_) | Err(Failure::Locked) => Outcome::Busy(LOCKED),
+            Err(Failure::Storage(error)) => Outcome::Failed(self.failed(org_id, &error.to_string())),
+            Err(Failure::Events(why)) => Outcome::Failed(self.failed(org_id, &why)),
+        }
     }
 }

@@ -12,7 +12,10 @@ use futures::{FutureExt, Stream, future::BoxFuture, stream};
 use parta_access::{Caller, Principal, ServiceAccountPermission};
 use parta_database::{Db, LogHead, StorageError, Tx};
 use parta_ids::{EventId, OrgId};
-use parta_proto::{EventPage, ReadFrom, WatchItem};
+use parta_proto::{
+    EventPage, WatchItem,
+    feed::v1::{ReadRequest, WatchRequest},
+};
 use parta_status::{self as status, RpcError};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -103,20 +106,26 @@ impl<K: FeedKind> FeedServer<K> {
     }
 
     /// Returns the organization and the place in its log that a request names.
-    fn place(&self, caller: &Caller, from: &ReadFrom) -> Result<(OrgId, Option<Cursor>), RpcError> {
-        let org_id = scope::<K>(caller, &from.org_id)?;
-        if from.cursor.is_empty() {
+    fn place(
+        &self,
+        caller: &Caller,
+        org_id: &str,
+        cursor: &str,
+    ) -> Result<(OrgId, Option<Cursor>), RpcError> {
+        let org_id = scope::<K>(caller, org_id)?;
+        if cursor.is_empty() {
             return Ok((org_id, None));
         }
-        Ok((
-            org_id,
-            Some(Cursor::decode(&from.cursor, org_id, self.db.secrets())?),
-        ))
+        Ok((org_id, Some(Cursor::decode(cursor, org_id, self.db.secrets())?)))
     }
 
-    async fn read_from(&self, caller: &Caller, from: &ReadFrom) -> Result<EventPage<K::Event>, RpcError> {
-        let (org_id, after) = self.place(caller, from)?;
-        let limit = match u64::try_from(from.page_size) {
+    async fn read_page(
+        &self,
+        caller: &Caller,
+        request: &ReadRequest,
+    ) -> Result<EventPage<K::Event>, RpcError> {
+        let (org_id, after) = self.place(caller, &request.org_id, &request.cursor)?;
+        let limit = match u64::try_from(request.page_size) {
             Ok(0) => PAGE,
             Ok(size) if size <= PAGE => size,
             _ => return Err(status::invalid("page_size", "must be between 0 and 256")),
@@ -133,12 +142,12 @@ impl<K: FeedKind> FeedServer<K> {
     async fn watch_from(
         &self,
         caller: &Caller,
-        from: &ReadFrom,
+        request: &WatchRequest,
     ) -> Result<
         impl Stream<Item = Result<(String, WatchItem<K::Event>), RpcError>> + Send + 'static + use<K>,
         RpcError,
     > {
-        let (org_id, after) = self.place(caller, from)?;
+        let (org_id, after) = self.place(caller, &request.org_id, &request.cursor)?;
         // An expired cursor is refused before the stream begins.
         let (events, cursor) = log::read_page(&self.db, org_id, after, PAGE).await?;
         let watch = Watch::<K::Event>::new(

@@ -1,6 +1,9 @@
 use futures::{StreamExt as _, TryStreamExt as _};
 use parta_access::{Caller, Principal};
-use parta_proto::{EventPage, FeedKind, FeedStream, HeadStream, ReadFrom, ServeFeed, WatchItem};
+use parta_proto::{
+    EventPage, FeedKind, FeedStream, HeadStream, ServeFeed, WatchItem,
+    feed::v1::{ReadRequest, SnapshotRequest, WatchHeadsRequest, WatchRequest},
+};
 use parta_status::caller_not_accepted;
 use tonic::{Request, Status};
 
@@ -10,24 +13,27 @@ use super::{FeedServer, heads::watch_heads};
 impl<K: FeedKind> ServeFeed for FeedServer<K> {
     type Kind = K;
 
-    async fn read(&self, request: Request<ReadFrom>) -> Result<EventPage<K::Event>, Status> {
+    async fn read(&self, request: Request<ReadRequest>) -> Result<EventPage<K::Event>, Status> {
         let caller = Caller::of(&request)?;
-        Ok(self.read_from(&caller, request.get_ref()).await?)
+        Ok(self.read_page(&caller, request.get_ref()).await?)
     }
 
-    async fn watch(&self, request: Request<ReadFrom>) -> Result<FeedStream<WatchItem<K::Event>>, Status> {
+    async fn watch(&self, request: Request<WatchRequest>) -> Result<FeedStream<WatchItem<K::Event>>, Status> {
         let caller = Caller::of(&request)?;
         let messages = self.watch_from(&caller, request.get_ref()).await?;
         Ok(messages.map_err(Status::from).boxed())
     }
 
-    async fn snapshot(&self, request: Request<String>) -> Result<FeedStream<Option<K::Event>>, Status> {
+    async fn snapshot(
+        &self,
+        request: Request<SnapshotRequest>,
+    ) -> Result<FeedStream<Option<K::Event>>, Status> {
         let caller = Caller::of(&request)?;
-        let messages = self.stream_snapshot(&caller, request.get_ref()).await?;
+        let messages = self.stream_snapshot(&caller, &request.get_ref().org_id).await?;
         Ok(messages.map_err(Status::from).boxed())
     }
 
-    async fn watch_heads(&self, request: Request<()>) -> Result<HeadStream, Status> {
+    async fn watch_heads(&self, request: Request<WatchHeadsRequest>) -> Result<HeadStream, Status> {
         let caller = Caller::of(&request)?;
         if !matches!(caller.principal, Principal::Service { .. }) {
             return Err(caller_not_accepted(caller.rpc, "Only services can follow the heads.").into());

@@ -1,73 +1,11 @@
 //! The metrics of the consumers.
-#![expect(clippy::unwrap_used, reason = "a test may fail loudly")]
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex},
-    time::Duration,
-};
-
-use opentelemetry_sdk::{
-    error::OTelSdkResult,
-    metrics::{
-        SdkMeterProvider, Temporality,
-        data::{AggregatedMetrics, MetricData, ResourceMetrics, ScopeMetrics},
-        exporter::PushMetricExporter,
-    },
-};
-use parta_testkit::on_sqlite;
+use parta_testkit::{Metrics, on_sqlite};
 
 use crate::{
     school::{Roster, add, after_steps, caught_up, consumer, migrations, org, start},
     support::Store,
 };
-
-/// Keeps the last value of each gauge by its name and attributes.
-#[derive(Clone, Default)]
-struct Gauges(Arc<Mutex<BTreeMap<String, f64>>>);
-
-impl PushMetricExporter for Gauges {
-    async fn export(&self, metrics: &ResourceMetrics) -> OTelSdkResult {
-        let mut gauges = self.0.lock().unwrap();
-        for metric in metrics.scope_metrics().flat_map(ScopeMetrics::metrics) {
-            let points: Vec<_> = match metric.data() {
-                AggregatedMetrics::U64(MetricData::Gauge(gauge)) => gauge
-                    .data_points()
-                    .map(|point| {
-                        let value = f64::from(u32::try_from(point.value()).unwrap());
-                        (point.attributes().cloned().collect::<Vec<_>>(), value)
-                    })
-                    .collect(),
-                AggregatedMetrics::F64(MetricData::Gauge(gauge)) => gauge
-                    .data_points()
-                    .map(|point| (point.attributes().cloned().collect::<Vec<_>>(), point.value()))
-                    .collect(),
-                _ => continue,
-            };
-            for (attributes, value) in points {
-                let mut attributes: Vec<_> = attributes
-                    .iter()
-                    .map(|a| format!("{}={}", a.key, a.value.as_str()))
-                    .collect();
-                attributes.sort();
-                gauges.insert(format!("{} {}", metric.name(), attributes.join(",")), value);
-            }
-        }
-        Ok(())
-    }
-
-    fn force_flush(&self) -> OTelSdkResult {
-        Ok(())
-    }
-
-    fn shutdown_with_timeout(&self, _: Duration) -> OTelSdkResult {
-        Ok(())
-    }
-
-    fn temporality(&self) -> Temporality {
-        Temporality::Cumulative
-    }
-}
 
 // The operator sees how many organizations are behind and quarantined, the age of the oldest data, and that
 // no further organization is quarantined. A healthy consumer shows zeros.
@@ -82,19 +20,14 @@ on_sqlite!(
         ] {
             parta_testkit::logs().allow(expected);
         }
-        let gauges = Gauges::default();
-        let provider = SdkMeterProvider::builder()
-            .with_periodic_exporter(gauges.clone())
-            .build();
-        opentelemetry::global::set_meter_provider(provider.clone());
+        let metrics = Metrics::record();
         let store = Store::open(&database, migrations()).await;
         let (db, roster) = (&store.db, Roster::default());
         let consumer = consumer(db, db, &roster);
         parta_feed::observe(db);
         let value = |name: &str| {
-            provider.force_flush().unwrap();
-            let key = format!("{name} consumer=test.roster,service=test,source=org-registry");
-            gauges.0.lock().unwrap().get(&key).copied()
+            let attributes = "consumer=test.roster,service=test,source=org-registry";
+            metrics.value(&format!("{name} {attributes}"))
         };
         assert_eq!(value("parta.feed.age"), None, "no heartbeat has arrived");
         add(db, org(1), "a", "good").await;
@@ -126,6 +59,5 @@ on_sqlite!(
         .await;
         assert_eq!(value("parta.feed.organizations_behind"), Some(6.0));
         running.stop().await;
-        provider.shutdown().unwrap();
     }
 );

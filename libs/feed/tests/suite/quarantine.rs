@@ -4,23 +4,18 @@
 use std::{sync::atomic::Ordering, time::Duration};
 
 use parta_database::{Db, StorageError};
-use parta_feed::{QuarantinedOrganization, list_quarantined};
+use parta_feed::list_quarantined;
 use parta_ids::{EventId, OrgId, TypedId};
 use parta_testkit::on_both;
 use sea_orm::{ConnectionTrait as _, Statement};
 
 use crate::{
     school::{
-        Roster, RosterConsumer, add, after_steps, applied, caught_up, consumer, equal_to_source, migrations,
-        org, rows, run, start,
+        Roster, add, after_steps, applied, caught_up, consumer, equal_to_source, migrations, org,
+        quarantined, rebuild, release, rows, run, start,
     },
     support::Store,
 };
-
-async fn release(db: &Db, org_id: OrgId) -> Result<bool, StorageError> {
-    db.write(|tx| async move { parta_feed::retry(&tx, org_id, "test.roster").await })
-        .await
-}
 
 // Events that fail, in the log and in a snapshot, stop only their organization. After the release they are
 // applied in order.
@@ -116,27 +111,11 @@ on_both!(undecodable_event_leads_to_a_snapshot, |database| async move {
     assert!(list_quarantined(db.conn(), None, 10).await.unwrap().is_empty());
 });
 
-/// Waits until the consumer has quarantined an organization, and returns why.
-async fn quarantined(db: &Db, consumer: &RosterConsumer, org_id: OrgId) -> QuarantinedOrganization {
-    after_steps(consumer, async || {
-        let all = list_quarantined(db.conn(), None, 10).await.unwrap();
-        all.into_iter().find(|one| one.org_id == org_id)
-    })
-    .await
-}
-
 async fn skip(db: &Db, org_id: OrgId, event_id: EventId) {
     let skipped: Result<(), StorageError> = db
         .write(|tx| async move { parta_feed::skip(&tx, org_id, "test.roster", event_id).await })
         .await;
     skipped.unwrap();
-}
-
-async fn rebuild(db: &Db, org_id: OrgId) -> bool {
-    let rebuilt: Result<bool, StorageError> = db
-        .write(|tx| async move { parta_feed::rebuild(&tx, org_id, "test.roster").await })
-        .await;
-    rebuilt.unwrap()
 }
 
 async fn change(db: &Db, sql: &str) {
@@ -242,6 +221,32 @@ on_both!(new_build_retries_a_quarantine_once, |database| async move {
     assert_eq!(roster.snapshots.load(Ordering::SeqCst), attempts + 1);
     running.stop().await;
 });
+
+on_both!(
+    build_that_applies_the_event_ends_the_quarantine,
+    |database| async move {
+        parta_testkit::logs().allow("organization quarantined");
+        parta_testkit::logs().allow("replacing a projection by a snapshot");
+        let store = Store::open(&database, migrations()).await;
+        let (db, roster) = (&store.db, Roster::default());
+        roster.poison.lock().unwrap().insert("poison".into());
+        add(db, org(1), "a", "poison").await;
+        let first = consumer(db, db, &roster);
+        let running = start(&first);
+        quarantined(db, &first, org(1)).await;
+        running.stop().await;
+        change(db, "UPDATE feed_quarantine SET builds = 'older'").await;
+        roster.poison.lock().unwrap().clear();
+
+        let snapshots = roster.snapshots.load(Ordering::SeqCst);
+        let second = consumer(db, db, &roster);
+        let running = start(&second);
+        caught_up(db, &second, &[1]).await;
+        running.stop().await;
+        assert_eq!(roster.snapshots.load(Ordering::SeqCst), snapshots);
+        assert!(list_quarantined(db.conn(), None, 10).await.unwrap().is_empty());
+    }
+);
 
 // An event of a kind that this build does not know is recorded. The build that knows it takes a snapshot.
 on_both!(

@@ -20,13 +20,17 @@ use async_trait::async_trait;
 use futures::StreamExt;
 use parta_access::{Caller, Principal};
 use parta_database::{CommitStep, DatabaseConfig, Db, LogHead, StorageError, Tx};
-use parta_feed::{Consumer, FeedClient, FeedServer, HandleError, Handler, Snapshot, append_event};
+use parta_feed::{
+    Consumer, FeedClient, FeedServer, HandleError, Handler, QuarantinedOrganization, Snapshot, append_event,
+    list_quarantined,
+};
 use parta_ids::{OrgId, TypedId};
 use parta_mutations::ServicePosition;
+use parta_proto::feed::v1::WatchRequest;
 use parta_proto_org_registry::{
     OrgRegistryFeed,
     v1::{
-        OrgRegistryEvent, UnitCreated, UnitRenamed, WatchRequest, WatchResponse, org_registry_event::Payload,
+        OrgRegistryEvent, UnitCreated, UnitRenamed, WatchResponse, org_registry_event::Payload,
         org_registry_feed_service_client::OrgRegistryFeedServiceClient,
         org_registry_feed_service_server::OrgRegistryFeedServiceServer, watch_response::Item,
     },
@@ -445,4 +449,27 @@ pub async fn restore(db: &Db, org_id: OrgId, head: LogHead) {
         })
         .await;
     lost.unwrap();
+}
+
+/// Ends a quarantine, so that the consumer tries again.
+pub async fn release(db: &Db, org_id: OrgId) -> Result<bool, StorageError> {
+    db.write(|tx| async move { parta_feed::retry(&tx, org_id, "test.roster").await })
+        .await
+}
+
+/// Waits until the consumer has quarantined an organization, and returns why.
+pub async fn quarantined(db: &Db, consumer: &RosterConsumer, org_id: OrgId) -> QuarantinedOrganization {
+    after_steps(consumer, async || {
+        let all = list_quarantined(db.conn(), None, 10).await.unwrap();
+        all.into_iter().find(|one| one.org_id == org_id)
+    })
+    .await
+}
+
+/// Requests a snapshot. Returns whether the consumer knows the organization.
+pub async fn rebuild(db: &Db, org_id: OrgId) -> bool {
+    let rebuilt: Result<bool, StorageError> = db
+        .write(|tx| async move { parta_feed::rebuild(&tx, org_id, "test.roster").await })
+        .await;
+    rebuilt.unwrap()
 }

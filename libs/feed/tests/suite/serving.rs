@@ -7,10 +7,10 @@ use futures::StreamExt;
 use parta_access::{Principal, ServiceAccountPermission};
 use parta_feed::{FeedClient, FeedServer, SnapshotItem, Source};
 use parta_ids::{MemberId, OrgId, ServiceAccountId, ServiceAccountKeyId, SessionId, TypedId};
+use parta_proto::feed::v1::{ReadRequest, SnapshotRequest, WatchRequest};
 use parta_proto_org_registry::{
     OrgRegistryFeed,
     v1::{
-        ReadRequest, SnapshotRequest, WatchRequest,
         org_registry_feed_service_client::OrgRegistryFeedServiceClient,
         org_registry_feed_service_server::OrgRegistryFeedService, watch_response::Item,
     },

@@ -10,7 +10,7 @@ use parta_status::RpcError;
 use tonic::Status;
 use tower::Service;
 
-use super::OnBehalf;
+use super::request::OnBehalf;
 use crate::{
     SERVICE_TOKEN,
     layer::{Layered, Refused, RpcService, layer, refused},

@@ -16,7 +16,7 @@ use tower::{
     retry::budget::{Budget, TpsBudget},
 };
 
-use super::{Idempotent, replicas::Unreachable};
+use super::{replicas::Unreachable, request::Idempotent};
 use crate::{
     body::{self, SingleChunk},
     layer::{Layered, OnResponse, ResponseFuture, RpcService, layer},

@@ -177,10 +177,11 @@ on_both!(job_runners_share_the_work, |database| async move {
     assert!(seen.try_recv().is_err());
 });
 
-/// Reports each start and waits for a permit. Payload 0 panics.
+/// Reports each start, waits for a permit, and counts the attempts that end well. Payload 0 panics.
 struct Blocked {
     starts: mpsc::UnboundedSender<u8>,
     permits: Semaphore,
+    ended: Semaphore,
 }
 
 #[async_trait]
@@ -194,14 +195,19 @@ impl JobHandler for Blocked {
         if job.is_stopping() {
             return Err(JobError::Interrupted);
         }
+        self.ended.add_permits(1);
         Ok(())
     }
 }
 
 fn blocked() -> (Arc<Blocked>, mpsc::UnboundedReceiver<u8>) {
     let (starts, started) = mpsc::unbounded_channel();
-    let permits = Semaphore::new(0);
-    (Arc::new(Blocked { starts, permits }), started)
+    let handler = Blocked {
+        starts,
+        permits: Semaphore::new(0),
+        ended: Semaphore::new(0),
+    };
+    (Arc::new(handler), started)
 }
 
 async fn count(db: &Db, condition: &str) -> i64 {
@@ -275,6 +281,7 @@ on_both!(
             concurrent: 4,
             per_organization: 2,
             attempt_timeout: None,
+            max_retry_delay: Limits::RETRY_DELAY,
         };
         let cancel = CancellationToken::new();
         let runner = JobRunner::new(store.db.clone()).handle("mail", limits, handler.clone());
@@ -290,11 +297,10 @@ on_both!(
             assert_eq!(starts.recv().await.unwrap(), 1);
         }
         // An attempt that has a permit may see the stop before it ends, so the stop follows the last end.
-        while count(&store.db, "attempts > 0").await > 0 {
-            tokio::task::yield_now().await;
-        }
+        handler.ended.acquire_many(11).await.unwrap().forget();
         cancel.cancel();
         runner.await.unwrap();
+        assert_eq!(count(&store.db, "job_id IS NOT NULL").await, 0);
     }
 );
 
@@ -400,9 +406,8 @@ on_both!(
         let runner = tokio::spawn(async move { runner.run_due(&cancel).await });
         starts.recv().await.unwrap();
         let renewed = "progress_done = 7 AND progress_total = 100 AND lease_end_millis > 0";
-        while count(&store.db, renewed).await == 0 {
-            tokio::task::yield_now().await;
-        }
+        let is_renewed = async || (count(&store.db, renewed).await > 0).then_some(());
+        parta_testkit::eventually("the lease is renewed", is_renewed).await;
         let other = Uuid::from_u128(99);
         change(&store.db, &format!("UPDATE job SET lease = {}", uuid_literal(&store.db, other))).await;
         runner.await.unwrap().unwrap();

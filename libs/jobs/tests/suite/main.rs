@@ -1,6 +1,8 @@
 //! Tests of the jobs library, on each database.
 
+mod attempts;
 mod jobs;
 mod operator;
 #[path = "../../../database/tests/suite/support.rs"]
 mod support;
+mod unknown_commits;

@@ -232,3 +232,41 @@ on_both!(record_is_purged_after_its_retention, |database| async move {
         assert_eq!(runs.load(Ordering::SeqCst), expected, "after {days} more days");
     }
 });
+
+on_both!(many_old_records_are_purged, |database| async move {
+    let store = Store::open(&database, migrations()).await;
+    let count = async || {
+        let sql = "SELECT COUNT(*) AS records FROM idempotency_record";
+        let row = store
+            .db
+            .conn()
+            .query_one_raw(Statement::from_string(store.db.backend(), sql));
+        row.await.unwrap().unwrap().try_get::<i64>("", "records").unwrap()
+    };
+    // More than one transaction deletes, and the last record is as old as the retention.
+    let inserted: Result<u64, StorageError> = store
+        .db
+        .write(|tx| async move {
+            let mut inserted = 0;
+            for (first, minutes) in [(0, 2), (3_000, 1), (6_000, 0)] {
+                let sql = format!(
+                    "WITH RECURSIVE number (n) AS (SELECT {first} UNION ALL SELECT n + 1 FROM number \
+                     WHERE n < {first} + 2999) \
+                     INSERT INTO idempotency_record (principal, rpc, request_id, digest, create_time) \
+                     SELECT 'member', 'rpc ' || n, $1, $2, $3 FROM number"
+                );
+                let time = tx.now() - TimeDelta::minutes(minutes);
+                let values = [Uuid::nil().into(), vec![0_u8].into(), time.into()];
+                inserted += tx.execute_sql(&sql, values).await?;
+            }
+            Ok(inserted)
+        })
+        .await;
+    assert_eq!(inserted.unwrap(), 9_000);
+    store.clock.advance(TimeDelta::days(RETENTION_DAYS));
+    parta_mutations::purge(&store.db).await.unwrap();
+    assert_eq!(count().await, 3_000);
+    store.clock.advance(TimeDelta::seconds(1));
+    parta_mutations::purge(&store.db).await.unwrap();
+    assert_eq!(count().await, 0);
+});

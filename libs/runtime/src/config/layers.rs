@@ -74,6 +74,16 @@ impl Sources {
 
     /// Reads, distributes and validates all keys. Collects all problems into one error.
     pub fn load(&self, services: &[Service]) -> Result<(Settings, Report), ConfigError> {
+        self.load_for(services, Purpose::Serving)
+    }
+
+    /// Like [`Sources::load`], for a migration of these services. The keys that only a server uses are not
+    /// validated, because their secrets may be given to the server alone.
+    pub fn load_for_migration(&self, services: &[Service]) -> Result<(Settings, Report), ConfigError> {
+        self.load_for(services, Purpose::Migration)
+    }
+
+    fn load_for(&self, services: &[Service], purpose: Purpose) -> Result<(Settings, Report), ConfigError> {
         let mut problems = Vec::new();
         let mut builder = Config::builder();
         for (text, origin) in self.files().map_err(|p| ConfigError(vec![p]))? {
@@ -118,7 +128,7 @@ impl Sources {
             .and_then(Config::try_deserialize::<Map<String, Value>>);
         let all = all.map_err(|e| ConfigError(vec![e.to_string()]))?;
         let report = Report::of(&all, chosen);
-        Ok((sort(all, services)?, report))
+        Ok((sort(all, services, purpose)?, report))
     }
 
     fn files(&self) -> Result<Vec<(String, String)>, String> {
@@ -147,6 +157,13 @@ impl Sources {
     }
 }
 
+/// The act for which the configuration is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    Serving,
+    Migration,
+}
+
 /// Parses a value. Lists and tables are written as in TOML; other values are text that the type of the key
 /// parses.
 fn value_of(text: &str) -> Value {
@@ -164,7 +181,11 @@ fn value_of(text: &str) -> Value {
 }
 
 /// Distributes the keys to the sections that read them.
-fn sort(mut all: Map<String, Value>, services: &[Service]) -> Result<Settings, ConfigError> {
+fn sort(
+    mut all: Map<String, Value>,
+    services: &[Service],
+    purpose: Purpose,
+) -> Result<Settings, ConfigError> {
     let mut problems = Vec::new();
     let mut sections = BTreeMap::new();
     for name in SUITE
@@ -185,7 +206,7 @@ fn sort(mut all: Map<String, Value>, services: &[Service]) -> Result<Settings, C
         };
         sections.insert(name.clone(), service(&name, keys, &mut problems));
     }
-    for registered in services {
+    for registered in services.iter().filter(|_| purpose == Purpose::Serving) {
         if let Some(settings) = sections.get(&registered.section()) {
             problems.extend((registered.config)(&settings.own));
         }
@@ -200,7 +221,10 @@ fn sort(mut all: Map<String, Value>, services: &[Service]) -> Result<Settings, C
         services: sections,
     };
     problems.extend(all.keys().map(|name| format!("unknown section or key `{name}`")));
-    validate(&settings, &mut problems);
+    if purpose == Purpose::Serving {
+        validate_server(&settings, &mut problems);
+    }
+    validate_services(&settings, &mut problems);
     if problems.is_empty() {
         Ok(settings)
     } else {
@@ -266,7 +290,7 @@ fn take<T: DeserializeOwned + Default>(
 /// the files of a roster, 64 MiB.
 const LARGEST_REQUEST_BYTES: u64 = 96 * 1024 * 1024;
 
-fn validate(settings: &Settings, problems: &mut Vec<String>) {
+fn validate_server(settings: &Settings, problems: &mut Vec<String>) {
     let server = &settings.server;
     if server.tls_certificate_file.is_some() != server.tls_key_file.is_some() {
         problems.push("server: set both tls_certificate_file and tls_key_file, or neither".into());
@@ -297,6 +321,9 @@ fn validate(settings: &Settings, problems: &mut Vec<String>) {
     if settings.keys.issuer.is_empty() {
         problems.push("keys: issuer must not be empty".into());
     }
+}
+
+fn validate_services(settings: &Settings, problems: &mut Vec<String>) {
     for (name, service) in &settings.services {
         if service
             .address

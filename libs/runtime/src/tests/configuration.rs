@@ -124,6 +124,22 @@ fn owner_of_the_schema_is_for_postgresql() {
     }
 }
 
+/// The container that migrates has the settings of the server, but not its secrets.
+#[test]
+fn migration_needs_the_keys_of_its_database_alone() {
+    for key in [
+        "server.tls_certificate_file=/etc/tls/tls.crt",
+        "chat.send_batch=0",
+        "server.max_calls=0",
+    ] {
+        Sources::set([key]).load(&[CHAT]).unwrap_err();
+        Sources::set([key]).load_for_migration(&[CHAT]).unwrap();
+    }
+    let owner = "chat.database_migrate_url=postgres://owner:p@db/chat";
+    let error = Sources::set([owner]).load_for_migration(&[CHAT]).unwrap_err();
+    assert!(error.to_string().contains("database_migrate_url"), "{error}");
+}
+
 #[test]
 fn unknown_keys_are_reported_in_every_layer() {
     for (key, named) in [

@@ -1,8 +1,8 @@
 //! Running services, in one process and standalone.
-use std::net::TcpListener;
+use std::{collections::BTreeSet, net::TcpListener};
 
 use super::two_services::{CHAT, Client, GET_CHAT, MEMBERSHIP, SUBSCRIBE, ended, person, reason, settings};
-use crate::{Running, Service, compose, migrate, start_standalone};
+use crate::{Running, Service, compose, migrate, start::connection_age, start_standalone};
 use parta_ids::Env;
 use parta_testkit::{Link, on_postgres};
 use tonic_health::pb::{
@@ -402,4 +402,11 @@ fn declared_and_built_services_must_agree() {
             .unwrap();
         assert!(error.to_string().contains("declares"), "{error:#}");
     });
+}
+
+#[test]
+fn replicas_ask_their_clients_to_reconnect_at_different_ages() {
+    let ages: BTreeSet<_> = (0..20).map(|_| connection_age(&Env::system())).collect();
+    assert!(ages.len() > 1);
+    assert!(ages.iter().all(|age| (240..360).contains(&age.as_secs())));
 }

@@ -8,15 +8,8 @@ parta_proto::feed_kind!(
     call_scheduling_feed_service_server::CallSchedulingFeedService, call_scheduling_feed_service_client::CallSchedulingFeedServiceClient
 );
 
-parta_proto::job_api!(
-    /// The jobs of call-scheduling.
-    CallSchedulingJobs, "call-scheduling", "parta.call_scheduling.v1.CallSchedulingJobService",
-    call_scheduling_job_service_server::CallSchedulingJobService, call_scheduling_job_service_client::CallSchedulingJobServiceClient
-);
-
-parta_proto::quarantine_api!(
-    /// The consumers and quarantines of call-scheduling.
-    CallSchedulingQuarantines, "call-scheduling", "parta.call_scheduling.v1.CallSchedulingQuarantineService",
-    call_scheduling_quarantine_service_server::CallSchedulingQuarantineService,
-    call_scheduling_quarantine_service_client::CallSchedulingQuarantineServiceClient
+parta_proto::operator_services!(
+    "parta.call_scheduling.v1.CallScheduling",
+    call_scheduling_job_service_server::CallSchedulingJobService,
+    call_scheduling_quarantine_service_server::CallSchedulingQuarantineService
 );

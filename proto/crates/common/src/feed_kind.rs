@@ -4,7 +4,7 @@ use prost::Message;
 use prost_types::Timestamp;
 use tonic::{Request, Status, body::Body, client::GrpcService, codegen::StdError};
 
-use crate::feed::v1::Heads;
+use crate::feed::v1::{Heads, ReadRequest, SnapshotRequest, WatchHeadsRequest, WatchRequest};
 
 /// The fields that every event has in addition to its payload.
 #[derive(Debug, Clone)]
@@ -65,17 +65,6 @@ pub type FeedStream<T> = BoxStream<'static, Result<FeedMessage<T>, Status>>;
 /// The heads of all logs of a service.
 pub type HeadStream = BoxStream<'static, Result<Heads, Status>>;
 
-/// A place in the log of one organization, as a reader names it.
-#[derive(Debug, Clone)]
-pub struct ReadFrom {
-    /// The id of the organization, `org_...`.
-    pub org_id: String,
-    /// The cursor; empty for the beginning of the log.
-    pub cursor: String,
-    /// The largest number of events; zero for the default.
-    pub page_size: i32,
-}
-
 /// One page of the log of an organization.
 #[derive(Debug, Clone)]
 pub struct EventPage<E> {
@@ -122,7 +111,7 @@ pub trait FeedKind: Send + Sync + 'static {
     /// Calls `Read`.
     fn read<T: FeedChannel>(
         channel: T,
-        from: ReadFrom,
+        request: ReadRequest,
     ) -> impl Future<Output = Result<EventPage<Self::Event>, Status>> + Send;
     /// Calls `Snapshot`. The last message has a cursor and no event.
     fn snapshot<T: FeedChannel>(
@@ -141,21 +130,20 @@ pub trait ServeFeed: Send + Sync + 'static {
     /// Answers `Read`.
     async fn read(
         &self,
-        request: Request<ReadFrom>,
+        request: Request<ReadRequest>,
     ) -> Result<EventPage<<Self::Kind as FeedKind>::Event>, Status>;
     /// Answers `Watch`.
     async fn watch(
         &self,
-        request: Request<ReadFrom>,
+        request: Request<WatchRequest>,
     ) -> Result<FeedStream<WatchItem<<Self::Kind as FeedKind>::Event>>, Status>;
-    /// Answers `Snapshot`; the request is the id of the organization. The last message has a cursor and no
-    /// event.
+    /// Answers `Snapshot`. The last message has a cursor and no event.
     async fn snapshot(
         &self,
-        request: Request<String>,
+        request: Request<SnapshotRequest>,
     ) -> Result<FeedStream<Option<<Self::Kind as FeedKind>::Event>>, Status>;
     /// Answers `WatchHeads`.
-    async fn watch_heads(&self, request: Request<()>) -> Result<HeadStream, Status>;
+    async fn watch_heads(&self, request: Request<WatchHeadsRequest>) -> Result<HeadStream, Status>;
 }
 
 /// Implements [`FeedKind`] and the generated service for the feed of the package `v1`.
@@ -172,9 +160,12 @@ macro_rules! feed_kind {
         const _: () = {
             use $crate::{
                 EventMeta, EventPage, EventPayload, FeedChannel, FeedEvent, FeedKind, FeedStream, HeadStream,
-                ReadFrom, ServeFeed, WatchItem,
-                feed::v1::Checkpoint,
-                futures::{StreamExt as _, TryStreamExt as _},
+                ServeFeed, WatchItem,
+                feed::v1::{
+                    Checkpoint, ReadRequest, SnapshotRequest, WatchHeadsRequest, WatchHeadsResponse,
+                    WatchRequest,
+                },
+                futures::{StreamExt as _, TryStreamExt as _, stream::BoxStream},
                 tonic::{self, Request, Response, Status},
             };
 
@@ -191,11 +182,9 @@ macro_rules! feed_kind {
 
                 async fn read<T: FeedChannel>(
                     channel: T,
-                    from: ReadFrom,
+                    request: ReadRequest,
                 ) -> Result<EventPage<v1::$event>, Status> {
                     let mut client = v1::$client_module::$client::new(channel);
-                    let ReadFrom { org_id, cursor, page_size } = from;
-                    let request = v1::ReadRequest { org_id, cursor, page_size };
                     let v1::ReadResponse { events, cursor } = client.read(request).await?.into_inner();
                     Ok(EventPage { events, cursor })
                 }
@@ -205,13 +194,13 @@ macro_rules! feed_kind {
                     org_id: String,
                 ) -> Result<FeedStream<Option<v1::$event>>, Status> {
                     let mut client = v1::$client_module::$client::new(channel);
-                    let stream = client.snapshot(v1::SnapshotRequest { org_id }).await?.into_inner();
+                    let stream = client.snapshot(SnapshotRequest { org_id }).await?.into_inner();
                     Ok(stream.map_ok(|response| (response.cursor, response.event)).boxed())
                 }
 
                 async fn watch_heads<T: FeedChannel>(channel: T) -> Result<HeadStream, Status> {
                     let mut client = v1::$client_module::$client::new(channel);
-                    let stream = client.watch_heads(v1::WatchHeadsRequest {}).await?.into_inner();
+                    let stream = client.watch_heads(WatchHeadsRequest {}).await?.into_inner();
                     Ok(stream.map_ok(|response| response.heads.unwrap_or_default()).boxed())
                 }
             }
@@ -261,27 +250,17 @@ macro_rules! feed_kind {
             impl<S: ServeFeed<Kind = $kind>> v1::$server::$trait for S {
                 async fn read(
                     &self,
-                    request: Request<v1::ReadRequest>,
+                    request: Request<ReadRequest>,
                 ) -> Result<Response<v1::ReadResponse>, Status> {
-                    let request = request.map(|request| ReadFrom {
-                        org_id: request.org_id,
-                        cursor: request.cursor,
-                        page_size: request.page_size,
-                    });
                     let EventPage { events, cursor } = ServeFeed::read(self, request).await?;
                     Ok(Response::new(v1::ReadResponse { events, cursor }))
                 }
 
-                type WatchStream = $crate::futures::stream::BoxStream<'static, Result<v1::WatchResponse, Status>>;
+                type WatchStream = BoxStream<'static, Result<v1::WatchResponse, Status>>;
                 async fn watch(
                     &self,
-                    request: Request<v1::WatchRequest>,
+                    request: Request<WatchRequest>,
                 ) -> Result<Response<Self::WatchStream>, Status> {
-                    let request = request.map(|request| ReadFrom {
-                        org_id: request.org_id,
-                        cursor: request.cursor,
-                        page_size: 0,
-                    });
                     let messages = ServeFeed::watch(self, request).await?;
                     let responses = messages.map_ok(|(cursor, item)| {
                         let item = match item {
@@ -295,24 +274,23 @@ macro_rules! feed_kind {
                     Ok(Response::new(responses.boxed()))
                 }
 
-                type SnapshotStream = $crate::futures::stream::BoxStream<'static, Result<v1::SnapshotResponse, Status>>;
+                type SnapshotStream = BoxStream<'static, Result<v1::SnapshotResponse, Status>>;
                 async fn snapshot(
                     &self,
-                    request: Request<v1::SnapshotRequest>,
+                    request: Request<SnapshotRequest>,
                 ) -> Result<Response<Self::SnapshotStream>, Status> {
-                    let request = request.map(|request| request.org_id);
                     let messages = ServeFeed::snapshot(self, request).await?;
                     let responses = messages.map_ok(|(cursor, event)| v1::SnapshotResponse { cursor, event });
                     Ok(Response::new(responses.boxed()))
                 }
 
-                type WatchHeadsStream = $crate::futures::stream::BoxStream<'static, Result<v1::WatchHeadsResponse, Status>>;
+                type WatchHeadsStream = BoxStream<'static, Result<WatchHeadsResponse, Status>>;
                 async fn watch_heads(
                     &self,
-                    request: Request<v1::WatchHeadsRequest>,
+                    request: Request<WatchHeadsRequest>,
                 ) -> Result<Response<Self::WatchHeadsStream>, Status> {
-                    let heads = ServeFeed::watch_heads(self, request.map(|_| ())).await?;
-                    let responses = heads.map_ok(|heads| v1::WatchHeadsResponse { heads: Some(heads) });
+                    let heads = ServeFeed::watch_heads(self, request).await?;
+                    let responses = heads.map_ok(|heads| WatchHeadsResponse { heads: Some(heads) });
                     Ok(Response::new(responses.boxed()))
                 }
             }

@@ -6,8 +6,7 @@ extern crate self as parta_proto;
 mod codec;
 pub mod descriptors;
 mod feed_kind;
-mod job_api;
-mod quarantine_api;
+mod operator_services;
 mod times;
 
 pub use codec::{
@@ -16,14 +15,13 @@ pub use codec::{
 pub use descriptors::{Method, Package};
 pub use feed_kind::{
     EventMeta, EventPage, EventPayload, FeedChannel, FeedEvent, FeedKind, FeedMessage, FeedStream,
-    HeadStream, ReadFrom, ServeFeed, WatchItem,
+    HeadStream, ServeFeed, WatchItem,
 };
 #[doc(hidden)]
 pub use futures;
-pub use job_api::{JobApi, JobPage, ListsJobs, NamesJob, ServeJobs};
+pub use operator_services::{ServeJobs, ServeQuarantines};
 #[doc(hidden)]
 pub use prost;
-pub use quarantine_api::{NamesEvent, NamesProjection, QuarantineApi, ServeQuarantines};
 pub use times::{duration, elapsed, time, timestamp};
 #[doc(hidden)]
 pub use tonic;

@@ -8,15 +8,8 @@ parta_proto::feed_kind!(
     invitation_feed_service_server::InvitationFeedService, invitation_feed_service_client::InvitationFeedServiceClient
 );
 
-parta_proto::job_api!(
-    /// The jobs of invitation.
-    InvitationJobs, "invitation", "parta.invitation.v1.InvitationJobService",
-    invitation_job_service_server::InvitationJobService, invitation_job_service_client::InvitationJobServiceClient
-);
-
-parta_proto::quarantine_api!(
-    /// The consumers and quarantines of invitation.
-    InvitationQuarantines, "invitation", "parta.invitation.v1.InvitationQuarantineService",
-    invitation_quarantine_service_server::InvitationQuarantineService,
-    invitation_quarantine_service_client::InvitationQuarantineServiceClient
+parta_proto::operator_services!(
+    "parta.invitation.v1.Invitation",
+    invitation_job_service_server::InvitationJobService,
+    invitation_quarantine_service_server::InvitationQuarantineService
 );

@@ -8,15 +8,8 @@ parta_proto::feed_kind!(
     membership_feed_service_server::MembershipFeedService, membership_feed_service_client::MembershipFeedServiceClient
 );
 
-parta_proto::job_api!(
-    /// The jobs of membership.
-    MembershipJobs, "membership", "parta.membership.v1.MembershipJobService",
-    membership_job_service_server::MembershipJobService, membership_job_service_client::MembershipJobServiceClient
-);
-
-parta_proto::quarantine_api!(
-    /// The consumers and quarantines of membership.
-    MembershipQuarantines, "membership", "parta.membership.v1.MembershipQuarantineService",
-    membership_quarantine_service_server::MembershipQuarantineService,
-    membership_quarantine_service_client::MembershipQuarantineServiceClient
+parta_proto::operator_services!(
+    "parta.membership.v1.Membership",
+    membership_job_service_server::MembershipJobService,
+    membership_quarantine_service_server::MembershipQuarantineService
 );

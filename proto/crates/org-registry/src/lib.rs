@@ -8,15 +8,8 @@ parta_proto::feed_kind!(
     org_registry_feed_service_server::OrgRegistryFeedService, org_registry_feed_service_client::OrgRegistryFeedServiceClient
 );
 
-parta_proto::job_api!(
-    /// The jobs of org-registry.
-    OrgRegistryJobs, "org-registry", "parta.org_registry.v1.OrgRegistryJobService",
-    org_registry_job_service_server::OrgRegistryJobService, org_registry_job_service_client::OrgRegistryJobServiceClient
-);
-
-parta_proto::quarantine_api!(
-    /// The consumers and quarantines of org-registry.
-    OrgRegistryQuarantines, "org-registry", "parta.org_registry.v1.OrgRegistryQuarantineService",
-    org_registry_quarantine_service_server::OrgRegistryQuarantineService,
-    org_registry_quarantine_service_client::OrgRegistryQuarantineServiceClient
+parta_proto::operator_services!(
+    "parta.org_registry.v1.OrgRegistry",
+    org_registry_job_service_server::OrgRegistryJobService,
+    org_registry_quarantine_service_server::OrgRegistryQuarantineService
 );

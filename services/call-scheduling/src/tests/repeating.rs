@@ -225,6 +225,7 @@ on_both!(unknown_stored_value_is_unavailable, |database| async move {
         "interval_weeks = 0",
         "occurrence_count = -3",
         "duration_minutes = 0",
+        "cancel_time = create_time, cancel_reason = 77",
     ] {
         let call = fixture.lesson(|w| w.weekly = count(2)).await;
         let id = call.id.parse::<CallId>().unwrap().uuid();

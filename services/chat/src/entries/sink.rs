@@ -15,6 +15,6 @@ pub(crate) trait EntrySink: Send + Sync {
 
     /// Makes every replica compare the chats of the organization with what its subscribers have. Called by an
     /// act that finds that an earlier attempt was committed: that attempt may have died before it published
-    /// its entries.
+    /// its entries. Called also after a commit of unknown outcome.
     fn compare_organization(&self, org: OrgId);
 }

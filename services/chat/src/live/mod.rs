@@ -343,4 +343,14 @@ impl CommitStep for Staged {
             live.publish(entries);
         }
     }
+
+    fn after_unknown_commit(&self, _db: &Db) {
+        // The entries are in the database, or they will never be. Only a comparison shows which.
+        for (live, entries) in &*self.0.lock().unwrap_or_else(PoisonError::into_inner) {
+            let organizations: BTreeSet<OrgId> = entries.iter().map(|entry| entry.org_id).collect();
+            for org in organizations {
+                live.compare_organization(org);
+            }
+        }
+    }
 }

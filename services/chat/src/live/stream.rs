@@ -59,8 +59,8 @@ pub(crate) struct Subscription {
 /// Where to find the entries that a stream has not delivered yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Missing {
-    /// The member participated at the cursor and may read up to the own leaving, which the entries show. The
-    /// recent-entry cache suffices if it reaches this sequence number.
+    /// The member participated at the cursor and may read up to their own leaving, which the entries
+    /// show. The recent-entry cache suffices if it reaches this sequence number.
     InCache(i64),
     /// Only the database shows which entries the member may read.
     InDatabase,

@@ -32,7 +32,7 @@ pub(super) struct SenderFacts {
     pub(super) open: bool,
 }
 
-/// Why a sender may not write in a chat. The numbers are those of `chat_refusal` in post.sql.
+/// Why a sender may not write in a chat. The numbers are those of `chat_refusal` in m0003_post.sql.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(i16)]
 pub(crate) enum Refused {
@@ -68,7 +68,7 @@ impl Refused {
 /// of a chat that the organization does not have. A member who has left does not learn the state of the
 /// chat (R38). Nobody writes in the chat of an archived class (R45), or in one with pupils and without a
 /// cleared adult (F15). A participant whom the rule of the chat lets only read may not write (R33, R37). On
-/// PostgreSQL, `chat_refusal` in post.sql decides the same.
+/// PostgreSQL, `chat_refusal` in m0003_post.sql decides the same.
 pub(super) fn verdict(sender: Option<SenderFacts>) -> Result<(), Refused> {
     match sender {
         None => Err(Refused::NeverParticipated),

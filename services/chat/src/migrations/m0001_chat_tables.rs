@@ -1,7 +1,16 @@
 //! The first tables of the service.
 use sea_orm_migration::{prelude::*, schema::*, sea_orm::DbBackend};
 
-use super::{ENTRY_PARTITIONS, types};
+const ENTRY_PARTITIONS: u32 = 8;
+
+/// The names of the types of ids, bytes and times, which differ between the databases.
+fn types(postgres: bool) -> [&'static str; 3] {
+    if postgres {
+        ["uuid", "bytea", "timestamptz"]
+    } else {
+        ["blob", "blob", "timestamp_with_timezone_text"]
+    }
+}
 
 pub(super) struct Tables;
 

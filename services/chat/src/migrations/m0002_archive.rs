@@ -1,7 +1,16 @@
 //! The archive of old entries.
 use sea_orm_migration::{prelude::*, sea_orm::DbBackend};
 
-use super::{ENTRY_PARTITIONS, types};
+const ENTRY_PARTITIONS: u32 = 8;
+
+/// The names of the types of ids, bytes and times, which differ between the databases.
+fn types(postgres: bool) -> [&'static str; 3] {
+    if postgres {
+        ["uuid", "bytea", "timestamptz"]
+    } else {
+        ["blob", "blob", "timestamp_with_timezone_text"]
+    }
+}
 
 pub(super) struct Archive;
 
@@ -56,7 +65,7 @@ impl MigrationTrait for Archive {
                 db.execute_unprepared(&format!("ALTER TABLE entry_{n} SET ({INSERT_ONLY})"))
                     .await?;
             }
-            // Every message updates `head_seq` of its chat, and every reader the own `read_seq`. Neither
+            // Every message updates `head_seq` of its chat, and every reader its own `read_seq`. Neither
             // column is in an index, so with free space in the page the new version stays in it and no index
             // is updated.
             db.execute_unprepared(&format!(

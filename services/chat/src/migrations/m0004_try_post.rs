@@ -14,7 +14,7 @@ impl MigrationTrait for TryFunctions {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         if manager.get_database_backend() == DbBackend::Postgres {
             let db = manager.get_connection();
-            db.execute_unprepared(include_str!("try_post.sql")).await?;
+            db.execute_unprepared(include_str!("m0004_try_post.sql")).await?;
         }
         Ok(())
     }

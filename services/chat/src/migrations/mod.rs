@@ -19,14 +19,3 @@ pub(crate) fn migrations() -> Vec<Box<dyn MigrationTrait>> {
         Box::new(upgrade_test::UpgradeTest),
     ]
 }
-
-const ENTRY_PARTITIONS: u32 = 8;
-
-/// The names of the types of ids, bytes and times, which differ between the databases.
-fn types(postgres: bool) -> [&'static str; 3] {
-    if postgres {
-        ["uuid", "bytea", "timestamptz"]
-    } else {
-        ["blob", "blob", "timestamp_with_timezone_text"]
-    }
-}

@@ -64,7 +64,7 @@ pub(crate) fn may_talk(one: &MemberContext, other: &MemberContext) -> bool {
 }
 
 /// Whether two members may be in one chat at all. Staff who are not cleared share no chat with a pupil but
-/// the own child, and with parents only as a parent.
+/// their own child, and with parents only as a parent.
 fn may_share_chat(one: &MemberContext, other: &MemberContext) -> bool {
     let meets = |a: &MemberContext, b: &MemberContext| {
         !a.holds_staff_role()

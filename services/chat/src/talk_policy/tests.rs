@@ -92,8 +92,8 @@ fn loss_of_a_role_or_badge_gives_no_reach() {
     }
 }
 
-// A member of the staff who is not cleared reaches the own child and no other pupil or parent, whatever else
-// he is; a father who becomes a teacher keeps the chat with the own child.
+// A member of the staff who is not cleared reaches their own child and no other pupil or parent,
+// whatever else he is; a father who becomes a teacher keeps the chat with his own child.
 // Covers: F3 refused, F4 allowed, F4 refused, R37 refused
 #[test]
 fn staff_without_clearance_reach_the_own_child_only() {

@@ -4,7 +4,7 @@ use std::{future::Future, sync::Arc, time::Duration};
 use parta_database::{DatabaseConfig, Db, StorageError};
 use parta_feed::{AT_LEAST, Bus, EventPayload, FeedKind, FeedServer, LocalBus, append_event};
 use parta_grpc::{InMemoryTransport, Limits, RequestExt as _, Routes, ServiceChannel, StackService};
-use parta_ids::{ChatId, Env, MemberId, OrgId, TypedId as _};
+use parta_ids::{ChatId, EntryId, Env, MemberId, OrgId, TypedId as _};
 use parta_proto_membership::{
     MembershipFeed,
     internal::v1::{
@@ -37,6 +37,7 @@ pub(crate) struct Fixture {
     pub(crate) call_scheduling: ServiceChannel,
     test_env: ServiceEnv,
     feeds: Feeds,
+    config: Config,
     pub(crate) database: TestDatabase,
 }
 
@@ -124,6 +125,7 @@ impl Fixture {
             call_scheduling: test_env.channel_of("call-scheduling", "chat", &transport),
             test_env,
             feeds,
+            config,
             database,
         }
     }
@@ -136,12 +138,20 @@ impl Fixture {
             .await;
     }
 
+    /// Sets the number of the kind in the row of an entry, bypassing the service.
+    pub(crate) async fn set_stored_entry_kind(&self, entry: EntryId, kind: i16) {
+        let kind = format!("kind = {kind}");
+        self.test_env
+            .change_row("entry", &kind, "entry_id", entry.uuid())
+            .await;
+    }
+
     /// The number of rows of a table.
     pub(crate) async fn count_rows(&self, table: &str) -> i64 {
         self.test_env.count_rows(table).await
     }
 
-    /// Starts another replica of chat on the same database, with this bus.
+    /// Starts another replica of chat on the same database and with the same configuration, with this bus.
     pub(crate) async fn replica(&self, bus: Arc<dyn Bus>) -> ServiceChannel {
         self.replica_with(bus, live::FRAME_TIMEOUT).await
     }
@@ -157,7 +167,7 @@ impl Fixture {
             &self.test_env,
             &self.feeds,
             (&db, &bus, frame_timeout),
-            &Config::default(),
+            &self.config,
         );
         self.test_env.channel("chat", &transport)
     }
@@ -177,7 +187,7 @@ impl Fixture {
             &self.test_env,
             &self.feeds,
             (&db, &bus, frame_timeout),
-            &Config::default(),
+            &self.config,
         );
         self.test_env.channel("chat", &transport)
     }
@@ -195,7 +205,12 @@ impl Fixture {
     /// A request of this member. The client's layers retry it while the server refuses it with a retry delay,
     /// as it does until the projection is up to date.
     pub(crate) fn request<T>(&self, org: OrgId, member: MemberId, message: T) -> Request<T> {
-        self.test_env.member_request(org, member, message).idempotent()
+        self.request_once(org, member, message).idempotent()
+    }
+
+    /// A request of this member that the client's layers do not retry.
+    pub(crate) fn request_once<T>(&self, org: OrgId, member: MemberId, message: T) -> Request<T> {
+        self.test_env.member_request(org, member, message)
     }
 
     /// Runs a future concurrently with the test.

@@ -7,8 +7,14 @@ use parta_ids::optional_text;
 use parta_proto_invitation::v1::{self as pb, accept_invitation_request::Secret};
 use tonic::{Request, Response, Status};
 
-use super::operations::{self, AcceptInvitation, Accepted};
-use crate::{context::Context, invitations::grpc::presented};
+use super::{
+    ending,
+    operations::{self, AcceptInvitation, Accepted},
+};
+use crate::{
+    context::Context,
+    invitations::grpc::{Revoked, presented},
+};
 
 /// The part of the server that accepts invitations.
 #[derive(Clone)]
@@ -40,6 +46,11 @@ impl Acceptance {
         let reserved = self.edge.mutate(&call, &command).await?.view;
         let accepted = operations::finish(&self.context, call.caller(), &reserved).await?;
         Ok(Response::new(to_proto(accepted)))
+    }
+
+    /// Ends the requests by revoked links before the revocation is answered, if membership answers soon.
+    pub(crate) async fn end_requests(&self, revoked: &Revoked) {
+        ending::end_soon(&self.context, revoked.org_id, &revoked.invitation_ids).await;
     }
 }
 

@@ -3,6 +3,7 @@ use std::collections::BTreeSet;
 
 use chrono::TimeDelta;
 use parta_ids::FlowId;
+use parta_proto::feed::v1::{SnapshotRequest, WatchRequest};
 use parta_proto_invitation::v1::{self as pb, invitation_feed_service_client::InvitationFeedServiceClient};
 use parta_proto_membership::v1::Role;
 use parta_service_testkit::reason;
@@ -242,7 +243,7 @@ on_both!(feed_contains_created_and_used_links, |database| async move {
         InvitationFeedServiceClient::new(fixture.test_env.channel_of("chat", "invitation", &fixture.pipe));
     let mut events = Vec::new();
     let mut stream = feed
-        .snapshot(pb::SnapshotRequest {
+        .snapshot(SnapshotRequest {
             org_id: fixture.school.org.to_string(),
         })
         .await
@@ -264,7 +265,7 @@ on_both!(feed_contains_created_and_used_links, |database| async move {
     assert_eq!(events, wanted);
     let mut watched = Vec::new();
     let mut stream = feed
-        .watch(pb::WatchRequest {
+        .watch(WatchRequest {
             org_id: fixture.school.org.to_string(),
             ..Default::default()
         })

@@ -21,7 +21,7 @@ pub(crate) use events::{
     CreateImportedLinks, IMPORT_JOB, ImportObserver, ReleaseObserver, role_to_proto, snapshot,
 };
 pub(crate) use model::{Invitation, State};
-pub(crate) use operations::{END_JOB, RevokedLinks, managed, stop_of};
+pub(crate) use operations::{END_JOB, LINKS_PER_CALL, RevokedLinks, managed, stop_of};
 pub use operations::{end_revoked_again, revoke_open_links};
 pub(crate) use policy::{manages_sample, rules};
 pub(crate) use secret::Presented;

@@ -7,9 +7,9 @@ use super::model::{DEFAULT_TTL, Draft, Invitation, InviteRole, Stop};
 
 /// Whether the caller may create a link of this role to this unit.
 ///
-/// The administration invites in every role. A class teacher invites pupils and parents of the own class.
-/// Another teacher of the class invites its pupils, and its parents if the policy `parent_inviters` allows
-/// it. A teacher must be cleared, and a substitute invites nobody (F3).
+/// The administration invites in every role. A class teacher invites pupils and parents of their own
+/// class. Another teacher of the class invites its pupils, and its parents if the policy
+/// `parent_inviters` allows it. A teacher must be cleared, and a substitute invites nobody (F3).
 pub(crate) fn create(facts: &MemberContext, role: InviteRole, unit: Option<UnitId>) -> Decision {
     Decision::allow_if(
         may_invite(facts, role, unit),

@@ -1,19 +1,19 @@
-use chrono::{DateTime, NaiveDate, Utc};
-use parta_access::{Caller, OrgScope, authorize};
+use chrono::NaiveDate;
+use parta_access::{Caller, OrgScope};
 use parta_database::Tx;
 use parta_edge::{Mutation, Query, Read, Stored};
 use parta_ids::{ActingHeadId, MemberId, OrgId};
-use parta_roster::{Role, State};
-use parta_status::invalid;
+use parta_roster::Role;
 use serde::{Deserialize, Serialize};
 
 use super::{events, model::ActingHead, policy, storage};
 use crate::{
-    context::Context,
+    context::{Context, Decider},
     endings::{self, EndingKind},
     error::Error,
     member_records,
     orders::{self, Order},
+    storage::{end_facts_of, lasting_ids},
 };
 
 const KIND: &str = "acting_head";
@@ -27,19 +27,7 @@ pub(crate) struct Appointed {
 impl Stored for Appointed {}
 
 async fn audit(tx: &Tx, caller: &Caller, org: OrgId, id: ActingHeadId) -> Result<(), Error> {
-    let object = format!("organizations/{org}/acting-heads/{id}");
-    Ok(parta_audit::record(tx, caller, Some(org), object).await?)
-}
-
-async fn may_appoint(
-    context: &Context,
-    tx: &Tx,
-    caller: &Caller,
-    org: OrgId,
-) -> Result<(OrgScope, MemberId), Error> {
-    let facts = context.facts(tx, caller, org).await?;
-    let scope = authorize(caller, org, policy::appoint(&facts))?;
-    Ok((scope, facts.member_id))
+    Ok(parta_audit::record_within(tx, caller, org, format!("acting-heads/{id}")).await?)
 }
 
 /// Lets a deputy act as the head until a day.
@@ -51,32 +39,17 @@ pub(crate) struct AppointActingHead {
     pub(crate) until: NaiveDate,
 }
 
-impl AppointActingHead {
-    /// Returns when the last day is over. Refuses a day that is over.
-    async fn due_time(&self, context: &Context, tx: &Tx) -> Result<DateTime<Utc>, Error> {
-        let zone = endings::time_zone(&context.roster, tx, self.org_id).await?;
-        let due = endings::end_of_day(self.until, zone);
-        if due <= tx.now() {
-            return Err(invalid("until_date", "must not be in the past").into());
-        }
-        Ok(due)
-    }
-}
-
 impl Mutation for AppointActingHead {
     type Context = Context;
-    type Grant = (OrgScope, MemberId);
+    type Grant = Decider;
     type Outcome = Appointed;
     type View = ActingHead;
     type Error = Error;
 
-    async fn authorize(
-        &self,
-        context: &Context,
-        tx: &Tx,
-        caller: &Caller,
-    ) -> Result<(OrgScope, MemberId), Error> {
-        may_appoint(context, tx, caller, self.org_id).await
+    async fn authorize(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<Decider, Error> {
+        Ok(context
+            .authorize(tx, caller, self.org_id, policy::appoint)
+            .await?)
     }
 
     async fn act(
@@ -84,20 +57,14 @@ impl Mutation for AppointActingHead {
         context: &Context,
         tx: &Tx,
         caller: &Caller,
-        (scope, appointer): &(OrgScope, MemberId),
+        appointer: &Decider,
     ) -> Result<Appointed, Error> {
-        if *appointer == self.member_id {
-            return Err(Error::second_person_required());
-        }
+        appointer.require_second_person(self.member_id)?;
+        let scope = &appointer.scope;
         let order = orders::require(&context.roster, tx, self.org_id, self.order.as_ref()).await?;
-        let due_time = self.due_time(context, tx).await?;
-        let member = member_records::storage::lock(tx, scope, self.member_id).await?;
-        let member = member.ok_or_else(|| Error::unknown("member", self.member_id))?;
-        // Between the decision and the lock the caller may have lost the role.
-        self.authorize(context, tx, caller).await?;
-        if member.state == State::Left {
-            return Err(Error::member_left());
-        }
+        let due_time = endings::due_time(&context.roster, tx, self.org_id, self.until).await?;
+        let of = (scope, self.member_id);
+        let member = member_records::lock_to_decide(self, context, tx, caller, of).await?;
         if !member.has(Role::Deputy) {
             return Err(Error::not_a_deputy());
         }
@@ -106,7 +73,7 @@ impl Mutation for AppointActingHead {
             id: tx.env().id(),
             member_id: self.member_id,
             order: order.clone(),
-            appointer_id: *appointer,
+            appointer_id: appointer.member_id,
             create_time: tx.now(),
             until: self.until,
             due_time,
@@ -128,10 +95,10 @@ impl Mutation for AppointActingHead {
         &self,
         _: &Context,
         tx: &Tx,
-        (scope, _): &(OrgScope, MemberId),
+        appointer: &Decider,
         outcome: &Appointed,
     ) -> Result<ActingHead, Error> {
-        let row = storage::find(tx, scope, outcome.acting_head_id).await?;
+        let row = storage::find(tx, &appointer.scope, outcome.acting_head_id).await?;
         row.ok_or_else(|| Error::unknown(KIND, outcome.acting_head_id))
     }
 }
@@ -157,15 +124,13 @@ impl Mutation for EndActingHead {
         tx: &Tx,
         caller: &Caller,
     ) -> Result<(OrgScope, ActingHead), Error> {
-        let (scope, _) = may_appoint(context, tx, caller, self.org_id).await?;
-        let row = storage::lock(tx, &scope, self.acting_head_id).await?;
+        let authorize = async || context.authorize(tx, caller, self.org_id, policy::appoint).await;
+        let row = storage::lock(tx, &authorize().await?.scope, self.acting_head_id).await?;
         let row = row.ok_or_else(|| Error::unknown(KIND, self.acting_head_id))?;
         // The caller may have lost the role while the row was locked.
-        let (scope, ender) = may_appoint(context, tx, caller, self.org_id).await?;
-        if row.member_id == ender {
-            return Err(Error::second_person_required());
-        }
-        Ok((scope, row))
+        let ender = authorize().await?;
+        ender.require_second_person(row.member_id)?;
+        Ok((ender.scope, row))
     }
 
     async fn act(
@@ -205,9 +170,10 @@ impl Query for GetActingHead {
         tx: &Tx,
         caller: &Caller,
     ) -> Result<Read<Option<ActingHead>>, Error> {
-        let facts = context.facts(tx, caller, self.org_id).await?;
-        authorize(caller, self.org_id, policy::read(&facts))?;
-        Ok(Read::plain(storage::find_current(tx, self.org_id).await?))
+        let reader = context.authorize(tx, caller, self.org_id, policy::read).await?;
+        Ok(Read::plain(
+            storage::find_current(tx, reader.scope.org_id()).await?,
+        ))
     }
 }
 
@@ -217,12 +183,12 @@ pub(crate) async fn lasting_of(
     scope: &OrgScope,
     member: MemberId,
 ) -> Result<Vec<ActingHeadId>, Error> {
-    Ok(storage::lasting_of(tx, scope, member).await?)
+    Ok(lasting_ids::<storage::ActingHeads>(tx, scope, member).await?)
 }
 
 /// Ends the appointment of a member who leaves or is no longer a deputy.
 pub(crate) async fn end_all_of(tx: &Tx, scope: &OrgScope, member: MemberId) -> Result<(), Error> {
-    for id in storage::end_all_of(tx, scope, member, tx.now()).await? {
+    for id in end_facts_of::<storage::ActingHeads>(tx, scope, member, tx.now()).await? {
         ended(tx, scope, id, member).await?;
     }
     Ok(())

@@ -4,14 +4,15 @@ use parta_access::OrgScope;
 use parta_database::{StorageError, table};
 use parta_ids::{ActingHeadId, MemberId, OrgId, TypedId as _};
 use sea_orm::{
-    ColumnTrait as _, Condition, ConnectionTrait, EntityTrait as _, IntoActiveModel as _, QueryFilter as _,
+    ColumnTrait as _, ConnectionTrait, EntityTrait as _, IntoActiveModel as _, QueryFilter as _,
     QuerySelect as _,
     sea_query::{Expr, OnConflict},
 };
 
 use super::model::ActingHead;
 use crate::orders::Order;
-use crate::storage::{end_rows, ids_of};
+use crate::storage::{FactColumns, MemberFacts, end_facts, lasting};
+pub(super) use entity::Entity as ActingHeads;
 use entity::{Column, Entity, Model};
 
 table!(entity, "acting_head", {
@@ -30,6 +31,16 @@ table!(entity, "acting_head", {
     end_time: Option<DateTimeUtc>,
     end_cause: Option<String>,
 });
+
+impl MemberFacts for Entity {
+    type Id = ActingHeadId;
+    const COLUMNS: FactColumns<Column> = FactColumns {
+        org: Column::OrgId,
+        id: Column::ActingHeadId,
+        member: Column::MemberId,
+        end_time: Column::EndTime,
+    };
+}
 
 fn acting_head(row: Model) -> ActingHead {
     ActingHead {
@@ -133,33 +144,6 @@ pub(super) async fn end(
     Ok(())
 }
 
-fn current(scope: &OrgScope) -> Condition {
-    Condition::all()
-        .add(Column::OrgId.eq(scope.org_id().uuid()))
-        .add(Column::EndTime.is_null())
-}
-
-/// Returns the ids of the appointments of a member that have not ended.
-pub(super) async fn lasting_of(
-    conn: &impl ConnectionTrait,
-    scope: &OrgScope,
-    member: MemberId,
-) -> Result<Vec<ActingHeadId>, StorageError> {
-    let rows = current(scope).add(Column::MemberId.eq(member.uuid()));
-    Ok(ids_of::<Entity, _>(conn, Column::ActingHeadId, rows).await?)
-}
-
-/// Ends the appointments of a member and returns their ids.
-pub(super) async fn end_all_of(
-    conn: &impl ConnectionTrait,
-    scope: &OrgScope,
-    member: MemberId,
-    now: DateTime<Utc>,
-) -> Result<Vec<ActingHeadId>, StorageError> {
-    let rows = current(scope).add(Column::MemberId.eq(member.uuid()));
-    Ok(end_rows::<Entity, _>(conn, (Column::ActingHeadId, Column::EndTime), rows, now).await?)
-}
-
 /// Ends an appointment whose last day is over; returns `false` if it has ended otherwise.
 pub(super) async fn end_due(
     conn: &impl ConnectionTrait,
@@ -167,10 +151,8 @@ pub(super) async fn end_due(
     id: ActingHeadId,
     now: DateTime<Utc>,
 ) -> Result<bool, StorageError> {
-    let rows = current(scope)
+    let rows = lasting::<Entity>(scope)
         .add(Column::ActingHeadId.eq(id.uuid()))
         .add(Column::DueTime.lte(now));
-    let columns = (Column::ActingHeadId, Column::EndTime);
-    let ended = end_rows::<Entity, ActingHeadId>(conn, columns, rows, now).await?;
-    Ok(!ended.is_empty())
+    Ok(!end_facts::<Entity>(conn, rows, now).await?.is_empty())
 }

@@ -9,24 +9,17 @@ use crate::{
     endings::list_overdue,
     tests::{
         school,
-        test_env::{MemberSession, by, org, reason, unit},
+        test_env::{MemberSession, by, org, reason},
     },
 };
 
 /// The school with a deputy and another administrator.
-struct School {
-    school: school::School,
+struct People {
     deputy: MemberSession,
     second: MemberSession,
 }
 
-impl std::ops::Deref for School {
-    type Target = school::School;
-
-    fn deref(&self) -> &school::School {
-        &self.school
-    }
-}
+type School = school::With<People>;
 
 impl School {
     async fn open(database: TestDatabase) -> Self {
@@ -42,17 +35,8 @@ impl School {
         };
         let deputy = join("+79161111111", "Олег Волков", Role::Deputy).await;
         let second = join("+79162222222", "Павел Соколов", Role::Administrator).await;
-        Self {
-            school,
-            deputy,
-            second,
-        }
-    }
-
-    /// The day in Moscow after this number of days.
-    fn day(&self, after: u64) -> NaiveDate {
-        let now = self.test_env.env.now().with_timezone(&chrono_tz::Europe::Moscow);
-        now.date_naive() + Days::new(after)
+        let people = People { deputy, second };
+        Self { school, people }
     }
 
     fn appointment(&self, member: &MemberSession, until: u64) -> pb::AppointActingHeadRequest {
@@ -101,9 +85,9 @@ impl School {
 
     /// Removes the second administrator for a cause, as only an administrator and the head can.
     async fn removes_administrator(&self) -> Result<(), Status> {
-        let id = &self.second.member_id;
+        let id = &self.people.second.member_id;
         self.test_env
-            .remove(&self.deputy, id, "приказ № 8")
+            .remove(&self.people.deputy, id, "приказ № 8")
             .await
             .map(drop)
     }
@@ -114,26 +98,32 @@ impl School {
 on_both!(acting_head_has_the_powers_of_the_head, |database| async move {
     let mut school = School::open(database).await;
     assert_eq!(reason(&school.removes_administrator().await), "PERMISSION_DENIED");
-    let appointed = school.appointment(&school.deputy, 1);
+    let appointed = school.appointment(&school.people.deputy, 1);
     let appointed = school.appoint(&school.administrator, appointed).await.unwrap();
-    assert_eq!(school.current(&school.deputy).await.unwrap().unwrap(), appointed);
+    assert_eq!(
+        school.current(&school.people.deputy).await.unwrap().unwrap(),
+        appointed
+    );
     let last: NaiveDate = appointed.until_date.parse().unwrap();
-    let midnight = (last + Days::new(1)).and_time(chrono::NaiveTime::MIN).and_utc() - TimeDelta::hours(3);
+    let midnight = school::end_of(last);
     let left = midnight - school.test_env.env.now();
     school.test_env.time.advance(left - TimeDelta::minutes(1));
     school.test_env.run_due_jobs().await;
-    school.deputy = school
+    school.people.deputy = school
         .test_env
-        .sign_in_again("+79161111111", &school.deputy)
+        .sign_in_again("+79161111111", &school.people.deputy)
         .await;
     school.removes_administrator().await.unwrap();
 
     school.test_env.time.advance(TimeDelta::minutes(1));
     school.test_env.run_due_jobs().await;
     assert_eq!(list_overdue(school.test_env.db.clone()).await.unwrap(), []);
-    assert_eq!(school.current(&school.deputy).await.unwrap(), None);
+    assert_eq!(school.current(&school.people.deputy).await.unwrap(), None);
     let id = &school.administrator.member_id;
-    let refused = school.test_env.remove(&school.deputy, id, "приказ № 9").await;
+    let refused = school
+        .test_env
+        .remove(&school.people.deputy, id, "приказ № 9")
+        .await;
     assert_eq!(reason(&refused), "PERMISSION_DENIED");
     school.school.test_env.close().await;
 });
@@ -145,11 +135,11 @@ on_both!(powers_of_the_acting_head_end, |database| async move {
     let school = School::open(database).await;
     let administrator = &school.administrator;
     let appoint = async || {
-        let appointed = school.appointment(&school.deputy, 10);
+        let appointed = school.appointment(&school.people.deputy, 10);
         school.appoint(administrator, appointed).await.unwrap().id
     };
     let first = appoint().await;
-    let second = school.appointment(&school.second, 10);
+    let second = school.appointment(&school.people.second, 10);
     // Only a deputy acts, and one at a time.
     assert_eq!(
         reason(&school.appoint(administrator, second).await),
@@ -163,7 +153,7 @@ on_both!(powers_of_the_acting_head_end, |database| async move {
     let suspend = pb::SuspendMemberRequest {
         request_id: school.test_env.act(),
         org_id: org(1).to_string(),
-        member_id: school.deputy.member_id.clone(),
+        member_id: school.people.deputy.member_id.clone(),
         roles: vec![Role::Deputy.into()],
         cause: "проверка".to_owned(),
     };
@@ -177,11 +167,11 @@ on_both!(powers_of_the_acting_head_end, |database| async move {
         suspension_id: suspension.id,
         cause: "проверено".to_owned(),
     };
-    api.reinstate_member(by(&school.second.token, reinstate))
+    api.reinstate_member(by(&school.people.second.token, reinstate))
         .await
         .unwrap();
 
-    let id = &school.deputy.member_id;
+    let id = &school.people.deputy.member_id;
     for roles in [&[Role::Staff][..], &[Role::Staff, Role::Deputy]] {
         school
             .test_env
@@ -209,23 +199,18 @@ on_both!(appointment_of_an_acting_head_is_refused, |database| async move {
     assert_eq!(fields(&wrong), ["member_id", "org_id", "until_date"]);
     let over = pb::AppointActingHeadRequest {
         until_date: (school.day(0) - Days::new(1)).to_string(),
-        ..school.appointment(&school.deputy, 1)
+        ..school.appointment(&school.people.deputy, 1)
     };
     let over = school.appoint(administrator, over).await.unwrap_err();
     assert_eq!(fields(&over), ["until_date"]);
     let unordered = pb::AppointActingHeadRequest {
         order: None,
-        ..school.appointment(&school.deputy, 1)
+        ..school.appointment(&school.people.deputy, 1)
     };
     let unordered = school.appoint(administrator, unordered).await;
     assert_eq!(reason(&unordered), "ORDER_REQUIRED");
     let stranger = school.test_env.administrator(2).await;
-    let pupil = school
-        .test_env
-        .join("+79164444444", "Ян Котов", Role::Pupil, |request| {
-            request.unit_id = unit(1).to_string();
-        })
-        .await;
+    let pupil = school.test_env.join_pupil("+79164444444", "Ян Котов", 1).await;
     let left = school
         .test_env
         .join("+79165555555", "Иван Орлов", Role::Staff, |_| ())
@@ -236,7 +221,7 @@ on_both!(appointment_of_an_acting_head_is_refused, |database| async move {
         .await
         .unwrap();
     for (caller, member, expected) in [
-        (&school.deputy, &school.deputy, "PERMISSION_DENIED"),
+        (&school.people.deputy, &school.people.deputy, "PERMISSION_DENIED"),
         (administrator, administrator, "SECOND_PERSON_REQUIRED"),
         (administrator, &stranger, "NOT_FOUND"),
         (administrator, &left, "MEMBER_LEFT"),
@@ -244,22 +229,22 @@ on_both!(appointment_of_an_acting_head_is_refused, |database| async move {
         let request = school.appointment(member, 1);
         assert_eq!(reason(&school.appoint(caller, request).await), expected);
     }
-    // Another deputy acts already. Nobody ends the own appointment.
+    // Another deputy acts already. Nobody ends their own appointment.
     let roles = [Role::Staff, Role::Administrator, Role::Deputy];
-    let id = &school.second.member_id;
+    let id = &school.people.second.member_id;
     school
         .test_env
         .change_roles(administrator, id, &roles)
         .await
         .unwrap();
-    let request = school.appointment(&school.second, 1);
+    let request = school.appointment(&school.people.second, 1);
     let appointed = school.appoint(administrator, request).await.unwrap();
-    let request = school.appointment(&school.deputy, 1);
+    let request = school.appointment(&school.people.deputy, 1);
     let present = school.appoint(administrator, request).await;
     assert_eq!(reason(&present), "ACTING_HEAD_PRESENT");
     for (caller, expected) in [
-        (&school.second, "SECOND_PERSON_REQUIRED"),
-        (&school.deputy, "PERMISSION_DENIED"),
+        (&school.people.second, "SECOND_PERSON_REQUIRED"),
+        (&school.people.deputy, "PERMISSION_DENIED"),
     ] {
         assert_eq!(reason(&school.end(caller, &appointed.id).await), expected);
     }

@@ -136,8 +136,7 @@ impl Mutation for ClaimAppointment {
                 id
             }
         };
-        let object = format!("organizations/{org}/members/{member_id}");
-        parta_audit::record(tx, caller, Some(org), object).await?;
+        parta_audit::record_within(tx, caller, org, format!("members/{member_id}")).await?;
         Ok(Claimed { member_id })
     }
 

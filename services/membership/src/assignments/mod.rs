@@ -15,5 +15,7 @@ mod storage;
 pub(crate) use events::snapshot;
 pub(crate) use grpc::Assignments;
 pub(crate) use model::{Assignment, AssignmentKind};
-pub(crate) use operations::{begin, end_all_of, end_due, is_ended_by_decision, lasting_of, restore};
+pub(crate) use operations::{
+    begin, end_all_of, end_due, hand_over, is_ended_by_decision, lasting_of, restore,
+};
 pub(crate) use policy::rules;

@@ -1,5 +1,5 @@
 use chrono::{DateTime, NaiveDate, Utc};
-use parta_access::{Caller, OrgScope, authorize};
+use parta_access::{Caller, OrgScope};
 use parta_database::Tx;
 use parta_edge::{Mutation, Page, PageRequest, Query, Read, Stored};
 use parta_ids::{AssignmentId, MemberId, OrgId, UnitId};
@@ -17,13 +17,13 @@ use crate::{
     endings::{self, EndingKind, Obstacle, Restored},
     error::Error,
     member_records,
+    storage::{end_facts_of, lasting_ids},
 };
 
 const KIND: &str = "assignment";
 
 async fn may_manage(context: &Context, tx: &Tx, caller: &Caller, org: OrgId) -> Result<OrgScope, Error> {
-    let facts = context.facts(tx, caller, org).await?;
-    Ok(authorize(caller, org, policy::manage(&facts))?)
+    Ok(context.authorize(tx, caller, org, policy::manage).await?.scope)
 }
 
 /// The outcome of CreateAssignment.
@@ -201,8 +201,7 @@ impl Query for ListAssignments {
 }
 
 async fn audit(tx: &Tx, caller: &Caller, org: OrgId, id: AssignmentId) -> Result<(), Error> {
-    let object = format!("organizations/{org}/assignments/{id}");
-    Ok(parta_audit::record(tx, caller, Some(org), object).await?)
+    Ok(parta_audit::record_within(tx, caller, org, format!("assignments/{id}")).await?)
 }
 
 /// Begins an assignment of a teacher; returns `None` if the teacher holds it. One that has run out is ended
@@ -215,12 +214,8 @@ pub(crate) async fn begin(
     kind: AssignmentKind,
     own_end: Option<OwnEnd>,
 ) -> Result<Option<AssignmentId>, Error> {
-    let org = scope.org_id();
-    for id in storage::end_expired(tx, scope, member, tx.now()).await? {
-        ended(tx, org, id).await?;
-    }
     let row = Assignment {
-        org_id: org,
+        org_id: scope.org_id(),
         id: tx.env().id(),
         member_id: member,
         unit_id: unit,
@@ -229,19 +224,53 @@ pub(crate) async fn begin(
         own_end,
         end_time: None,
     };
-    if !storage::insert(tx, scope, &row).await? {
-        return Ok(None);
+    Ok(insert(tx, scope, &row).await?.then_some(row.id))
+}
+
+/// Inserts an assignment with its own end; returns `false` if the teacher holds it.
+async fn insert(tx: &Tx, scope: &OrgScope, row: &Assignment) -> Result<bool, Error> {
+    let org = scope.org_id();
+    for id in storage::end_expired(tx, scope, row.member_id, tx.now()).await? {
+        ended(tx, org, id).await?;
+    }
+    if !storage::insert(tx, scope, row).await? {
+        return Ok(false);
     }
     if let Some(end) = row.own_end {
         endings::schedule(tx, org, EndingKind::Assignment, row.id, end.time).await?;
     }
-    events::begun(tx, &row).await?;
-    Ok(Some(row.id))
+    events::begun(tx, row).await?;
+    Ok(true)
+}
+
+/// Moves the lasting assignments of an expected teacher to the member with whose record the teacher's is
+/// joined, who is a teacher. They keep the time of their beginning, which decides whether one is a
+/// substitution. One that a decision ended for the member does not begin again.
+pub(crate) async fn hand_over(tx: &Tx, scope: &OrgScope, from: MemberId, to: MemberId) -> Result<(), Error> {
+    for id in lasting_ids::<storage::Assignments>(tx, scope, from).await? {
+        let row = storage::find(tx, scope, id).await?;
+        let row = row.ok_or_else(|| Error::unknown(KIND, id))?;
+        if !storage::end(tx, scope, id, false, tx.now()).await? {
+            continue;
+        }
+        ended(tx, scope.org_id(), id).await?;
+        let is_over = row.own_end.is_some_and(|end| end.time <= tx.now());
+        if is_over || is_ended_by_decision(tx, scope, to, row.unit_id, row.kind).await? {
+            continue;
+        }
+        let row = Assignment {
+            id: tx.env().id(),
+            member_id: to,
+            ..row
+        };
+        insert(tx, scope, &row).await?;
+    }
+    Ok(())
 }
 
 /// Ends every assignment of a member who leaves or is no longer a teacher.
 pub(crate) async fn end_all_of(tx: &Tx, scope: &OrgScope, member: MemberId) -> Result<(), Error> {
-    for id in storage::end_all_of(tx, scope, member, tx.now()).await? {
+    for id in end_facts_of::<storage::Assignments>(tx, scope, member, tx.now()).await? {
         ended(tx, scope.org_id(), id).await?;
     }
     Ok(())
@@ -273,7 +302,7 @@ pub(crate) async fn lasting_of(
     scope: &OrgScope,
     member: MemberId,
 ) -> Result<Vec<AssignmentId>, Error> {
-    Ok(storage::lasting_of(tx, scope, member).await?)
+    Ok(lasting_ids::<storage::Assignments>(tx, scope, member).await?)
 }
 
 /// Begins an assignment again that ended with the role of its teacher, who has the role again and whose

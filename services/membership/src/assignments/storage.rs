@@ -12,7 +12,8 @@ use sea_orm::{
 };
 
 use super::model::{Assignment, AssignmentKind, OwnEnd};
-use crate::storage::{end_rows, ids_of};
+use crate::storage::{FactColumns, MemberFacts, end_facts, lasting_of};
+pub(super) use entity::Entity as Assignments;
 use entity::{Column, Entity, Model};
 
 table!(entity, "assignment", {
@@ -29,6 +30,16 @@ table!(entity, "assignment", {
     end_time: Option<DateTimeUtc>,
     ended_by_decision: bool,
 });
+
+impl MemberFacts for Entity {
+    type Id = AssignmentId;
+    const COLUMNS: FactColumns<Column> = FactColumns {
+        org: Column::OrgId,
+        id: Column::AssignmentId,
+        member: Column::MemberId,
+        end_time: Column::EndTime,
+    };
+}
 
 fn assignment(row: &Model) -> Result<Assignment, StorageError> {
     let kind = AssignmentKind::from_number(row.kind)
@@ -153,47 +164,8 @@ pub(super) async fn end_expired(
     member: MemberId,
     now: DateTime<Utc>,
 ) -> Result<Vec<AssignmentId>, StorageError> {
-    end_those(
-        conn,
-        of_member(scope, member).add(Column::ExpireTime.lte(now)),
-        now,
-    )
-    .await
-}
-
-/// Ends every assignment of a member and returns their ids.
-pub(super) async fn end_all_of(
-    conn: &impl ConnectionTrait,
-    scope: &OrgScope,
-    member: MemberId,
-    now: DateTime<Utc>,
-) -> Result<Vec<AssignmentId>, StorageError> {
-    end_those(conn, of_member(scope, member), now).await
-}
-
-/// Returns the ids of the assignments of a member that have not ended, in their order.
-pub(super) async fn lasting_of(
-    conn: &impl ConnectionTrait,
-    scope: &OrgScope,
-    member: MemberId,
-) -> Result<Vec<AssignmentId>, StorageError> {
-    Ok(ids_of::<Entity, _>(conn, Column::AssignmentId, of_member(scope, member)).await?)
-}
-
-fn of_member(scope: &OrgScope, member: MemberId) -> Condition {
-    Condition::all()
-        .add(Column::OrgId.eq(scope.org_id().uuid()))
-        .add(Column::MemberId.eq(member.uuid()))
-        .add(Column::EndTime.is_null())
-}
-
-async fn end_those(
-    conn: &impl ConnectionTrait,
-    those: Condition,
-    now: DateTime<Utc>,
-) -> Result<Vec<AssignmentId>, StorageError> {
-    let columns = (Column::AssignmentId, Column::EndTime);
-    Ok(end_rows::<Entity, _>(conn, columns, those, now).await?)
+    let expired = lasting_of::<Entity>(scope, member).add(Column::ExpireTime.lte(now));
+    Ok(end_facts::<Entity>(conn, expired, now).await?)
 }
 
 /// Which assignments a list holds; all of them last at `now`.

@@ -1,4 +1,4 @@
-//! The rules for changing an address: a person changes the own one.
+//! The rules for changing an address: a person changes their own.
 use parta_access::{PermissionRule, PrincipalKind};
 
 /// The feature's rows of the permission matrix.

@@ -23,6 +23,7 @@ pub(crate) const SEND_LIMITS: Limits = Limits {
     concurrent: 32,
     per_organization: 32,
     attempt_timeout: Some(Duration::from_secs(30)),
+    max_retry_delay: Limits::RETRY_DELAY,
 };
 
 /// Owes the code of a flow to its address, in the transaction that made the flow. The job names the flow

@@ -79,7 +79,7 @@ impl Mutation for RemoveMember {
     ) -> Result<Removed, Error> {
         let scope = &grant.scope;
         let administrators = storage::lock_administrators(tx, scope).await?;
-        let mut member = roles::present(tx, scope, self.member_id).await?;
+        let mut member = member_records::lock_present(tx, scope, self.member_id).await?;
         check_etag(&self.etag, member.revision)?;
         // Between the decision and the lock the member may have become an administrator, and the caller may
         // have lost the role.
@@ -97,8 +97,7 @@ impl Mutation for RemoveMember {
             return Err(Error::not_a_pupil());
         }
         end_membership(tx, scope, &mut member, self.reason).await?;
-        let object = format!("organizations/{}/members/{}", member.org_id, member.id);
-        parta_audit::record(tx, caller, Some(member.org_id), object).await?;
+        parta_audit::record_within(tx, caller, member.org_id, format!("members/{}", member.id)).await?;
         Ok(Removed { member_id: member.id })
     }
 
@@ -112,7 +111,7 @@ impl Mutation for RemoveMember {
         roles::load(tx, &grant.scope, outcome.member_id).await
     }
 
-    /// A member who removed the own record still gets the answer: the act took the right away.
+    /// A member who removed their own record still gets the answer: the act took the right away.
     async fn regrant(
         &self,
         context: &Context,

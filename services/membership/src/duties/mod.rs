@@ -1,7 +1,7 @@
 //! Duties: the ground on which staff who do not teach meet pupils and parents (F3).
 //!
 //! Owns the tables `duty` and `duty_pupil`. Invariants: a duty names an order, a scope and its last day;
-//! nobody assigns a duty to oneself or ends the own one; a duty ends after its last day in the time zone
+//! nobody assigns a duty to oneself or ends their own; a duty ends after its last day in the time zone
 //! of the organization, with the last staff role and with the membership; an ended duty never comes back, and
 //! an undo of the loss of roles begins another one;
 //! each change and its event are committed together.

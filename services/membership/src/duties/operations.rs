@@ -1,19 +1,19 @@
-use chrono::{DateTime, NaiveDate, Utc};
+use chrono::NaiveDate;
 use parta_access::{Caller, OrgScope, authorize};
 use parta_database::Tx;
 use parta_edge::{Mutation, Page, PageRequest, Query, Read, Stored};
 use parta_ids::{DutyId, MemberId, OrgId};
 use parta_roster::{DutyKind, DutyScope, Role, State};
-use parta_status::invalid;
 use serde::{Deserialize, Serialize};
 
 use super::{events, model::Duty, policy, storage};
 use crate::{
-    context::Context,
+    context::{Context, Decider},
     endings::{self, EndingKind, Obstacle, Restored},
     error::Error,
     member_records,
     orders::{self, Order},
+    storage::{end_facts_of, lasting_ids},
 };
 
 const KIND: &str = "duty";
@@ -32,19 +32,7 @@ async fn load(tx: &Tx, scope: &OrgScope, id: DutyId) -> Result<Duty, Error> {
 }
 
 async fn audit(tx: &Tx, caller: &Caller, org: OrgId, id: DutyId) -> Result<(), Error> {
-    let object = format!("organizations/{org}/duties/{id}");
-    Ok(parta_audit::record(tx, caller, Some(org), object).await?)
-}
-
-async fn may_manage(
-    context: &Context,
-    tx: &Tx,
-    caller: &Caller,
-    org: OrgId,
-) -> Result<(OrgScope, MemberId), Error> {
-    let facts = context.facts(tx, caller, org).await?;
-    let scope = authorize(caller, org, policy::manage(&facts))?;
-    Ok((scope, facts.member_id))
+    Ok(parta_audit::record_within(tx, caller, org, format!("duties/{id}")).await?)
 }
 
 /// Assigns a duty to a member of the staff.
@@ -83,32 +71,15 @@ async fn is_in_scope(
     }
 }
 
-impl AssignDuty {
-    /// Returns when the last day is over. Refuses a day that is over.
-    async fn due_time(&self, context: &Context, tx: &Tx) -> Result<DateTime<Utc>, Error> {
-        let zone = endings::time_zone(&context.roster, tx, self.org_id).await?;
-        let due = endings::end_of_day(self.until, zone);
-        if due <= tx.now() {
-            return Err(invalid("until_date", "must not be in the past").into());
-        }
-        Ok(due)
-    }
-}
-
 impl Mutation for AssignDuty {
     type Context = Context;
-    type Grant = (OrgScope, MemberId);
+    type Grant = Decider;
     type Outcome = Assigned;
     type View = Duty;
     type Error = Error;
 
-    async fn authorize(
-        &self,
-        context: &Context,
-        tx: &Tx,
-        caller: &Caller,
-    ) -> Result<(OrgScope, MemberId), Error> {
-        may_manage(context, tx, caller, self.org_id).await
+    async fn authorize(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<Decider, Error> {
+        Ok(context.authorize(tx, caller, self.org_id, policy::manage).await?)
     }
 
     async fn act(
@@ -116,20 +87,14 @@ impl Mutation for AssignDuty {
         context: &Context,
         tx: &Tx,
         caller: &Caller,
-        (scope, assigner): &(OrgScope, MemberId),
+        assigner: &Decider,
     ) -> Result<Assigned, Error> {
-        if *assigner == self.member_id {
-            return Err(Error::second_person_required());
-        }
+        assigner.require_second_person(self.member_id)?;
+        let scope = &assigner.scope;
         let order = orders::require(&context.roster, tx, self.org_id, self.order.as_ref()).await?;
-        let due_time = self.due_time(context, tx).await?;
-        let member = member_records::storage::lock(tx, scope, self.member_id).await?;
-        let member = member.ok_or_else(|| Error::unknown("member", self.member_id))?;
-        // Between the decision and the lock the caller may have lost the role.
-        self.authorize(context, tx, caller).await?;
-        if member.state == State::Left {
-            return Err(Error::member_left());
-        }
+        let due_time = endings::due_time(&context.roster, tx, self.org_id, self.until).await?;
+        let of = (scope, self.member_id);
+        let member = member_records::lock_to_decide(self, context, tx, caller, of).await?;
         if !member.roles.iter().any(|role| role.is_staff()) {
             return Err(Error::not_staff());
         }
@@ -154,14 +119,8 @@ impl Mutation for AssignDuty {
         Ok(Assigned { duty_id: duty.id })
     }
 
-    async fn view(
-        &self,
-        _: &Context,
-        tx: &Tx,
-        (scope, _): &(OrgScope, MemberId),
-        outcome: &Assigned,
-    ) -> Result<Duty, Error> {
-        load(tx, scope, outcome.duty_id).await
+    async fn view(&self, _: &Context, tx: &Tx, by: &Decider, outcome: &Assigned) -> Result<Duty, Error> {
+        load(tx, &by.scope, outcome.duty_id).await
     }
 }
 
@@ -194,15 +153,13 @@ impl Mutation for EndDuty {
         tx: &Tx,
         caller: &Caller,
     ) -> Result<(OrgScope, Duty), Error> {
-        let (scope, _) = may_manage(context, tx, caller, self.org_id).await?;
-        let duty = storage::lock(tx, &scope, self.duty_id).await?;
+        let authorize = async || context.authorize(tx, caller, self.org_id, policy::manage).await;
+        let duty = storage::lock(tx, &authorize().await?.scope, self.duty_id).await?;
         let duty = duty.ok_or_else(|| Error::unknown(KIND, self.duty_id))?;
         // The caller may have lost the role while the row was locked.
-        let (scope, ender) = may_manage(context, tx, caller, self.org_id).await?;
-        if duty.member_id == ender {
-            return Err(Error::second_person_required());
-        }
-        Ok((scope, duty))
+        let ender = authorize().await?;
+        ender.require_second_person(duty.member_id)?;
+        Ok((ender.scope, duty))
     }
 
     async fn act(
@@ -259,7 +216,7 @@ impl Query for ListDuties {
 
 /// Ends every duty of a member who leaves or does not work in the organization any longer.
 pub(crate) async fn end_all_of(tx: &Tx, scope: &OrgScope, member: MemberId) -> Result<(), Error> {
-    for id in storage::end_all_of(tx, scope, member, tx.now()).await? {
+    for id in end_facts_of::<storage::Duties>(tx, scope, member, tx.now()).await? {
         ended(tx, scope, id).await?;
     }
     Ok(())
@@ -285,7 +242,7 @@ pub(crate) async fn end_again(tx: &Tx, scope: &OrgScope, id: DutyId, cause: &str
 
 /// Returns the duties of a member that have not ended.
 pub(crate) async fn lasting_of(tx: &Tx, scope: &OrgScope, member: MemberId) -> Result<Vec<DutyId>, Error> {
-    Ok(storage::lasting_of(tx, scope, member).await?)
+    Ok(lasting_ids::<storage::Duties>(tx, scope, member).await?)
 }
 
 /// Returns the duties that name a member among their pupils, also those that have ended.
@@ -304,7 +261,7 @@ pub(crate) async fn restore(
 ) -> Result<Restored<DutyId>, Error> {
     let ended = load(tx, scope, id).await?;
     let is_same = |other: &Duty| other.kind == ended.kind && other.scope == ended.scope;
-    if storage::lasting(tx, scope, ended.member_id)
+    if storage::list_lasting(tx, scope, ended.member_id)
         .await?
         .iter()
         .any(is_same)

@@ -8,7 +8,7 @@ pub(crate) fn manage(caller: &MemberContext) -> Decision {
     crate::member_records::manage(caller)
 }
 
-/// Whether the caller may list duties: the administration all, other staff the own ones.
+/// Whether the caller may list duties: the administration all, other staff their own.
 pub(crate) fn list(caller: &MemberContext) -> Decision {
     Decision::allow_if(caller.is_staff(), "Only the staff can list duties.")
 }

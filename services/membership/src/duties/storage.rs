@@ -13,7 +13,8 @@ use sea_orm::{
 
 use super::model::Duty;
 use crate::orders::Order;
-use crate::storage::{end_rows, ids_of};
+use crate::storage::{FactColumns, MemberFacts, end_facts, ids_of, lasting, lasting_of};
+pub(super) use entity::Entity as Duties;
 use entity::{Column, Entity, Model};
 
 table!(entity, "duty", {
@@ -43,6 +44,16 @@ table!(pupil, "duty_pupil", {
     #[sea_orm(primary_key, auto_increment = false)]
     pupil_id: Uuid,
 });
+
+impl MemberFacts for Entity {
+    type Id = DutyId;
+    const COLUMNS: FactColumns<Column> = FactColumns {
+        org: Column::OrgId,
+        id: Column::DutyId,
+        member: Column::MemberId,
+        end_time: Column::EndTime,
+    };
+}
 
 /// The number of a kind in the database, which is that of the API. It never changes.
 fn kind_number(kind: DutyKind) -> i32 {
@@ -207,30 +218,14 @@ pub(super) async fn end(
     Ok(())
 }
 
-fn current(scope: &OrgScope) -> Condition {
-    Condition::all()
-        .add(Column::OrgId.eq(scope.org_id().uuid()))
-        .add(Column::EndTime.is_null())
-}
-
-/// Returns the ids of the duties of a member that have not ended, in their order.
-pub(super) async fn lasting_of(
-    conn: &impl ConnectionTrait,
-    scope: &OrgScope,
-    member: MemberId,
-) -> Result<Vec<DutyId>, DbErr> {
-    let rows = current(scope).add(Column::MemberId.eq(member.uuid()));
-    ids_of::<Entity, _>(conn, Column::DutyId, rows).await
-}
-
 /// Loads the duties of a member that have not ended.
-pub(super) async fn lasting(
+pub(super) async fn list_lasting(
     conn: &impl ConnectionTrait,
     scope: &OrgScope,
     member: MemberId,
 ) -> Result<Vec<Duty>, StorageError> {
-    let rows = current(scope).add(Column::MemberId.eq(member.uuid()));
-    let rows = Entity::find().filter(rows).all(conn).await?;
+    let rows = Entity::find().filter(lasting_of::<Entity>(scope, member));
+    let rows = rows.all(conn).await?;
     duties(conn, scope.org_id(), rows).await
 }
 
@@ -267,17 +262,6 @@ pub(super) async fn latest(
     Ok(found.into_iter().next())
 }
 
-/// Ends every duty of a member and returns their ids.
-pub(super) async fn end_all_of(
-    conn: &impl ConnectionTrait,
-    scope: &OrgScope,
-    member: MemberId,
-    now: DateTime<Utc>,
-) -> Result<Vec<DutyId>, DbErr> {
-    let rows = current(scope).add(Column::MemberId.eq(member.uuid()));
-    end_rows::<Entity, _>(conn, (Column::DutyId, Column::EndTime), rows, now).await
-}
-
 /// Ends a duty whose last day is over; returns `false` if it has ended otherwise.
 pub(super) async fn end_due(
     conn: &impl ConnectionTrait,
@@ -285,11 +269,10 @@ pub(super) async fn end_due(
     id: DutyId,
     now: DateTime<Utc>,
 ) -> Result<bool, DbErr> {
-    let rows = current(scope)
+    let rows = lasting::<Entity>(scope)
         .add(Column::DutyId.eq(id.uuid()))
         .add(Column::DueTime.lte(now));
-    let ended = end_rows::<Entity, DutyId>(conn, (Column::DutyId, Column::EndTime), rows, now).await?;
-    Ok(!ended.is_empty())
+    Ok(!end_facts::<Entity>(conn, rows, now).await?.is_empty())
 }
 
 /// Lists duties that have not ended, in the order of their ids.
@@ -301,7 +284,7 @@ pub(super) async fn list(
     limit: u64,
 ) -> Result<Vec<Duty>, StorageError> {
     let rows = Entity::find()
-        .filter(current(scope))
+        .filter(lasting::<Entity>(scope))
         .filter(
             Condition::all()
                 .add_option(member.map(|id| Column::MemberId.eq(id.uuid())))

@@ -25,16 +25,8 @@ impl School {
         let holder = test_env
             .join("+79161111111", "Олег Волков", Role::Teacher, |_| ())
             .await;
-        let pupil = test_env
-            .join("+79162222222", "Ян Котов", Role::Pupil, |request| {
-                request.unit_id = unit(1).to_string();
-            })
-            .await;
-        test_env
-            .join("+79163333333", "Ева Орлова", Role::Pupil, |request| {
-                request.unit_id = unit(2).to_string();
-            })
-            .await;
+        let pupil = test_env.join_pupil("+79162222222", "Ян Котов", 1).await;
+        test_env.join_pupil("+79163333333", "Ева Орлова", 2).await;
         Self {
             test_env,
             administrator,

@@ -1,8 +1,8 @@
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use parta_access::OrgScope;
-use parta_database::Tx;
+use parta_database::{Db, StorageError, Tx};
 use parta_ids::{ActingHeadId, AssignmentId, DutyId, MemberId, TypedId};
 use parta_jobs::{Job, JobError, JobHandler, Limits};
 use parta_status::RpcError;
@@ -20,8 +20,13 @@ use crate::{
 pub(crate) const JOB_LIMITS: Limits = Limits {
     concurrent: 8,
     per_organization: 1,
-    attempt_timeout: Some(std::time::Duration::from_secs(60)),
+    attempt_timeout: Some(Duration::from_secs(60)),
+    // While an ending is overdue, every service refuses the organization. The next attempt therefore follows
+    // soon after the trouble has passed, however long it lasted.
+    max_retry_delay: Duration::from_secs(10),
 };
+/// How often endings are looked for that no job will end.
+pub(crate) const SWEEP_INTERVAL: Duration = Duration::from_secs(5);
 /// Endings per transaction. The number is small, so that other writers wait only briefly.
 const BATCH: u64 = 100;
 
@@ -58,6 +63,37 @@ async fn end_batch(context: &Context, tx: &Tx, scope: &OrgScope) -> Result<bool,
     Ok(due.len() as u64 == BATCH)
 }
 
+/// Enqueues a job for each organization that has an overdue ending and no job that runs or is due soon: the
+/// job has failed for good, or it was done before the ending was due, because the clock was set back between
+/// its claim and its work.
+pub(crate) async fn sweep(db: &Db) -> Result<(), StorageError> {
+    // The jobs are read first: the endings of a job that is done by then are not listed afterwards.
+    let soon = db.env().now() + JOB_LIMITS.max_retry_delay;
+    let have_job = parta_jobs::organizations_due(db.conn(), JOB, soon).await?;
+    let overdue = endings::list_overdue(db.clone()).await?;
+    for (org, _) in overdue.into_iter().filter(|(org, _)| !have_job.contains(org)) {
+        // Two replicas enqueue the same job.
+        let enqueued: Result<(), StorageError> = db
+            .write(|tx| async move {
+                parta_jobs::enqueue_again(&tx, JOB, Some(org), Vec::new(), org.uuid()).await
+            })
+            .await;
+        enqueued?;
+        tracing::warn!(org_id = %org, "overdue ending had no job, enqueued another one");
+    }
+    Ok(())
+}
+
+fn failure(error: Error) -> JobError {
+    let is_transient = matches!(&error, Error::Storage(error) if error.is_transient());
+    let reason = RpcError::from(error).reason().to_owned();
+    if is_transient {
+        JobError::Unavailable(reason)
+    } else {
+        JobError::Retry(reason)
+    }
+}
+
 #[async_trait]
 impl JobHandler for EndDue {
     async fn run(&self, job: &Job) -> Result<(), JobError> {
@@ -71,9 +107,7 @@ impl JobHandler for EndDue {
                 .db
                 .write(|tx| async move { end_batch(&self.0, &tx, scope).await })
                 .await;
-            let is_full =
-                ended.map_err(|error| JobError::Retry(RpcError::from(error).reason().to_owned()))?;
-            if !is_full {
+            if !ended.map_err(failure)? {
                 return Ok(());
             }
             if job.is_stopping() {

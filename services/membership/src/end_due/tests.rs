@@ -1,11 +1,16 @@
 //! Rights that end by time (F1).
+use async_trait::async_trait;
 use chrono::{Days, TimeDelta};
+use parta_jobs::{Job, JobError, JobHandler, JobRunner};
 use parta_proto_membership::v1::{self as pb, AssignmentKind, Role};
 use parta_service_testkit::fields;
-use parta_testkit::on_both;
+use parta_testkit::{Time, on_both};
+use sea_orm::ConnectionTrait as _;
+use tokio_util::sync::CancellationToken;
 
+use super::{EndDue, JOB_LIMITS, sweep};
 use crate::{
-    endings::list_overdue,
+    endings::{JOB, list_overdue},
     tests::test_env::{MemberSession, TestEnv, by, org, reason, unit},
 };
 
@@ -18,11 +23,7 @@ async fn substitute(test_env: &TestEnv, administrator: &MemberSession, time: Tim
         .verify_teacher(administrator, &teacher.member_id)
         .await
         .unwrap();
-    test_env
-        .join("+79162222222", "Ева Орлова", Role::Pupil, |request| {
-            request.unit_id = unit(1).to_string();
-        })
-        .await;
+    test_env.join_pupil("+79162222222", "Ева Орлова", 1).await;
     let end = test_env.env.now() + time;
     let request = pb::CreateAssignmentRequest {
         request_id: test_env.act(),
@@ -75,6 +76,70 @@ on_both!(right_ends_by_an_event_or_is_refused, |database| async move {
     let staff = ["Анна Петрова", "Олег Волков"];
     assert_eq!(test_env.list(&teacher).await.unwrap(), staff);
     assert_eq!(test_env.list(&administrator).await.unwrap().len(), 3);
+    test_env.close().await;
+});
+
+/// Ends what is due after the clock was set back.
+struct AfterClockWasSetBack(EndDue, Time, TimeDelta);
+
+#[async_trait]
+impl JobHandler for AfterClockWasSetBack {
+    async fn run(&self, job: &Job) -> Result<(), JobError> {
+        self.1.advance(-self.2);
+        self.0.run(job).await
+    }
+}
+
+// A job that was claimed while the clock was fast finds nothing due after the clock was set back. When the
+// time comes, the organization is not closed: it gets another job.
+// Covers: F1 allowed
+on_both!(ending_without_a_job_gets_another_one, |database| async move {
+    parta_testkit::logs().allow("overdue ending had no job");
+    let test_env = TestEnv::open(database).await;
+    let administrator = test_env.administrator(1).await;
+    let teacher = substitute(&test_env, &administrator, TimeDelta::minutes(1)).await;
+    let hour = TimeDelta::hours(1);
+    test_env.time.advance(hour);
+    let ending = EndDue(std::sync::Arc::new(test_env.ports.context()));
+    let handler = AfterClockWasSetBack(ending, test_env.time.clone(), hour);
+    let runner = JobRunner::new(test_env.db.clone()).handle(JOB, JOB_LIMITS, std::sync::Arc::new(handler));
+    runner.run_due(&CancellationToken::new()).await.unwrap();
+
+    test_env.time.advance(TimeDelta::seconds(91));
+    test_env.run_due_jobs().await;
+    assert_eq!(reason(&test_env.list(&teacher).await), "PROJECTION_STALE");
+    // Each replica runs the task.
+    for _ in 0..2 {
+        sweep(&test_env.db).await.unwrap();
+    }
+    test_env.run_due_jobs().await;
+    assert_eq!(list_overdue(test_env.db.clone()).await.unwrap(), []);
+    assert_eq!(test_env.list(&teacher).await.unwrap().len(), 2);
+    test_env.close().await;
+});
+
+// A job that has failed for good does not close the organization for good.
+// Covers: F1 allowed
+on_both!(ending_whose_job_failed_gets_another_one, |database| async move {
+    parta_testkit::logs().allow("overdue ending had no job");
+    parta_testkit::logs().allow("job failed permanently");
+    let test_env = TestEnv::open(database).await;
+    let administrator = test_env.administrator(1).await;
+    let teacher = substitute(&test_env, &administrator, TimeDelta::minutes(1)).await;
+    test_env.time.advance(TimeDelta::minutes(2));
+    // Also the job that the sweep enqueues fails once.
+    for _ in 0..2 {
+        sweep(&test_env.db).await.unwrap();
+        let job = format!("kind = '{JOB}'");
+        let sql = format!("UPDATE job SET attempts = 50 WHERE {job} AND attempts = 0");
+        test_env.db.writer().execute_unprepared(&sql).await.unwrap();
+        test_env.run_due_jobs().await;
+    }
+    assert_eq!(reason(&test_env.list(&teacher).await), "PROJECTION_STALE");
+    sweep(&test_env.db).await.unwrap();
+    test_env.run_due_jobs().await;
+    assert_eq!(list_overdue(test_env.db.clone()).await.unwrap(), []);
+    assert_eq!(test_env.list(&teacher).await.unwrap().len(), 2);
     test_env.close().await;
 });
 

@@ -4,7 +4,7 @@ use chrono_tz::Tz;
 use parta_database::Tx;
 use parta_ids::OrgId;
 use parta_roster::Roster;
-use parta_status::RpcError;
+use parta_status::{RpcError, invalid};
 
 use crate::error::Error;
 
@@ -33,6 +33,21 @@ pub(crate) fn end_of_day(day: NaiveDate, zone: Tz) -> DateTime<Utc> {
     let local = |time| zone.from_local_datetime(&time).earliest();
     let found = local(midnight).or_else(|| local(midnight + TimeDelta::hours(1)));
     found.map_or_else(|| midnight.and_utc(), |time| time.with_timezone(&Utc))
+}
+
+/// Returns when the last day of a fact is over in the time zone of the organization. Refuses a day that is
+/// over.
+pub(crate) async fn due_time(
+    roster: &Roster,
+    tx: &Tx,
+    org: OrgId,
+    until: NaiveDate,
+) -> Result<DateTime<Utc>, Error> {
+    let due = end_of_day(until, time_zone(roster, tx, org).await?);
+    if due <= tx.now() {
+        return Err(invalid("until_date", "must not be in the past").into());
+    }
+    Ok(due)
 }
 
 #[cfg(test)]

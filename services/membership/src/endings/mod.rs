@@ -10,7 +10,7 @@ mod operations;
 mod overdue;
 mod storage;
 
-pub(crate) use days::{end_of_day, local_date, time_zone, today};
+pub(crate) use days::{due_time, end_of_day, local_date, time_zone, today};
 pub(crate) use model::{Obstacle, Restored};
 pub(crate) use operations::{forget, schedule};
 pub(crate) use overdue::{list_overdue, require_punctual};

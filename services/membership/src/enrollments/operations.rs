@@ -1,5 +1,5 @@
 use chrono::{DateTime, Utc};
-use parta_access::{Caller, OrgScope, authorize};
+use parta_access::{Caller, OrgScope};
 use parta_database::Tx;
 use parta_edge::{Mutation, Stored};
 use parta_ids::{EnrollmentId, MemberId, OrgId, UnitId};
@@ -12,11 +12,11 @@ use crate::{
     endings::{Obstacle, Restored},
     error::Error,
     member_records,
+    storage::{end_facts_of, lasting_ids},
 };
 
 async fn may_manage(context: &Context, tx: &Tx, caller: &Caller, org: OrgId) -> Result<OrgScope, Error> {
-    let facts = context.facts(tx, caller, org).await?;
-    Ok(authorize(caller, org, policy::manage(&facts))?)
+    Ok(context.authorize(tx, caller, org, policy::manage).await?.scope)
 }
 
 async fn require_pupil(tx: &Tx, scope: &OrgScope, member: MemberId) -> Result<(), Error> {
@@ -122,8 +122,7 @@ impl Mutation for TransferPupil {
 }
 
 async fn audit(tx: &Tx, caller: &Caller, org: OrgId, id: EnrollmentId) -> Result<(), Error> {
-    let object = format!("organizations/{org}/enrollments/{id}");
-    Ok(parta_audit::record(tx, caller, Some(org), object).await?)
+    Ok(parta_audit::record_within(tx, caller, org, format!("enrollments/{id}")).await?)
 }
 
 /// Enrolls a member in a unit; returns `None` if the member is in it.
@@ -174,7 +173,7 @@ pub(crate) async fn is_ended_by_decision(
 
 /// Ends every enrollment of a member who leaves.
 pub(crate) async fn end_all_of(tx: &Tx, scope: &OrgScope, member: MemberId) -> Result<(), Error> {
-    for id in storage::end_all_of(tx, scope, member, tx.now()).await? {
+    for id in end_facts_of::<storage::Enrollments>(tx, scope, member, tx.now()).await? {
         events::ended(tx, scope.org_id(), id).await?;
     }
     Ok(())
@@ -186,7 +185,7 @@ pub(crate) async fn lasting_of(
     scope: &OrgScope,
     member: MemberId,
 ) -> Result<Vec<EnrollmentId>, Error> {
-    Ok(storage::lasting_of(tx, scope, member).await?)
+    Ok(lasting_ids::<storage::Enrollments>(tx, scope, member).await?)
 }
 
 /// Whether the pupil was enrolled after a time in another class than that of this enrollment. A pupil has one

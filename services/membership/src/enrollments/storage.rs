@@ -6,13 +6,14 @@ use parta_access::OrgScope;
 use parta_database::{StorageError, table};
 use parta_ids::{EnrollmentId, MemberId, OrgId, TypedId as _, UnitId, Uuid};
 use sea_orm::{
-    ColumnTrait as _, Condition, ConnectionTrait, EntityTrait as _, IntoActiveModel as _, QueryFilter as _,
+    ColumnTrait as _, ConnectionTrait, EntityTrait as _, IntoActiveModel as _, QueryFilter as _,
     QueryOrder as _, QuerySelect as _,
     sea_query::{Expr, OnConflict},
 };
 
 use super::model::Enrollment;
-use crate::storage::{end_rows, ids_of};
+use crate::storage::{FactColumns, MemberFacts, end_facts, lasting_of};
+pub(super) use entity::Entity as Enrollments;
 use entity::{Column, Entity, Model};
 
 table!(entity, "enrollment", {
@@ -26,6 +27,16 @@ table!(entity, "enrollment", {
     end_time: Option<DateTimeUtc>,
     ended_by_decision: bool,
 });
+
+impl MemberFacts for Entity {
+    type Id = EnrollmentId;
+    const COLUMNS: FactColumns<Column> = FactColumns {
+        org: Column::OrgId,
+        id: Column::EnrollmentId,
+        member: Column::MemberId,
+        end_time: Column::EndTime,
+    };
+}
 
 fn enrollment(row: &Model) -> Enrollment {
     Enrollment {
@@ -67,8 +78,8 @@ pub(super) async fn end(
     unit: UnitId,
     now: DateTime<Utc>,
 ) -> Result<Option<EnrollmentId>, StorageError> {
-    let current = current_of(scope, member).add(Column::UnitId.eq(unit.uuid()));
-    Ok(end_those(conn, current, now).await?.pop())
+    let current = lasting_of::<Entity>(scope, member).add(Column::UnitId.eq(unit.uuid()));
+    Ok(end_facts::<Entity>(conn, current, now).await?.pop())
 }
 
 /// Notes that a decision ended an enrollment.
@@ -126,25 +137,6 @@ pub(super) async fn units_since(
     Ok(units.into_iter().map(UnitId::from_uuid).collect())
 }
 
-/// Ends every enrollment of a member and returns their ids.
-pub(super) async fn end_all_of(
-    conn: &impl ConnectionTrait,
-    scope: &OrgScope,
-    member: MemberId,
-    now: DateTime<Utc>,
-) -> Result<Vec<EnrollmentId>, StorageError> {
-    end_those(conn, current_of(scope, member), now).await
-}
-
-/// Returns the ids of the enrollments of a member that have not ended, in their order.
-pub(super) async fn lasting_of(
-    conn: &impl ConnectionTrait,
-    scope: &OrgScope,
-    member: MemberId,
-) -> Result<Vec<EnrollmentId>, StorageError> {
-    Ok(ids_of::<Entity, _>(conn, Column::EnrollmentId, current_of(scope, member)).await?)
-}
-
 /// Loads an enrollment, ended or not.
 pub(super) async fn find(
     conn: &impl ConnectionTrait,
@@ -155,22 +147,6 @@ pub(super) async fn find(
         .one(conn)
         .await?;
     Ok(row.as_ref().map(enrollment))
-}
-
-fn current_of(scope: &OrgScope, member: MemberId) -> Condition {
-    Condition::all()
-        .add(Column::OrgId.eq(scope.org_id().uuid()))
-        .add(Column::MemberId.eq(member.uuid()))
-        .add(Column::EndTime.is_null())
-}
-
-async fn end_those(
-    conn: &impl ConnectionTrait,
-    those: Condition,
-    now: DateTime<Utc>,
-) -> Result<Vec<EnrollmentId>, StorageError> {
-    let columns = (Column::EnrollmentId, Column::EndTime);
-    Ok(end_rows::<Entity, _>(conn, columns, those, now).await?)
 }
 
 /// The units in which each of these members is enrolled, in the order of enrolling.

@@ -15,6 +15,15 @@ impl Error {
         )
     }
 
+    /// The expected record cannot be joined with that of the member.
+    pub(super) fn records_not_joinable() -> Self {
+        Self::state(
+            ErrorReason::RecordsNotJoinable,
+            "The record cannot be joined with the record of this member: it is that of a pupil, or a duty, a \
+             suspension, a limit or a relation stands against it. Decide about these first, or refuse the request.",
+        )
+    }
+
     /// The invitation was revoked or stopped while its acceptance was on the way.
     pub(crate) fn invitation_ended() -> Self {
         Self::state(

@@ -50,12 +50,14 @@ fn to_proto(row: &JoinRequest) -> pb::JoinRequest {
         decider_id: optional_text(row.decider_id),
         member_id: optional_text(row.member_id),
         suggested_member_ids: Vec::new(),
+        namesake_of_staff: false,
     }
 }
 
 fn suggested(row: &Suggested) -> pb::JoinRequest {
     pb::JoinRequest {
         suggested_member_ids: row.member_ids.iter().map(ToString::to_string).collect(),
+        namesake_of_staff: row.namesake_of_staff,
         ..to_proto(&row.request)
     }
 }

@@ -93,6 +93,8 @@ pub(crate) struct JoinRequest {
 pub(crate) struct Suggested {
     pub(crate) request: JoinRequest,
     pub(crate) member_ids: Vec<MemberId>,
+    /// Whether another member, who works in the organization, has a name that looks alike.
+    pub(crate) namesake_of_staff: bool,
 }
 
 /// The decision about one request.

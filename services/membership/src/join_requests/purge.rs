@@ -12,10 +12,6 @@ use crate::error::Error;
 /// How long a decided request is kept.
 const RETENTION: TimeDelta = TimeDelta::days(90);
 
-/// How long the end of an invitation is noted. An acceptance that was on its way has a join flow, which is
-/// deleted 31 days after its latest ticket.
-const ENDED_RETENTION: TimeDelta = TimeDelta::days(31);
-
 /// The number of rows of a table that one transaction changes.
 const BATCH: u64 = 100;
 
@@ -47,9 +43,8 @@ async fn delete_old(db: &Db) -> Result<(), Error> {
     loop {
         let deleted = db
             .write(|tx| async move {
-                let decided = storage::delete_decided(&tx, tx.now() - RETENTION, BATCH).await?;
-                let ended = storage::delete_ended(&tx, tx.now() - ENDED_RETENTION, BATCH).await?;
-                Ok::<_, Error>(decided.max(ended))
+                let before = tx.now() - RETENTION;
+                Ok::<_, Error>(storage::delete_decided(&tx, before, BATCH).await?)
             })
             .await?;
         if deleted < BATCH {

@@ -2,6 +2,7 @@
 mod claiming;
 mod ended;
 mod limits;
+mod namesakes;
 mod notices;
 mod own_matter;
 mod roles;
@@ -279,7 +280,7 @@ on_both!(request_is_matched_with_an_expected_pupil, |database| async move {
     let id = school.ask(&person, Role::Pupil).await;
     assert_eq!(
         reason(&school.decide(&school.teacher, &[(&id, true, &second)]).await),
-        "ALREADY_CLAIMED"
+        "RECORDS_NOT_JOINABLE"
     );
     school.env.close().await;
 });

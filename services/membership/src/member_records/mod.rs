@@ -15,7 +15,10 @@ pub(crate) mod storage;
 
 pub(crate) use combination::may_combine;
 pub(crate) use model::{LeaveReason, Member, MemberView, name_key};
-pub(crate) use operations::{join_again, namesakes_of_staff, visible_members};
+pub(crate) use operations::{
+    join_again, lock_both_to_decide, lock_present, lock_to_decide, namesakes_of_staff, staff_named,
+    visible_members,
+};
 pub(crate) use policy::{administer, manage, reads_sample};
 pub(crate) use storage::{
     find_by_account, list_of_account, members_of_account, members_of_accounts, releases,

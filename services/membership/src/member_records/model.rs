@@ -76,6 +76,8 @@ pub(crate) struct Member {
     pub(crate) leave_cause: Option<String>,
     /// `None` while the person is a member.
     pub(crate) leave_reason: Option<LeaveReason>,
+    /// The record of the same person with which this one was joined, which has left by that.
+    pub(crate) joined_id: Option<MemberId>,
     /// Raised by each change; the etag of the API.
     pub(crate) revision: i64,
 }
@@ -108,6 +110,7 @@ impl Member {
             leave_time: None,
             leave_cause: None,
             leave_reason: None,
+            joined_id: None,
             revision: 1,
         }
     }

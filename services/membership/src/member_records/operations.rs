@@ -2,6 +2,7 @@ use std::collections::BTreeSet;
 
 use parta_access::{Caller, OrgScope, Principal, belongs};
 use parta_database::Tx;
+use parta_edge::Mutation;
 use parta_ids::{InvitationId, MemberId, OrgId};
 use parta_roster::{DutyFunction, MemberContext, Role, State};
 use parta_status::{RpcError, not_found};
@@ -13,7 +14,59 @@ use super::{
     policy::{self, Visibility},
     storage,
 };
-use crate::{context::Context, error::Error};
+use crate::{
+    context::{Context, Decider},
+    error::Error,
+};
+
+/// Locks a member who has not left.
+pub(crate) async fn lock_present(tx: &Tx, scope: &OrgScope, id: MemberId) -> Result<Member, Error> {
+    require_present(storage::lock(tx, scope, id).await?, id)
+}
+
+fn require_present(member: Option<Member>, id: MemberId) -> Result<Member, Error> {
+    let member = member.ok_or_else(|| Error::unknown("member", id))?;
+    if member.state == State::Left {
+        return Err(Error::member_left());
+    }
+    Ok(member)
+}
+
+/// Locks a member about whom a mutation decides, and authorizes the mutation again, because the caller may
+/// have lost the right before the lock. Refuses a member who is unknown or has left.
+pub(crate) async fn lock_to_decide<M>(
+    mutation: &M,
+    context: &Context,
+    tx: &Tx,
+    caller: &Caller,
+    (scope, id): (&OrgScope, MemberId),
+) -> Result<Member, Error>
+where
+    M: Mutation<Context = Context, Error = Error>,
+{
+    let member = storage::lock(tx, scope, id).await?;
+    mutation.authorize(context, tx, caller).await?;
+    require_present(member, id)
+}
+
+/// Like [`lock_to_decide`], but also locks the record of the caller: of two members who decide about each
+/// other, one comes first, and the caller keeps the right until the commit. Refuses a decision about
+/// their own person.
+pub(crate) async fn lock_both_to_decide<M>(
+    mutation: &M,
+    context: &Context,
+    tx: &Tx,
+    caller: &Caller,
+    (decider, id): (&Decider, MemberId),
+) -> Result<Member, Error>
+where
+    M: Mutation<Context = Context, Error = Error>,
+{
+    decider.require_second_person(id)?;
+    let mut rows = storage::lock_all(tx, &decider.scope, [decider.member_id, id]).await?;
+    mutation.authorize(context, tx, caller).await?;
+    require_present(rows.remove(&id), id)
+}
 
 /// Gives a role to a person who has a record, which is locked. If the person had left, another membership
 /// begins and nothing of the earlier one comes back. Every act by which a person can return calls this.
@@ -52,6 +105,17 @@ pub(crate) async fn namesakes_of_staff(
     let is_namesake =
         |(id, key): &(MemberId, String)| staff.iter().any(|(other, name)| other != id && name == key);
     Ok(keys.into_iter().filter(is_namesake).map(|(id, _)| id).collect())
+}
+
+/// The members who work in the organization and have a name that looks like one of these, with the keys of
+/// their names.
+pub(crate) async fn staff_named(
+    tx: &Tx,
+    scope: &OrgScope,
+    names: impl IntoIterator<Item = &str>,
+) -> Result<Vec<(MemberId, String)>, Error> {
+    let keys = names.into_iter().map(name_key).collect();
+    Ok(storage::staff_with_names(tx, scope, keys).await?)
 }
 
 /// Removes the adults of protected families, who are in no list that families see (R83), but for the member

@@ -56,6 +56,7 @@ pub(crate) fn to_proto(view: &MemberView) -> pb::Member {
         etag: etag(member.revision),
         absent: view.absent,
         namesake_of_staff: view.namesake_of_staff,
+        joined_member_id: optional_text(member.joined_id),
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Owns no table; serves MemberService, whose other acts belong to roles and departures. Invariants: nobody
 //! reads a member whom the policy does not show; a read by staff or by an external system is audited (R60);
-//! nobody lifts the lock of the own sign-in, and nobody releases the own record.
+//! nobody lifts the lock of their own sign-in, and nobody releases their own record.
 
 mod error;
 mod grpc;

@@ -189,8 +189,7 @@ impl Mutation for CreateMember {
             context.require_unit(tx, org, unit).await?;
             enrollments::begin(tx, scope, member.id, unit).await?;
         }
-        let object = format!("organizations/{org}/members/{}", member.id);
-        parta_audit::record(tx, caller, Some(org), object).await?;
+        parta_audit::record_within(tx, caller, org, format!("members/{}", member.id)).await?;
         Ok(Created { member_id: member.id })
     }
 

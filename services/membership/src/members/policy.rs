@@ -14,7 +14,7 @@ pub(crate) fn create_member(caller: &MemberContext, role: Role, unit: Option<Uni
     let any = caller.is_administration() && role != Role::Administrator;
     Decision::allow_if(
         any || own_pupil,
-        "Only the administration can create expected members; a class teacher can create pupils of the own class.",
+        "Only the administration can create expected members; a class teacher can create pupils of their own class.",
     )
 }
 

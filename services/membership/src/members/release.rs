@@ -15,7 +15,7 @@ use crate::{
     duties,
     error::Error,
     guardianships, join_requests,
-    member_records::{Member, MemberView, events, releases, storage},
+    member_records::{self, Member, MemberView, events, releases, storage},
     roles, suspensions,
 };
 
@@ -108,7 +108,7 @@ impl Mutation for ReleaseProfile {
         let scope = &grant.scope;
         // Both rows, in the order of their ids, so that the caller does not lose the right meanwhile.
         storage::lock_all(tx, scope, [grant.own, self.member_id]).await?;
-        let mut member = roles::present(tx, scope, self.member_id).await?;
+        let mut member = member_records::lock_present(tx, scope, self.member_id).await?;
         self.authorize(context, tx, caller).await?;
         check_etag(&self.etag, member.revision)?;
         // A release would free a suspended person of the suspension.
@@ -118,8 +118,7 @@ impl Mutation for ReleaseProfile {
         }
         // The last administrator is not released: only another administrator could do it.
         Self::release(tx, scope, &mut member).await?;
-        let object = format!("organizations/{}/members/{}", self.org_id, self.member_id);
-        parta_audit::record(tx, caller, Some(self.org_id), object).await?;
+        parta_audit::record_within(tx, caller, self.org_id, format!("members/{}", self.member_id)).await?;
         Ok(Released { member_id: member.id })
     }
 

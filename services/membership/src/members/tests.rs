@@ -153,7 +153,7 @@ on_both!(
             "SECOND_PERSON_REQUIRED"
         );
         assert_eq!(test_env.list(&teacher).await.unwrap().len(), 3);
-        // A class teacher can create pupils of the own class only (R26).
+        // A class teacher can create pupils of their own class only (R26).
         create(&test_env, &teacher, "Ян Котов", Role::Pupil, &class)
             .await
             .unwrap();

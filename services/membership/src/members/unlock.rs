@@ -1,17 +1,14 @@
 //! The lock of a member's sign-in, which wrong codes set and the administration lifts.
-use std::collections::BTreeSet;
-
-use parta_access::{Caller, OrgScope, authorize};
+use parta_access::Caller;
 use parta_database::Tx;
 use parta_edge::Mutation;
 use parta_ids::{MemberId, OrgId};
-use parta_roster::State;
 
 use crate::{
     accounts,
-    context::Context,
+    context::{Context, Decider},
     error::Error,
-    member_records::{self, storage},
+    member_records,
     sign_in::{self, Unlocked},
 };
 
@@ -24,20 +21,14 @@ pub(crate) struct UnlockMember {
 
 impl Mutation for UnlockMember {
     type Context = Context;
-    type Grant = (OrgScope, MemberId);
+    type Grant = Decider;
     type Outcome = Unlocked;
     type View = bool;
     type Error = Error;
 
-    async fn authorize(
-        &self,
-        context: &Context,
-        tx: &Tx,
-        caller: &Caller,
-    ) -> Result<(OrgScope, MemberId), Error> {
-        let facts = context.facts(tx, caller, self.org_id).await?;
-        let scope = authorize(caller, self.org_id, member_records::manage(&facts))?;
-        Ok((scope, facts.member_id))
+    async fn authorize(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<Decider, Error> {
+        let decider = context.authorize(tx, caller, self.org_id, member_records::manage);
+        Ok(decider.await?)
     }
 
     async fn act(
@@ -45,40 +36,21 @@ impl Mutation for UnlockMember {
         context: &Context,
         tx: &Tx,
         caller: &Caller,
-        (scope, own): &(OrgScope, MemberId),
+        decider: &Decider,
     ) -> Result<Unlocked, Error> {
-        if *own == self.member_id {
-            return Err(Error::second_person_required());
-        }
-        // Both rows, in the order of their ids, so that the caller does not lose the right meanwhile.
-        let mut member = None;
-        for id in BTreeSet::from([*own, self.member_id]) {
-            let row = storage::lock(tx, scope, id).await?;
-            member = member.or(row.filter(|row| row.id == self.member_id));
-        }
-        let member = member.ok_or_else(|| Error::unknown("member", self.member_id))?;
-        self.authorize(context, tx, caller).await?;
-        if member.state == State::Left {
-            return Err(Error::member_left());
-        }
+        let both = (decider, self.member_id);
+        let member = member_records::lock_both_to_decide(self, context, tx, caller, both).await?;
         // Nobody signs in as a person who is only expected.
         let addresses = match member.account_id {
             Some(account) => accounts::addresses(tx, account).await?,
             None => Vec::new(),
         };
         let was_locked = sign_in::unlock(context, tx, &addresses).await?;
-        let object = format!("organizations/{}/members/{}", self.org_id, self.member_id);
-        parta_audit::record(tx, caller, Some(self.org_id), object).await?;
+        parta_audit::record_within(tx, caller, self.org_id, format!("members/{}", self.member_id)).await?;
         Ok(Unlocked { was_locked })
     }
 
-    async fn view(
-        &self,
-        _: &Context,
-        _: &Tx,
-        _: &(OrgScope, MemberId),
-        outcome: &Unlocked,
-    ) -> Result<bool, Error> {
+    async fn view(&self, _: &Context, _: &Tx, _: &Decider, outcome: &Unlocked) -> Result<bool, Error> {
         Ok(outcome.was_locked)
     }
 }

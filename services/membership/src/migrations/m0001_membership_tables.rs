@@ -120,6 +120,7 @@ impl MigrationTrait for Tables {
                 .col(time_null("leave_time"))
                 .col(text_null("leave_cause"))
                 .col(integer_null("leave_reason"))
+                .col(uuid_null("joined_id"))
                 .col(big_integer("revision"))
                 .foreign_key(&mut of_account("member"))
                 .to_owned(),

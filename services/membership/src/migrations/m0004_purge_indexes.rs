@@ -23,7 +23,6 @@ impl MigrationTrait for Indexes {
             "CREATE INDEX role_change_created ON role_change (create_time)",
             "CREATE INDEX role_change_fact_created ON role_change_fact (create_time)",
             "CREATE INDEX join_flow_created ON join_flow (create_time)",
-            "CREATE INDEX ended_invitation_end ON ended_invitation (end_time)",
         ] {
             manager.get_connection().execute_unprepared(sql).await?;
         }

@@ -49,8 +49,10 @@ impl Query for GetNames {
     type Error = Error;
 
     async fn run(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<Read<Vec<Member>>, Error> {
-        let facts = context.facts(tx, caller, self.org_id).await?;
-        let scope = authorize(caller, self.org_id, policy::read(&facts))?;
+        let scope = context
+            .authorize(tx, caller, self.org_id, policy::read)
+            .await?
+            .scope;
         let limit = self.member_ids.len() as u64;
         let filter = Filter {
             among: Some(self.member_ids.clone()),
@@ -148,8 +150,7 @@ impl Mutation for CorrectName {
         if self.sealed {
             storage::delete_all(tx, scope, member.id).await?;
         }
-        let object = format!("organizations/{}/members/{}", self.org_id, self.member_id);
-        parta_audit::record(tx, caller, Some(self.org_id), object).await?;
+        parta_audit::record_within(tx, caller, self.org_id, format!("members/{}", self.member_id)).await?;
         Ok(Corrected {
             member_id: self.member_id,
         })
@@ -185,8 +186,10 @@ impl Query for ListFormerNames {
         tx: &Tx,
         caller: &Caller,
     ) -> Result<Read<Page<FormerName>>, Error> {
-        let facts = context.facts(tx, caller, self.org_id).await?;
-        let scope = authorize(caller, self.org_id, policy::list(&facts))?;
+        let scope = context
+            .authorize(tx, caller, self.org_id, policy::list)
+            .await?
+            .scope;
         let member = member_records::storage::find(tx, &scope, self.member_id).await?;
         if member.is_none() {
             return Err(Error::unknown("member", self.member_id));

@@ -14,7 +14,7 @@ pub(crate) fn correct(caller: &MemberContext, home: &BTreeSet<UnitId>) -> Decisi
     let is_leader = caller.is_cleared() && home.iter().any(|unit| caller.is_class_teacher_of(*unit));
     Decision::allow_if(
         caller.is_administration() || is_leader,
-        "Only the administration can correct names; a class teacher can correct those of the pupils of the own class.",
+        "Only the administration can correct names; a class teacher can correct those of the pupils of their own class.",
     )
 }
 

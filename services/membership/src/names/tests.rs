@@ -11,36 +11,25 @@ use crate::tests::{
 };
 
 /// The school with a pupil of the class 1А whose name is misspelt.
-struct School {
-    school: school::School,
+struct People {
     pupil: MemberSession,
 }
 
-impl std::ops::Deref for School {
-    type Target = school::School;
-
-    fn deref(&self) -> &school::School {
-        &self.school
-    }
-}
+type School = school::With<People>;
 
 impl School {
     async fn open(database: TestDatabase) -> Self {
         let school = school::School::open(database).await;
-        let pupil = school
-            .test_env
-            .join("+79161111111", "Ян Катов", Role::Pupil, |link| {
-                link.unit_id = unit(1).to_string();
-            })
-            .await;
-        Self { school, pupil }
+        let pupil = school.test_env.join_pupil("+79161111111", "Ян Катов", 1).await;
+        let people = People { pupil };
+        Self { school, people }
     }
 
     fn correction(&self, name: &str) -> pb::CorrectMemberNameRequest {
         pb::CorrectMemberNameRequest {
             request_id: self.test_env.act(),
             org_id: org(1).to_string(),
-            member_id: self.pupil.member_id.clone(),
+            member_id: self.people.pupil.member_id.clone(),
             full_name: name.to_owned(),
             sealed: false,
             etag: String::new(),
@@ -64,7 +53,7 @@ impl School {
         loop {
             let request = pb::ListFormerNamesRequest {
                 org_id: org(1).to_string(),
-                member_id: self.pupil.member_id.clone(),
+                member_id: self.people.pupil.member_id.clone(),
                 page_size: 1,
                 page_token: token,
             };
@@ -107,7 +96,7 @@ on_both!(name_is_corrected_and_the_former_kept, |database| async move {
         .class_teacher(administrator, "+79163333333", unit(2))
         .await;
     for (caller, expected) in [
-        (&school.pupil, "PERMISSION_DENIED"),
+        (&school.people.pupil, "PERMISSION_DENIED"),
         (&other, "PERMISSION_DENIED"),
     ] {
         let refused = school.correct(caller, school.correction("Ян Котов")).await;
@@ -195,7 +184,7 @@ on_both!(sealed_correction_leaves_no_former_name, |database| async move {
 on_both!(namesake_of_the_staff_is_marked, |database| async move {
     let school = School::open(database).await;
     let administrator = &school.administrator;
-    let id = &school.pupil.member_id;
+    let id = &school.people.pupil.member_id;
     assert!(!school.get(id).await.namesake_of_staff);
     // The administrator is Анна Петрова. The letters а are Latin.
     let marked = school

@@ -25,6 +25,7 @@ pub(crate) const JOB_LIMITS: Limits = Limits {
     concurrent: 16,
     per_organization: 4,
     attempt_timeout: Some(Duration::from_secs(30)),
+    max_retry_delay: Limits::RETRY_DELAY,
 };
 
 /// The job that judges and sends a notice.

@@ -3,7 +3,7 @@ use parta_proto_membership::v1::{self as pb, DutyKind, Role, duty_scope::Scope};
 use parta_service_testkit::fields;
 use parta_testkit::on_both;
 
-use crate::tests::test_env::{TestEnv, by, org, reason, unit};
+use crate::tests::test_env::{TestEnv, by, org, reason};
 
 fn order(date: &str) -> pb::Order {
     pb::Order {
@@ -43,11 +43,7 @@ on_both!(order_has_the_same_rules_in_each_rpc, |database| async move {
     let teacher = test_env
         .join("+79161111111", "Олег Волков", Role::Teacher, |_| ())
         .await;
-    let pupil = test_env
-        .join("+79162222222", "Ян Котов", Role::Pupil, |request| {
-            request.unit_id = unit(1).to_string();
-        })
-        .await;
+    let pupil = test_env.join_pupil("+79162222222", "Ян Котов", 1).await;
     let duty = |order| pb::AssignDutyRequest {
         request_id: test_env.act(),
         org_id: org(1).to_string(),

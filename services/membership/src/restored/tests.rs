@@ -17,11 +17,7 @@ on_both!(endings_are_repeated_once, |database| async move {
     let other = test_env
         .join("+79162222222", "Мария Кузнецова", Role::Teacher, |_| ())
         .await;
-    let pupil = test_env
-        .join("+79163333333", "Ян Котов", Role::Pupil, |request| {
-            request.unit_id = unit(1).to_string();
-        })
-        .await;
+    let pupil = test_env.join_pupil("+79163333333", "Ян Котов", 1).await;
     let mut assignments = Vec::new();
     for member in [&teacher, &other] {
         test_env
@@ -39,7 +35,7 @@ on_both!(endings_are_repeated_once, |database| async move {
         assignments.push(made.unwrap());
     }
     let before = Projected::load(test_env.db.conn(), org(1)).await.unwrap();
-    assert!(before.ended_in(&before).is_empty());
+    assert!(before.ended_in(&before, None).is_empty());
     let endings = Endings {
         members: [teacher.member_id.parse().unwrap()].into(),
         assignments: [assignments[1].parse().unwrap()].into(),
@@ -54,13 +50,16 @@ on_both!(endings_are_repeated_once, |database| async move {
     assert_eq!(heads[0], heads[1], "an ending is published once");
     // The comparison of the two states finds them, and the assignment of the member who left.
     let after = Projected::load(test_env.db.conn(), org(1)).await.unwrap();
-    let found = before.ended_in(&after);
+    let found = before.ended_in(&after, None);
     assert_eq!(
         (&found.members, &found.enrollments),
         (&endings.members, &endings.enrollments)
     );
     assert_eq!(found.assignments.len(), 2);
-    assert!(after.ended_in(&before).is_empty(), "what began has not ended");
+    assert!(
+        after.ended_in(&before, None).is_empty(),
+        "what began has not ended"
+    );
     let request = pb::GetMemberRequest {
         org_id: org(1).to_string(),
         member_id: teacher.member_id.clone(),

@@ -24,8 +24,7 @@ mod verification_end;
 pub(crate) use grpc::{Roles, decode_roles};
 pub(crate) use model::VerificationRequest;
 pub(crate) use operations::{
-    ChangeRoles, close_changes, end_what_hangs_on, keep_an_administrator, load, lose_again, present,
-    withdraw_again,
+    ChangeRoles, close_changes, end_what_hangs_on, keep_an_administrator, load, lose_again, withdraw_again,
 };
 pub(crate) use policy::rules;
 pub(crate) use purge::purge;

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 /// For how long a change of roles can be undone (F2).
 pub(crate) const UNDO_TIME: TimeDelta = TimeDelta::days(7);
 
-/// A teacher who asks for the own verification.
+/// A teacher who asks for their own verification.
 #[derive(Debug, Clone)]
 pub(crate) struct VerificationRequest {
     pub(crate) member_id: MemberId,

@@ -117,7 +117,7 @@ impl Mutation for ChangeRoles {
         // Between the decision and the lock the caller may have lost the role.
         let facts = context.facts(tx, caller, self.org_id).await?;
         self.decide(context, tx, caller, &facts).await?;
-        let mut member = present(tx, scope, self.member_id).await?;
+        let mut member = member_records::lock_present(tx, scope, self.member_id).await?;
         check_etag(&self.etag, member.revision)?;
         let preview = preview(tx, scope, &member, &self.roles).await?;
         policy::change(&facts, self.member_id, &preview.added, &preview.lost)?;
@@ -182,7 +182,8 @@ impl Mutation for ChangeRoles {
         Ok((member, outcome.role_change_id))
     }
 
-    /// An administrator who gave the own role away still gets the answer, while a member of the organization.
+    /// An administrator who gave their own role away still gets the answer, while a member of the
+    /// organization.
     async fn regrant(
         &self,
         context: &Context,
@@ -233,16 +234,6 @@ pub(super) async fn fit(
         ..Default::default()
     };
     Ok(storage::list(tx, scope, &heads, None, 1).await?.is_empty())
-}
-
-/// Locks a member who has not left.
-pub(crate) async fn present(tx: &Tx, scope: &OrgScope, id: MemberId) -> Result<Member, Error> {
-    let member = storage::lock(tx, scope, id).await?;
-    let member = member.ok_or_else(|| Error::unknown("member", id))?;
-    if member.state == State::Left {
-        return Err(Error::member_left());
-    }
-    Ok(member)
 }
 
 /// Refuses to take the last administrator of an organization. `administrators` are all active ones, locked.
@@ -363,8 +354,7 @@ pub(super) async fn save(
 ) -> Result<Changed, Error> {
     storage::update(tx, scope, &mut member).await?;
     events::changed(tx, &member).await?;
-    let object = format!("organizations/{}/members/{}", member.org_id, member.id);
-    parta_audit::record(tx, caller, Some(member.org_id), object).await?;
+    parta_audit::record_within(tx, caller, member.org_id, format!("members/{}", member.id)).await?;
     Ok(Changed { member_id: member.id })
 }
 

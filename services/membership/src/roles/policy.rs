@@ -43,20 +43,20 @@ pub(crate) fn verify(caller: &MemberContext) -> Decision {
     crate::member_records::manage(caller)
 }
 
-/// Whether the caller may ask for the own verification.
+/// Whether the caller may ask for their own verification.
 pub(crate) fn ask(caller: &MemberContext) -> Decision {
     Decision::allow_if(
         caller.is_active() && caller.roles.contains(&Role::Teacher),
-        "Only a teacher can ask for the own verification.",
+        "Only a teacher can ask for their own verification.",
     )
 }
 
 /// Whether the caller may list requests for verification, and announced ends of verifications; a teacher gets
-/// the own one only.
+/// their own only.
 pub(crate) fn list_requests(caller: &MemberContext) -> Decision {
     Decision::allow_if(
         verify(caller).is_allowed() || ask(caller).is_allowed(),
-        "Only the administration can list requests and ends of verifications, and a teacher the own ones.",
+        "Only the administration can list requests and ends of verifications, and a teacher their own.",
     )
 }
 

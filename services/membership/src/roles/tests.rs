@@ -1,4 +1,4 @@
-//! Roles that are taken away, and decisions in the own matter (F2, F6).
+//! Roles that are taken away, and decisions in their own matter (F2, F6).
 mod changes;
 mod decided;
 mod undo;
@@ -75,11 +75,7 @@ on_both!(staff_without_clearance_list_staff_only, |database| async move {
     let secretary = test_env
         .join("+79161111111", "Олег Волков", Role::Staff, |_| ())
         .await;
-    test_env
-        .join("+79162222222", "Ева Орлова", Role::Pupil, |request| {
-            request.unit_id = unit(1).to_string();
-        })
-        .await;
+    test_env.join_pupil("+79162222222", "Ева Орлова", 1).await;
     let staff = ["Анна Петрова", "Олег Волков"];
     assert_eq!(test_env.list(&secretary).await.unwrap(), staff);
     for roles in [&[Role::Teacher][..], &[Role::Staff], &[Role::Staff, Role::Parent]] {
@@ -129,7 +125,7 @@ on_both!(nobody_decides_in_the_own_matter, |database| async move {
         required
     );
     test_env.assign(&head, own, unit(1), kind).await.unwrap();
-    // To give a role up is no decision in the own favor, but the organization keeps an administrator.
+    // To give a role up is no decision in one's own favor, but the organization keeps an administrator.
     assert_eq!(
         reason(&test_env.change_roles(&administrator, own, &[Role::Teacher]).await),
         "LAST_ADMINISTRATOR"

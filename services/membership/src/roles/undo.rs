@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     model::{Resting, RoleChange, Subject},
-    operations::{decide, fit, load, present},
+    operations::{decide, fit, load},
     policy,
     storage::changes,
     verification::forget_request,
@@ -23,7 +23,7 @@ use crate::{
     enrollments,
     error::Error,
     guardianships,
-    member_records::{Member, MemberView, events, storage},
+    member_records::{self, Member, MemberView, events, storage},
 };
 
 const KIND: &str = "role_change";
@@ -123,7 +123,7 @@ impl Mutation for UndoRoleChange {
         // In the order in which the acts about relations lock. The release of a record and the departure of
         // a member take their relations out of the change, which is read again under these locks.
         let pairs = guardianships::lock_people(tx, scope, &grant.change.ended.guardianships).await?;
-        let mut member = present(tx, scope, grant.change.member_id).await?;
+        let mut member = member_records::lock_present(tx, scope, grant.change.member_id).await?;
         // Between the decision and the lock the caller may have lost the role, and another one may have
         // undone the change, whose rows the lock of the member protects.
         let MayUndo { change, .. } = self.authorize(context, tx, caller).await?;
@@ -152,8 +152,7 @@ impl Mutation for UndoRoleChange {
             undone.refuse(Subject::ActingHead(*id), Obstacle::OrderRequired);
         }
         changes::close(tx, scope, change.id, *undoer, tx.now()).await?;
-        let object = format!("organizations/{}/role-changes/{}", self.org_id, change.id);
-        parta_audit::record(tx, caller, Some(self.org_id), object).await?;
+        parta_audit::record_within(tx, caller, self.org_id, format!("role-changes/{}", change.id)).await?;
         Ok(undone)
     }
 

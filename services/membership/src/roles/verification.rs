@@ -11,12 +11,12 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     VerificationRequest,
-    operations::{Changed, load, present, save},
+    operations::{Changed, load, save},
     policy, storage,
     verification_end::forget_end,
 };
 use crate::{
-    context::Context,
+    context::{Context, Decider},
     error::Error,
     member_records::{self, Member, MemberView},
 };
@@ -34,36 +34,25 @@ pub(crate) async fn forget_request(tx: &Tx, scope: &OrgScope, member: MemberId) 
 async fn set(
     tx: &Tx,
     caller: &Caller,
-    scope: &OrgScope,
+    verifier: &Decider,
     mut member: Member,
-    decision: (bool, MemberId, &str),
+    (verified, ground): (bool, &str),
 ) -> Result<Changed, Error> {
-    let (verified, verifier, ground) = decision;
-    // The withdrawal of the own badge gives nobody anything.
-    if verified && verifier == member.id {
-        return Err(Error::second_person_required());
+    let scope = &verifier.scope;
+    // The withdrawal of one's own badge gives nobody anything.
+    if verified {
+        verifier.require_second_person(member.id)?;
     }
     if !member.has(Role::Teacher) {
         return Err(Error::not_a_teacher());
     }
     member.teacher_verified = verified;
     member.evidence = Some(ground.to_owned());
-    member.verifier_id = Some(verifier);
+    member.verifier_id = Some(verifier.member_id);
     forget_request(tx, scope, member.id).await?;
     forget_end(tx, scope, member.id).await?;
     storage::changes::note_badge_decision(tx, scope, member.id).await?;
     save(tx, caller, scope, member).await
-}
-
-pub(super) async fn may_verify(
-    context: &Context,
-    tx: &Tx,
-    caller: &Caller,
-    org: OrgId,
-) -> Result<(OrgScope, MemberId), Error> {
-    let facts = context.facts(tx, caller, org).await?;
-    let scope = authorize(caller, org, policy::verify(&facts))?;
-    Ok((scope, facts.member_id))
 }
 
 /// Verifies a teacher, or withdraws the verification. The ground is kept with the deciding member.
@@ -77,18 +66,13 @@ pub(crate) struct SetVerification {
 
 impl Mutation for SetVerification {
     type Context = Context;
-    type Grant = (OrgScope, MemberId);
+    type Grant = Decider;
     type Outcome = Changed;
     type View = MemberView;
     type Error = Error;
 
-    async fn authorize(
-        &self,
-        context: &Context,
-        tx: &Tx,
-        caller: &Caller,
-    ) -> Result<(OrgScope, MemberId), Error> {
-        may_verify(context, tx, caller, self.org_id).await
+    async fn authorize(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<Decider, Error> {
+        Ok(context.authorize(tx, caller, self.org_id, policy::verify).await?)
     }
 
     async fn act(
@@ -96,23 +80,15 @@ impl Mutation for SetVerification {
         context: &Context,
         tx: &Tx,
         caller: &Caller,
-        (scope, verifier): &(OrgScope, MemberId),
+        verifier: &Decider,
     ) -> Result<Changed, Error> {
-        let member = present(tx, scope, self.member_id).await?;
-        // Between the decision and the lock the caller may have lost the role.
-        self.authorize(context, tx, caller).await?;
-        let decision = (self.verified, *verifier, self.ground.as_str());
-        set(tx, caller, scope, member, decision).await
+        let of = (&verifier.scope, self.member_id);
+        let member = member_records::lock_to_decide(self, context, tx, caller, of).await?;
+        set(tx, caller, verifier, member, (self.verified, &self.ground)).await
     }
 
-    async fn view(
-        &self,
-        _: &Context,
-        tx: &Tx,
-        (scope, _): &(OrgScope, MemberId),
-        outcome: &Changed,
-    ) -> Result<MemberView, Error> {
-        load(tx, scope, outcome.member_id).await
+    async fn view(&self, _: &Context, tx: &Tx, by: &Decider, outcome: &Changed) -> Result<MemberView, Error> {
+        load(tx, &by.scope, outcome.member_id).await
     }
 }
 
@@ -144,18 +120,13 @@ fn naming(member: MemberId, error: Error) -> Error {
 
 impl Mutation for VerifyTeachers {
     type Context = Context;
-    type Grant = (OrgScope, MemberId);
+    type Grant = Decider;
     type Outcome = Verified;
     type View = Vec<MemberView>;
     type Error = Error;
 
-    async fn authorize(
-        &self,
-        context: &Context,
-        tx: &Tx,
-        caller: &Caller,
-    ) -> Result<(OrgScope, MemberId), Error> {
-        may_verify(context, tx, caller, self.org_id).await
+    async fn authorize(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<Decider, Error> {
+        Ok(context.authorize(tx, caller, self.org_id, policy::verify).await?)
     }
 
     async fn act(
@@ -163,10 +134,10 @@ impl Mutation for VerifyTeachers {
         context: &Context,
         tx: &Tx,
         caller: &Caller,
-        (scope, verifier): &(OrgScope, MemberId),
+        verifier: &Decider,
     ) -> Result<Verified, Error> {
         let ids = self.member_ids.iter().copied();
-        let mut rows = member_records::storage::lock_all(tx, scope, ids).await?;
+        let mut rows = member_records::storage::lock_all(tx, &verifier.scope, ids).await?;
         // Between the decision and the locks the caller may have lost the role.
         self.authorize(context, tx, caller).await?;
         for id in &self.member_ids {
@@ -175,7 +146,7 @@ impl Mutation for VerifyTeachers {
                 if member.state == State::Left {
                     return Err(Error::member_left());
                 }
-                set(tx, caller, scope, member, (true, *verifier, self.ground.as_str())).await
+                set(tx, caller, verifier, member, (true, &self.ground)).await
             };
             let decided = decide(rows.remove(id)).await;
             decided.map_err(|error| naming(*id, error))?;
@@ -189,12 +160,12 @@ impl Mutation for VerifyTeachers {
         &self,
         _: &Context,
         tx: &Tx,
-        (scope, _): &(OrgScope, MemberId),
+        by: &Decider,
         outcome: &Verified,
     ) -> Result<Vec<MemberView>, Error> {
         let mut views = Vec::with_capacity(outcome.member_ids.len());
         for id in &outcome.member_ids {
-            views.push(load(tx, scope, *id).await?);
+            views.push(load(tx, &by.scope, *id).await?);
         }
         Ok(views)
     }
@@ -208,7 +179,7 @@ pub(crate) struct Asked {
 
 impl Stored for Asked {}
 
-/// A teacher asks for the own verification.
+/// A teacher asks for their own verification.
 #[derive(Debug)]
 pub(crate) struct RequestVerification {
     pub(crate) org_id: OrgId,
@@ -217,20 +188,13 @@ pub(crate) struct RequestVerification {
 
 impl Mutation for RequestVerification {
     type Context = Context;
-    type Grant = (OrgScope, MemberId);
+    type Grant = Decider;
     type Outcome = Asked;
     type View = MemberView;
     type Error = Error;
 
-    async fn authorize(
-        &self,
-        context: &Context,
-        tx: &Tx,
-        caller: &Caller,
-    ) -> Result<(OrgScope, MemberId), Error> {
-        let facts = context.facts(tx, caller, self.org_id).await?;
-        let scope = authorize(caller, self.org_id, policy::ask(&facts))?;
-        Ok((scope, facts.member_id))
+    async fn authorize(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<Decider, Error> {
+        Ok(context.authorize(tx, caller, self.org_id, policy::ask).await?)
     }
 
     async fn act(
@@ -238,31 +202,26 @@ impl Mutation for RequestVerification {
         context: &Context,
         tx: &Tx,
         caller: &Caller,
-        (scope, own): &(OrgScope, MemberId),
+        teacher: &Decider,
     ) -> Result<Asked, Error> {
-        let member = member_records::storage::lock(tx, scope, *own).await?;
+        let (scope, own) = (&teacher.scope, teacher.member_id);
+        let member = member_records::storage::lock(tx, scope, own).await?;
         // Between the decision and the lock the member may have lost the role, or have left.
         self.authorize(context, tx, caller).await?;
         if member.is_some_and(|member| !member.teacher_verified) {
             let request = VerificationRequest {
-                member_id: *own,
+                member_id: own,
                 evidence: self.evidence.clone(),
                 create_time: tx.now(),
             };
             storage::save(tx, scope, &request).await?;
         }
-        audit(tx, caller, self.org_id, *own).await?;
-        Ok(Asked { member_id: *own })
+        audit(tx, caller, self.org_id, own).await?;
+        Ok(Asked { member_id: own })
     }
 
-    async fn view(
-        &self,
-        _: &Context,
-        tx: &Tx,
-        (scope, _): &(OrgScope, MemberId),
-        outcome: &Asked,
-    ) -> Result<MemberView, Error> {
-        load(tx, scope, outcome.member_id).await
+    async fn view(&self, _: &Context, tx: &Tx, by: &Decider, outcome: &Asked) -> Result<MemberView, Error> {
+        load(tx, &by.scope, outcome.member_id).await
     }
 }
 
@@ -275,18 +234,13 @@ pub(crate) struct RefuseVerification {
 
 impl Mutation for RefuseVerification {
     type Context = Context;
-    type Grant = (OrgScope, MemberId);
+    type Grant = Decider;
     type Outcome = Asked;
     type View = MemberView;
     type Error = Error;
 
-    async fn authorize(
-        &self,
-        context: &Context,
-        tx: &Tx,
-        caller: &Caller,
-    ) -> Result<(OrgScope, MemberId), Error> {
-        may_verify(context, tx, caller, self.org_id).await
+    async fn authorize(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<Decider, Error> {
+        Ok(context.authorize(tx, caller, self.org_id, policy::verify).await?)
     }
 
     async fn act(
@@ -294,8 +248,9 @@ impl Mutation for RefuseVerification {
         context: &Context,
         tx: &Tx,
         caller: &Caller,
-        (scope, _): &(OrgScope, MemberId),
+        refuser: &Decider,
     ) -> Result<Asked, Error> {
+        let scope = &refuser.scope;
         member_records::storage::lock(tx, scope, self.member_id).await?;
         // Between the decision and the lock the caller may have lost the role.
         self.authorize(context, tx, caller).await?;
@@ -309,24 +264,30 @@ impl Mutation for RefuseVerification {
         })
     }
 
-    async fn view(
-        &self,
-        _: &Context,
-        tx: &Tx,
-        (scope, _): &(OrgScope, MemberId),
-        outcome: &Asked,
-    ) -> Result<MemberView, Error> {
-        load(tx, scope, outcome.member_id).await
+    async fn view(&self, _: &Context, tx: &Tx, by: &Decider, outcome: &Asked) -> Result<MemberView, Error> {
+        load(tx, &by.scope, outcome.member_id).await
     }
 }
 
 pub(super) async fn audit(tx: &Tx, caller: &Caller, org: OrgId, member: MemberId) -> Result<(), Error> {
-    let object = format!("organizations/{org}/members/{member}");
-    parta_audit::record(tx, caller, Some(org), object).await?;
+    parta_audit::record_within(tx, caller, org, format!("members/{member}")).await?;
     Ok(())
 }
 
-/// Lists the requests for verification; a teacher gets the own one.
+/// Returns the teachers of whom the caller may read requests and announced ends; `None` for all.
+pub(super) async fn readable(
+    context: &Context,
+    tx: &Tx,
+    caller: &Caller,
+    org: OrgId,
+) -> Result<(OrgScope, Option<BTreeSet<MemberId>>), Error> {
+    let facts = context.facts(tx, caller, org).await?;
+    let scope = authorize(caller, org, policy::list_requests(&facts))?;
+    let among = (!facts.is_administration()).then(|| BTreeSet::from([facts.member_id]));
+    Ok((scope, among))
+}
+
+/// Lists the requests for verification; a teacher gets their own.
 #[derive(Debug)]
 pub(crate) struct ListVerificationRequests {
     pub(crate) org_id: OrgId,
@@ -344,9 +305,7 @@ impl Query for ListVerificationRequests {
         tx: &Tx,
         caller: &Caller,
     ) -> Result<Read<Page<VerificationRequest>>, Error> {
-        let facts = context.facts(tx, caller, self.org_id).await?;
-        let scope = authorize(caller, self.org_id, policy::list_requests(&facts))?;
-        let among = (!facts.is_administration()).then(|| BTreeSet::from([facts.member_id]));
+        let (scope, among) = readable(context, tx, caller, self.org_id).await?;
         let after = self.page.after(tx, caller)?;
         let rows = storage::list(tx, &scope, among, after, self.page.limit()).await?;
         let page = self.page.page(tx, caller, rows, |row| row.member_id);

@@ -1,8 +1,6 @@
 //! The end of a verification on a day that is announced 30 days before (F7).
-use std::collections::BTreeSet;
-
 use chrono::{Days, NaiveDate};
-use parta_access::{Caller, OrgScope, authorize};
+use parta_access::{Caller, OrgScope};
 use parta_database::Tx;
 use parta_edge::{Mutation, Page, PageRequest, Query, Read, Stored};
 use parta_ids::{MemberId, OrgId};
@@ -12,16 +10,15 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     model::VerificationEnd,
-    operations::present,
     policy,
     storage::{changes, ends},
-    verification::{audit, may_verify},
+    verification::{audit, readable},
 };
 use crate::{
-    context::Context,
+    context::{Context, Decider},
     endings::{self, EndingKind},
     error::Error,
-    member_records::{events, storage},
+    member_records::{events, lock_to_decide, storage},
 };
 
 /// The name of an announced end in refusals.
@@ -49,18 +46,13 @@ pub(crate) struct AnnounceVerificationEnd {
 
 impl Mutation for AnnounceVerificationEnd {
     type Context = Context;
-    type Grant = (OrgScope, MemberId);
+    type Grant = Decider;
     type Outcome = Announced;
     type View = VerificationEnd;
     type Error = Error;
 
-    async fn authorize(
-        &self,
-        context: &Context,
-        tx: &Tx,
-        caller: &Caller,
-    ) -> Result<(OrgScope, MemberId), Error> {
-        may_verify(context, tx, caller, self.org_id).await
+    async fn authorize(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<Decider, Error> {
+        Ok(context.authorize(tx, caller, self.org_id, policy::verify).await?)
     }
 
     async fn act(
@@ -68,19 +60,16 @@ impl Mutation for AnnounceVerificationEnd {
         context: &Context,
         tx: &Tx,
         caller: &Caller,
-        (scope, announcer): &(OrgScope, MemberId),
+        announcer: &Decider,
     ) -> Result<Announced, Error> {
-        if *announcer == self.member_id {
-            return Err(Error::second_person_required());
-        }
+        announcer.require_second_person(self.member_id)?;
         let zone = endings::time_zone(&context.roster, tx, self.org_id).await?;
         let earliest = endings::local_date(tx.now(), zone) + NOTICE;
         if self.last_date < earliest {
             return Err(invalid("last_date", "must be at least 30 days ahead").into());
         }
-        let member = present(tx, scope, self.member_id).await?;
-        // Between the decision and the lock the caller may have lost the role.
-        self.authorize(context, tx, caller).await?;
+        let of = (&announcer.scope, self.member_id);
+        let member = lock_to_decide(self, context, tx, caller, of).await?;
         if !member.has(Role::Teacher) {
             return Err(Error::not_a_teacher());
         }
@@ -92,10 +81,10 @@ impl Mutation for AnnounceVerificationEnd {
             last_date: self.last_date,
             due_time: endings::end_of_day(self.last_date, zone),
             cause: self.cause.clone(),
-            announcer_id: *announcer,
+            announcer_id: announcer.member_id,
             create_time: tx.now(),
         };
-        ends::save(tx, scope, &end).await?;
+        ends::save(tx, &announcer.scope, &end).await?;
         endings::schedule(tx, self.org_id, EndingKind::Verification, member.id, end.due_time).await?;
         audit(tx, caller, self.org_id, member.id).await?;
         Ok(Announced { member_id: member.id })
@@ -105,10 +94,10 @@ impl Mutation for AnnounceVerificationEnd {
         &self,
         _: &Context,
         tx: &Tx,
-        (scope, _): &(OrgScope, MemberId),
+        announcer: &Decider,
         outcome: &Announced,
     ) -> Result<VerificationEnd, Error> {
-        let end = ends::find(tx, scope, outcome.member_id).await?;
+        let end = ends::find(tx, &announcer.scope, outcome.member_id).await?;
         end.ok_or_else(|| Error::unknown(KIND, outcome.member_id))
     }
 }
@@ -122,45 +111,32 @@ pub(crate) struct CancelVerificationEnd {
 
 impl Mutation for CancelVerificationEnd {
     type Context = Context;
-    type Grant = (OrgScope, MemberId);
+    type Grant = Decider;
     type Outcome = ();
     type View = ();
     type Error = Error;
 
-    async fn authorize(
-        &self,
-        context: &Context,
-        tx: &Tx,
-        caller: &Caller,
-    ) -> Result<(OrgScope, MemberId), Error> {
-        may_verify(context, tx, caller, self.org_id).await
+    async fn authorize(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<Decider, Error> {
+        Ok(context.authorize(tx, caller, self.org_id, policy::verify).await?)
     }
 
-    async fn act(
-        &self,
-        context: &Context,
-        tx: &Tx,
-        caller: &Caller,
-        (scope, canceler): &(OrgScope, MemberId),
-    ) -> Result<(), Error> {
-        if *canceler == self.member_id {
-            return Err(Error::second_person_required());
-        }
-        storage::lock(tx, scope, self.member_id).await?;
+    async fn act(&self, context: &Context, tx: &Tx, caller: &Caller, by: &Decider) -> Result<(), Error> {
+        by.require_second_person(self.member_id)?;
+        storage::lock(tx, &by.scope, self.member_id).await?;
         // Between the decision and the lock the caller may have lost the role.
         self.authorize(context, tx, caller).await?;
-        if !forget_end(tx, scope, self.member_id).await? {
+        if !forget_end(tx, &by.scope, self.member_id).await? {
             return Err(Error::unknown(KIND, self.member_id));
         }
         audit(tx, caller, self.org_id, self.member_id).await
     }
 
-    async fn view(&self, _: &Context, _: &Tx, _: &(OrgScope, MemberId), (): &()) -> Result<(), Error> {
+    async fn view(&self, _: &Context, _: &Tx, _: &Decider, (): &()) -> Result<(), Error> {
         Ok(())
     }
 }
 
-/// Lists the announced ends; a teacher gets the own one.
+/// Lists the announced ends; a teacher gets their own.
 #[derive(Debug)]
 pub(crate) struct ListVerificationEnds {
     pub(crate) org_id: OrgId,
@@ -178,9 +154,7 @@ impl Query for ListVerificationEnds {
         tx: &Tx,
         caller: &Caller,
     ) -> Result<Read<Page<VerificationEnd>>, Error> {
-        let facts = context.facts(tx, caller, self.org_id).await?;
-        let scope = authorize(caller, self.org_id, policy::list_requests(&facts))?;
-        let among = (!facts.is_administration()).then(|| BTreeSet::from([facts.member_id]));
+        let (scope, among) = readable(context, tx, caller, self.org_id).await?;
         let after = self.page.after(tx, caller)?;
         let rows = ends::list(tx, &scope, among, after, self.page.limit()).await?;
         let page = self.page.page(tx, caller, rows, |row| row.member_id);

@@ -61,7 +61,11 @@ impl<'a> Applier<'a> {
             .iter()
             .flat_map(|(_, c)| [c.source_key.clone(), c.details.other_key.clone()]);
         let keys: Vec<_> = keys.filter(|key| !key.is_empty()).collect();
-        let ids = source::people_of(tx, scope, &keys).await?;
+        let mut ids = source::people_of(tx, scope, &keys).await?;
+        let joined = members::joined_with(tx, scope, ids.values().copied()).await?;
+        for id in ids.values_mut() {
+            *id = joined.get(id).copied().unwrap_or(*id);
+        }
         let locked = ids.values().copied().chain([decider]);
         let records = members::lock_all(tx, scope, locked).await?;
         let record = |(key, id): (String, MemberId)| Some((key, records.get(&id)?.clone()));

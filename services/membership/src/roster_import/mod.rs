@@ -17,6 +17,7 @@ mod grpc;
 mod mass;
 mod model;
 mod observe;
+mod one_id;
 mod operations;
 mod own_matter;
 mod plan;

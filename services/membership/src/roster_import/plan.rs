@@ -47,6 +47,9 @@ pub(crate) struct CurrentRoster {
     pub(crate) removed: BTreeSet<String>,
     /// Labels of the classes of earlier imports, by their ids in the source.
     pub(crate) classes: BTreeMap<String, String>,
+    /// Further ids in the source of members whose records were joined, and the one under which `people`,
+    /// `dropped` or `removed` has the member.
+    pub(crate) aliases: BTreeMap<String, String>,
 }
 
 impl CurrentRoster {
@@ -184,6 +187,7 @@ fn details(person: String, label: &str) -> Details {
 /// Returns the changes that make the roster equal to the set, in an order in which they can be applied, with
 /// the rows that have no effect.
 pub(crate) fn plan(set: &SourceRoster, current: &CurrentRoster) -> Vec<Change> {
+    let set = &set.with_one_id(&current.aliases);
     let created = set.classes.values().map(|label| label_key(label));
     let mut p = Planner {
         set,

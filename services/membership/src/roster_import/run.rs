@@ -27,6 +27,7 @@ pub(crate) const JOB_LIMITS: Limits = Limits {
     concurrent: 4,
     per_organization: 1,
     attempt_timeout: None,
+    max_retry_delay: Limits::RETRY_DELAY,
 };
 /// Changes per transaction. The number is small, so that other writers wait only briefly.
 const BATCH: u64 = 100;

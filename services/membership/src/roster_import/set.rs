@@ -35,7 +35,7 @@ pub(crate) struct SourcePerson {
 }
 
 /// The roster that the set describes. Keys are ids in the source.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(crate) struct SourceRoster {
     pub(crate) version: String,
     pub(crate) classes: BTreeMap<String, String>,

@@ -12,6 +12,7 @@ mod grpc;
 mod model;
 mod operations;
 mod policy;
+mod restored;
 mod secret;
 mod storage;
 
@@ -20,4 +21,5 @@ mod tests;
 
 pub(crate) use grpc::ServiceAccounts;
 pub(crate) use policy::rules;
+pub use restored::revoke_all_service_account_keys;
 pub(crate) use storage::{list_revoked, purge_revoked};

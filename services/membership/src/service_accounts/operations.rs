@@ -1,6 +1,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
-use parta_access::{Caller, OrgScope, ServiceAccountPermission, SignedToken, authorize};
+use parta_access::{Caller, OrgScope, ServiceAccountPermission, SignedToken};
 use parta_database::Tx;
 use parta_edge::{Act, Mutation, Page, PageRequest, Query, Read, Stored, UnclaimedMutation};
 use parta_ids::{OrgId, ServiceAccountId, ServiceAccountKeyId};
@@ -16,8 +16,10 @@ const KIND: &str = "service account";
 const KEY_KIND: &str = "service account key";
 
 async fn may_administer(context: &Context, tx: &Tx, caller: &Caller, org: OrgId) -> Result<OrgScope, Error> {
-    let facts = context.facts(tx, caller, org).await?;
-    Ok(authorize(caller, org, policy::administer(&facts))?)
+    Ok(context
+        .authorize(tx, caller, org, policy::administer)
+        .await?
+        .scope)
 }
 
 /// The outcome of CreateServiceAccount and RotateServiceAccountKey.

@@ -196,6 +196,20 @@ pub(super) async fn revoke_key(
     Ok(())
 }
 
+/// Revokes the keys of all organizations and returns their number. They are not listed for all services: in a
+/// restored database no token of before is accepted.
+pub(super) async fn revoke_all_keys(
+    conn: &impl ConnectionTrait,
+    now: DateTime<Utc>,
+) -> Result<u64, StorageError> {
+    let revoked = key::Entity::update_many()
+        .col_expr(key::Column::RevokeTime, Expr::value(now))
+        .filter(key::Column::RevokeTime.is_null())
+        .exec(conn)
+        .await?;
+    Ok(revoked.rows_affected)
+}
+
 /// Lists the keys of all organizations that were revoked after `since`. The list belongs to no organization,
 /// so this has no scope.
 pub(crate) async fn list_revoked(

@@ -2,7 +2,7 @@
 use chrono::TimeDelta;
 use parta_access::ServiceAccountPermission;
 use parta_ids::{ServiceAccountId, TypedId as _};
-use parta_proto::timestamp;
+use parta_proto::{feed::v1::ReadRequest, timestamp};
 use parta_proto_membership::v1::{
     self as pb, Role, membership_feed_service_client::MembershipFeedServiceClient,
 };
@@ -118,7 +118,7 @@ impl School {
 
     /// Reads the feed with a token.
     async fn read_feed(&self, token: &str) -> Result<(), Status> {
-        let request = pb::ReadRequest {
+        let request = ReadRequest {
             org_id: org(1).to_string(),
             ..Default::default()
         };
@@ -401,3 +401,28 @@ on_both!(
         school.test_env.close().await;
     }
 );
+
+// A restored database does not know which keys were revoked after the backup. The account keeps its name and
+// its permissions, and a new key works.
+// Covers: R30 refused
+on_both!(keys_are_revoked_after_a_restore, |database| async move {
+    let school = School::open(database).await;
+    let made = school.create(&school.creation(&["roster.read"])).await.unwrap();
+    let account = made.service_account.unwrap();
+    school.rotate(&school.rotation(&account.id)).await.unwrap();
+    let db = &school.test_env.db;
+    for revoked in [2, 0] {
+        assert_eq!(crate::revoke_all_service_account_keys(db).await.unwrap(), revoked);
+    }
+    assert_eq!(
+        reason(&school.issue(&made.key).await),
+        "SERVICE_ACCOUNT_KEY_INVALID"
+    );
+    let listed = school.list().await;
+    assert_eq!(listed[0].permissions, ["roster.read"]);
+    assert!(listed[0].keys.is_empty());
+    let next = school.rotate(&school.rotation(&account.id)).await.unwrap();
+    let token = school.issue(&next.key).await.unwrap();
+    school.read_roster(&token).await.unwrap();
+    school.test_env.close().await;
+});

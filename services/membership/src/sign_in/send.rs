@@ -8,7 +8,7 @@ use parta_jobs::{Job, JobError, JobHandler};
 use super::storage;
 use crate::{accounts::Address, delivery};
 
-/// Sends codes. A flow that was proved or deleted meanwhile needs none.
+/// Sends codes. No code is sent if the flow was proved or deleted in the meantime.
 pub(crate) struct SendCode {
     db: Db,
     sender: Arc<delivery::Sender>,

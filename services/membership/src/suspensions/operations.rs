@@ -1,6 +1,6 @@
 use std::collections::BTreeSet;
 
-use parta_access::{Caller, OrgScope, Principal, authorize, belongs};
+use parta_access::{Caller, OrgScope, Principal, authorize};
 use parta_database::Tx;
 use parta_edge::{Mutation, Page, PageRequest, Query, Read, Stored};
 use parta_ids::{MemberId, OrgId, SuspensionId};
@@ -13,7 +13,7 @@ use super::{
     policy, storage,
 };
 use crate::{
-    context::Context,
+    context::{Context, Decider},
     error::Error,
     member_records::{self, Member},
     notices::{self, Notice},
@@ -35,8 +35,7 @@ async fn load(tx: &Tx, scope: &OrgScope, id: SuspensionId) -> Result<Suspension,
 }
 
 async fn audit(tx: &Tx, caller: &Caller, row: &Suspension) -> Result<(), Error> {
-    let object = format!("organizations/{}/suspensions/{}", row.org_id, row.id);
-    Ok(parta_audit::record(tx, caller, Some(row.org_id), object).await?)
+    Ok(parta_audit::record_within(tx, caller, row.org_id, format!("suspensions/{}", row.id)).await?)
 }
 
 /// Suspends a member at once.
@@ -51,20 +50,15 @@ pub(crate) struct SuspendMember {
 
 impl Mutation for SuspendMember {
     type Context = Context;
-    type Grant = (OrgScope, MemberId);
+    type Grant = Decider;
     type Outcome = Suspended;
     type View = Suspension;
     type Error = Error;
 
-    async fn authorize(
-        &self,
-        context: &Context,
-        tx: &Tx,
-        caller: &Caller,
-    ) -> Result<(OrgScope, MemberId), Error> {
-        let facts = context.facts(tx, caller, self.org_id).await?;
-        let scope = authorize(caller, self.org_id, policy::suspend(&facts))?;
-        Ok((scope, facts.member_id))
+    async fn authorize(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<Decider, Error> {
+        Ok(context
+            .authorize(tx, caller, self.org_id, policy::suspend)
+            .await?)
     }
 
     async fn act(
@@ -72,23 +66,11 @@ impl Mutation for SuspendMember {
         context: &Context,
         tx: &Tx,
         caller: &Caller,
-        (scope, suspender): &(OrgScope, MemberId),
+        suspender: &Decider,
     ) -> Result<Suspended, Error> {
-        if *suspender == self.member_id {
-            return Err(Error::second_person_required());
-        }
-        // Both rows, in the order of their ids: of two members who suspend each other, one comes first.
-        let both = BTreeSet::from([*suspender, self.member_id]);
-        let mut member = None;
-        for id in both {
-            let row = member_records::storage::lock(tx, scope, id).await?;
-            member = member.or(row.filter(|row| row.id == self.member_id));
-        }
-        let member = member.ok_or_else(|| Error::unknown("member", self.member_id))?;
-        self.authorize(context, tx, caller).await?;
-        if member.state == State::Left {
-            return Err(Error::member_left());
-        }
+        let scope = &suspender.scope;
+        let both = (suspender, self.member_id);
+        member_records::lock_both_to_decide(self, context, tx, caller, both).await?;
         let present = storage::list_of(tx, scope, [self.member_id]).await?;
         if present.iter().any(|row| row.covers(self.roles.as_ref())) {
             return Err(Error::already_suspended());
@@ -99,7 +81,7 @@ impl Mutation for SuspendMember {
             member_id: self.member_id,
             roles: self.roles.clone(),
             create_time: tx.now(),
-            suspender_id: Some(*suspender),
+            suspender_id: Some(suspender.member_id),
             cause: self.cause.clone(),
             confirm_time: None,
             confirmer_id: None,
@@ -126,10 +108,10 @@ impl Mutation for SuspendMember {
         &self,
         _: &Context,
         tx: &Tx,
-        (scope, _): &(OrgScope, MemberId),
+        by: &Decider,
         outcome: &Suspended,
     ) -> Result<Suspension, Error> {
-        load(tx, scope, outcome.suspension_id).await
+        load(tx, &by.scope, outcome.suspension_id).await
     }
 }
 
@@ -191,19 +173,17 @@ async fn may_decide(
             row,
         });
     }
-    let facts = context.facts(tx, caller, org).await?;
-    authorize(caller, org, policy::decide(&facts))?;
-    let scope = belongs(caller, org)?;
-    let row = storage::lock(tx, &scope, id).await?.ok_or_else(unknown)?;
+    let authorize = async || context.authorize(tx, caller, org, policy::decide).await;
+    let row = storage::lock(tx, &authorize().await?.scope, id).await?;
+    let row = row.ok_or_else(unknown)?;
     // The caller may have lost the right while the row was locked.
-    let facts = context.facts(tx, caller, org).await?;
-    authorize(caller, org, policy::decide(&facts))?;
-    if !policy::is_second_person(facts.member_id, row.member_id, row.suspender_id) {
+    let Decider { scope, member_id } = authorize().await?;
+    if !policy::is_second_person(member_id, row.member_id, row.suspender_id) {
         return Err(Error::second_person_required());
     }
     Ok(MayDecide {
         scope,
-        decider: Some(facts.member_id),
+        decider: Some(member_id),
         row,
     })
 }
@@ -321,10 +301,9 @@ impl Query for ListSuspensions {
         caller: &Caller,
     ) -> Result<Read<Page<Suspension>>, Error> {
         let org = self.org_id;
-        let facts = context.facts(tx, caller, org).await?;
-        let scope = authorize(caller, org, policy::suspend(&facts))?;
+        let reader = context.authorize(tx, caller, org, policy::suspend).await?;
         let after = self.page.after(tx, caller)?;
-        let rows = storage::list(tx, &scope, facts.member_id, after, self.page.limit()).await?;
+        let rows = storage::list(tx, &reader.scope, reader.member_id, after, self.page.limit()).await?;
         let page = self.page.page(tx, caller, rows, |row| row.id);
         Ok(Read::audited(page, org, "suspensions"))
     }

@@ -8,10 +8,11 @@ use parta_ids::{MemberId, OrgId, SuspensionId, TypedId};
 use parta_roster::Role;
 use sea_orm::{
     ActiveModelTrait as _, ColumnTrait as _, Condition, ConnectionTrait, EntityTrait as _,
-    IntoActiveModel as _, QueryFilter as _, QueryOrder as _, QuerySelect as _,
+    IntoActiveModel as _, QueryFilter as _, QuerySelect as _,
 };
 
 use super::model::Suspension;
+use crate::storage::load_page;
 use entity::{Column, Entity, Model};
 
 table!(entity, "suspension", {
@@ -160,16 +161,12 @@ pub(super) async fn list(
     after: Option<SuspensionId>,
     limit: u64,
 ) -> Result<Vec<Suspension>, StorageError> {
-    let rows = Entity::find()
-        .filter(Column::OrgId.eq(scope.org_id().uuid()))
-        .filter(Column::EndTime.is_null())
-        .filter(Column::MemberId.ne(except.uuid()))
-        .filter(Condition::all().add_option(after.map(|id| Column::SuspensionId.gt(id.uuid()))))
-        .order_by_asc(Column::SuspensionId)
-        .limit(limit)
-        .all(conn)
-        .await?;
-    suspensions(rows)
+    let rows = Condition::all()
+        .add(Column::OrgId.eq(scope.org_id().uuid()))
+        .add(Column::EndTime.is_null())
+        .add(Column::MemberId.ne(except.uuid()));
+    let after = after.map(TypedId::uuid);
+    suspensions(load_page::<Entity>(conn, Column::SuspensionId, rows, after, limit).await?)
 }
 
 /// Lists the suspensions of all organizations that were made before `before` and neither confirmed nor
@@ -180,16 +177,12 @@ pub(super) async fn list_undecided(
     after: Option<SuspensionId>,
     limit: u64,
 ) -> Result<Vec<Suspension>, StorageError> {
-    let rows = Entity::find()
-        .filter(Column::EndTime.is_null())
-        .filter(Column::ConfirmTime.is_null())
-        .filter(Column::CreateTime.lte(before))
-        .filter(Condition::all().add_option(after.map(|id| Column::SuspensionId.gt(id.uuid()))))
-        .order_by_asc(Column::SuspensionId)
-        .limit(limit)
-        .all(conn)
-        .await?;
-    suspensions(rows)
+    let rows = Condition::all()
+        .add(Column::EndTime.is_null())
+        .add(Column::ConfirmTime.is_null())
+        .add(Column::CreateTime.lte(before));
+    let after = after.map(TypedId::uuid);
+    suspensions(load_page::<Entity>(conn, Column::SuspensionId, rows, after, limit).await?)
 }
 
 /// Lists all suspensions of an organization that were not lifted, for the snapshot of the feed.

@@ -54,11 +54,7 @@ impl School {
         let second = test_env
             .join("+79161111111", "Иван Орлов", Role::Staff, |_| ())
             .await;
-        let pupil = test_env
-            .join("+79162222222", "Ян Котов", Role::Pupil, |admit| {
-                admit.unit_id = unit(1).to_string();
-            })
-            .await;
+        let pupil = test_env.join_pupil("+79162222222", "Ян Котов", 1).await;
         let teacher = test_env
             .join("+79163333333", "Олег Волков", Role::Teacher, |_| ())
             .await;

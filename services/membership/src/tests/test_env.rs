@@ -13,6 +13,7 @@ use parta_access::{Secrets, Verifier};
 use parta_database::Db;
 use parta_grpc::{InMemoryTransport, ServiceChannel};
 use parta_ids::{ApplicationId, Env, InvitationId, MemberId, OrgId, UnitId};
+use parta_proto::feed::v1::SnapshotRequest;
 use parta_proto_membership::{
     internal::v1::{
         AdmitMemberRequest, AppointFoundingAdministratorRequest, GetRevocationsRequest,
@@ -68,7 +69,7 @@ pub(crate) struct TestEnv {
     pub(crate) db: Db,
     pub(crate) test_env: ServiceEnv,
     pub(crate) transport: InMemoryTransport,
-    ports: Ports,
+    pub(crate) ports: Ports,
     /// The proofs that VerifyCode returned, by the id of the flow.
     proofs: Mutex<HashMap<String, String>>,
     _database: TestDatabase,
@@ -248,7 +249,7 @@ impl TestEnv {
     /// The members of an organization as the snapshot of the feed describes them.
     pub(crate) async fn snapshot(&self, org: OrgId) -> Vec<pb::MemberAdmitted> {
         let channel = self.test_env.channel_of("chat", "membership", &self.transport);
-        let request = pb::SnapshotRequest {
+        let request = SnapshotRequest {
             org_id: org.to_string(),
         };
         let stream = MembershipFeedServiceClient::new(channel).snapshot(request).await;
@@ -326,6 +327,12 @@ impl TestEnv {
     ) -> MemberSession {
         let person = self.newcomer(phone, name).await;
         self.admit(person, phone, role, change).await
+    }
+
+    /// Admits a pupil of the n-th class.
+    pub(crate) async fn join_pupil(&self, phone: &str, name: &str, n: u128) -> MemberSession {
+        let in_class = |link: &mut AdmitMemberRequest| link.unit_id = unit(n).to_string();
+        self.join(phone, name, pb::Role::Pupil, in_class).await
     }
 
     /// Admits a person with an invitation of this name.

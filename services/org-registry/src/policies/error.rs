@@ -20,7 +20,7 @@ impl Error {
     pub(in crate::policies) fn second_person_required() -> Self {
         RpcError::new(
             ErrorReason::SecondPersonRequired,
-            "Nobody confirms the own change. Ask another administrator, the head or a deputy.",
+            "Nobody confirms their own change. Ask another administrator, the head or a deputy.",
         )
         .into()
     }

@@ -300,6 +300,5 @@ async fn check_label(
 
 async fn audit(tx: &Tx, caller: &Caller, unit: &Unit) -> Result<(), Error> {
     let (org, id) = (unit.org_id, unit.id);
-    let object = format!("organizations/{org}/units/{id}");
-    Ok(parta_audit::record(tx, caller, Some(org), object).await?)
+    Ok(parta_audit::record_within(tx, caller, org, format!("units/{id}")).await?)
 }

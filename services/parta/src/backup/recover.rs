@@ -1,5 +1,5 @@
-//! The steps after the restore of a database: sessions end, links are revoked, and membership repeats what
-//! had ended after the backup, so that a restore never gives access back.
+//! The steps after the restore of a database: sessions end, links and keys of service accounts are revoked,
+//! and membership repeats what had ended after the backup, so that a restore never gives access back.
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
@@ -8,10 +8,10 @@ use std::{
 
 use anyhow::Context as _;
 use parta_database::Db;
-use parta_ids::{Env, MemberId, OrgId, TypedId as _};
+use parta_feed::Cursor;
+use parta_ids::{Env, MemberId, OrgId};
 use parta_roster::{Endings, Projected, Widened};
 use parta_runtime::{ConfigArgs, Settings};
-use sea_orm::{ConnectionTrait as _, Statement, Value};
 use serde_json::json;
 
 use super::{
@@ -30,39 +30,45 @@ const SIGNING_KEYS: [&str; 3] = [
     "token-signing-next.pem",
     "token-signing-previous.pem",
 ];
-const POSITIONS: &str = "SELECT org_id, position FROM event_head";
-const CURSORS: &str = "SELECT org_id, position FROM feed_cursor WHERE consumer = $1";
 
 /// Options of `parta recover`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Recover {
     #[command(flatten)]
-    links: Links,
+    kept: Kept,
 }
 
-/// The choice about the links of invitations.
+/// The choices about access that was perhaps ended after the backup.
 #[derive(Debug, Clone, Copy, clap::Args)]
-pub(super) struct Links {
+pub(super) struct Kept {
     /// Keeps the open links of a restored invitation. Otherwise they are revoked, because those that were
     /// revoked or used after the backup could be used again.
     #[arg(long)]
     keep_links: bool,
+    /// Keeps the keys of service accounts of a restored membership. Otherwise they are revoked, because those
+    /// that were revoked after the backup could be used again.
+    #[arg(long)]
+    keep_service_accounts: bool,
 }
 
 impl Recover {
     /// Runs the command.
     pub(crate) async fn run(self, args: ConfigArgs, output: Output) -> anyhow::Result<()> {
         let settings = databases::settings(args)?;
-        recover(
-            &settings,
-            &[MEMBERSHIP, ORG_REGISTRY, INVITATION],
-            self.links,
-            output,
-        )
-        .await?;
+        let restored = [MEMBERSHIP, ORG_REGISTRY, INVITATION];
+        recover(&settings, &restored, Since::MayHaveRun, self.kept, output).await?;
         output.document(&json!({}));
         Ok(())
     }
+}
+
+/// Whether the services have run since their databases were restored, or lost commits in a failover.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Since {
+    /// They have not.
+    Stopped,
+    /// They may have.
+    MayHaveRun,
 }
 
 /// The databases that exist.
@@ -120,7 +126,8 @@ impl Databases {
 pub(super) async fn recover(
     settings: &Settings,
     restored: &[&str],
-    links: Links,
+    since: Since,
+    kept: Kept,
     output: Output,
 ) -> anyhow::Result<()> {
     let databases = Databases::open(settings, &[]).await?;
@@ -128,18 +135,24 @@ pub(super) async fn recover(
     let restored = |name: &'static str| databases.0.get(name).filter(|_| restored.contains(&name));
     let steps = async {
         if let Some(invitation) = restored(INVITATION) {
-            revoke_links(invitation, links, output).await?;
+            revoke_links(invitation, kept, output).await?;
         }
         if let Some(membership) = restored(MEMBERSHIP) {
             end_sessions(membership, &keys, output).await?;
+            revoke_service_account_keys(membership, kept, output).await?;
             close_role_changes(membership, output).await?;
         }
         if let Some(membership) = databases.0.get(MEMBERSHIP) {
             let sources = [restored(MEMBERSHIP), restored(ORG_REGISTRY)];
-            repeat_endings(&databases.0, membership, sources, output).await?;
+            repeat_endings(&databases.0, membership, sources, since, output).await?;
         }
         if let (Some(membership), Some(invitation)) = (restored(MEMBERSHIP), databases.0.get(INVITATION)) {
             end_requests(membership, invitation, output).await?;
+        }
+        for source in [MEMBERSHIP, ORG_REGISTRY] {
+            if let Some(db) = restored(source) {
+                rebuild_projections(&databases.0, source, db, output).await?;
+            }
         }
         Ok::<_, anyhow::Error>(())
     };
@@ -148,8 +161,8 @@ pub(super) async fn recover(
     done
 }
 
-async fn revoke_links(invitation: &Db, links: Links, output: Output) -> anyhow::Result<()> {
-    if links.keep_links {
+async fn revoke_links(invitation: &Db, kept: Kept, output: Output) -> anyhow::Result<()> {
+    if kept.keep_links {
         output.line("invitation: links that were revoked or used after the backup can be used again");
         return Ok(());
     }
@@ -191,23 +204,25 @@ async fn repeat_endings(
     databases: &BTreeMap<&'static str, Db>,
     membership: &Db,
     restored: [Option<&Db>; 2],
+    since: Since,
     output: Output,
 ) -> anyhow::Result<()> {
     let [restored_membership, restored_org_registry] = restored;
     let mut lost = BTreeMap::<OrgId, (Endings, Widened)>::new();
     if restored_membership.is_some() {
         for (service, db) in databases.iter().filter(|(service, _)| **service != MEMBERSHIP) {
-            let consumer = format!("{}.roster_members", service.replace('-', "_"));
-            for org in ahead(db, &consumer, membership).await? {
-                let (own, later) = projections(membership, db, org).await?;
-                let (endings, widened) = lost.entry(org).or_default();
-                endings.add(own.ended_in(&later));
+            for cursor in lost_cursors(membership, db, &consumer(service, MEMBERSHIP)).await? {
+                let (own, later) = projections(membership, db, cursor.org_id).await?;
+                let (endings, widened) = lost.entry(cursor.org_id).or_default();
+                let last_read = (since == Since::MayHaveRun).then_some(cursor.event_id);
+                endings.add(own.ended_in(&later, last_read));
                 widened.add(own.wider_than(&later));
             }
         }
     }
     if let Some(org_registry) = restored_org_registry {
-        for org in ahead(membership, "membership.roster_organizations", org_registry).await? {
+        let consumer = consumer(MEMBERSHIP, ORG_REGISTRY);
+        for Cursor { org_id: org, .. } in lost_cursors(org_registry, membership, &consumer).await? {
             let (own, source) = projections(membership, org_registry, org).await?;
             let (endings, _) = lost.entry(org).or_default();
             endings.add(own.relations_without_unit(&source));
@@ -253,31 +268,45 @@ async fn repeat_endings(
     Ok(())
 }
 
-/// Returns the organizations of which a consumer has read more than the log of the source has.
-async fn ahead(db: &Db, consumer: &str, source: &Db) -> anyhow::Result<BTreeSet<OrgId>> {
-    let heads = positions(source, POSITIONS, []).await?;
-    let cursors = positions(db, CURSORS, [consumer.into()]).await?;
-    let is_ahead =
-        |(org, position): &(&OrgId, &i64)| **position > heads.get(org).copied().unwrap_or_default();
-    Ok(cursors.iter().filter(is_ahead).map(|(org, _)| *org).collect())
+/// Returns the name of the consumer of a service that reads the feed of membership or org-registry.
+fn consumer(service: &str, source: &str) -> String {
+    let effect = match source {
+        MEMBERSHIP => "roster_members",
+        _ => "roster_organizations",
+    };
+    format!("{}.{effect}", service.replace('-', "_"))
 }
 
-async fn positions(
-    db: &Db,
-    sql: &str,
-    values: impl IntoIterator<Item = Value>,
-) -> anyhow::Result<BTreeMap<OrgId, i64>> {
-    let read = async {
-        let statement = Statement::from_sql_and_values(db.backend(), sql, values);
-        let rows = db.conn().query_all_raw(statement).await?;
-        let position = |row: &sea_orm::QueryResult| {
-            let org = OrgId::from_uuid(row.try_get_by_index(0)?);
-            Ok::<_, sea_orm::DbErr>((org, row.try_get_by_index(1)?))
-        };
-        rows.iter().map(position).collect::<Result<_, _>>()
-    };
-    let context = || format!("cannot read the positions of the database of {}", db.service());
-    read.await.with_context(context)
+/// Returns the cursors of a consumer whose events the source has lost.
+async fn lost_cursors(source: &Db, db: &Db, consumer: &str) -> anyhow::Result<Vec<Cursor>> {
+    let lost = parta_feed::list_lost(source, db, consumer).await;
+    lost.with_context(|| format!("cannot compare the cursors of {consumer} with the logs"))
+}
+
+/// Makes the consumers of a source take snapshots of the organizations of which it has lost events. They hold
+/// these organizations until then. The endings must have been repeated: nothing else has them afterwards.
+async fn rebuild_projections(
+    databases: &BTreeMap<&'static str, Db>,
+    source: &str,
+    source_db: &Db,
+    output: Output,
+) -> anyhow::Result<()> {
+    for (service, db) in databases.iter().filter(|(service, _)| **service != source) {
+        let name = &consumer(service, source);
+        let lost = lost_cursors(source_db, db, name).await?;
+        for cursor in &lost {
+            let request = db.write(|tx| async move { parta_feed::rebuild(&tx, cursor.org_id, name).await });
+            let failed = || format!("cannot request a snapshot for {name}; run `parta recover`");
+            request.await.with_context(failed)?;
+        }
+        if !lost.is_empty() {
+            output.line(format!(
+                "{service}: {name} replaces its data of {} organizations when the service runs",
+                lost.len()
+            ));
+        }
+    }
+    Ok(())
 }
 
 async fn projections(first: &Db, second: &Db, org: OrgId) -> anyhow::Result<(Projected, Projected)> {
@@ -323,6 +352,21 @@ async fn end_sessions(db: &Db, keys: &Path, output: Output) -> anyhow::Result<()
             SIGNING_KEYS[0]
         ));
     }
-    output.line("membership: check the service accounts: those revoked after the backup are valid again");
+    Ok(())
+}
+
+/// Revokes the keys of service accounts: the restored database does not know which of them were revoked after
+/// the backup.
+async fn revoke_service_account_keys(db: &Db, kept: Kept, output: Output) -> anyhow::Result<()> {
+    if kept.keep_service_accounts {
+        output
+            .line("membership: service accounts and keys that were revoked after the backup are valid again");
+        return Ok(());
+    }
+    let revoked = parta_membership::revoke_all_service_account_keys(db).await;
+    let revoked = revoked.context("cannot revoke the keys of service accounts; run `parta recover`")?;
+    output.line(format!(
+        "membership: {revoked} keys of service accounts were revoked; the administrators create new ones"
+    ));
     Ok(())
 }

@@ -17,7 +17,7 @@ use super::{
     files,
     manifest::{DatabaseCopy, Kind, Manifest},
     postgresql,
-    recover::{Databases, Links, recover},
+    recover::{Databases, Kept, Since, recover},
     sqlite,
 };
 use crate::{cli, output::Output};
@@ -40,7 +40,7 @@ pub(crate) struct Restore {
     #[arg(long, value_name = "FILE")]
     identity_file: Option<PathBuf>,
     #[command(flatten)]
-    links: Links,
+    kept: Kept,
 }
 
 /// A database whose file was verified.
@@ -86,7 +86,7 @@ impl Restore {
         for one in &verified {
             parta_runtime::migrate(one.database.service, &settings, Env::system()).await?;
         }
-        recover(&settings, &services, self.links, output).await?;
+        recover(&settings, &services, Since::Stopped, self.kept, output).await?;
         if manifest.suite_secret.is_none() {
             output.line(&manifest.worth);
         }

@@ -2,25 +2,23 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use clap::Args;
-use parta_feed::MAX_AGE;
+use parta_feed::{EVENTS_LOST, MAX_AGE};
 use parta_proto::{
-    FeedChannel as Channel, QuarantineApi, elapsed, feed::v1::ConsumerStatus, jobs::v1::JobState,
+    elapsed,
+    feed::v1::{ConsumerStatus, GetConsumerStatusRequest, Quarantine},
+    jobs::v1::JobState,
 };
-use parta_proto_call_scheduling::CallSchedulingQuarantines;
-use parta_proto_chat::ChatQuarantines;
-use parta_proto_invitation::InvitationQuarantines;
-use parta_proto_membership::MembershipQuarantines;
-use parta_proto_org_registry::OrgRegistryQuarantines;
 use serde_json::json;
-use tonic::Status;
 
-use super::{
-    Common, jobs,
-    quarantine::{self, of_service},
+use super::{Common, jobs, quarantine};
+use crate::{
+    SERVICES,
+    client::Session,
+    output::{Failure, Output},
 };
-use crate::{SERVICES, client::Session, output::Failure};
 
 const QUARANTINE_PAGE: &str = "docs/operations/quarantine.md";
+const FAILOVER_PAGE: &str = "docs/operations/failover.md";
 const JOBS_PAGE: &str = "docs/operations/jobs.md";
 
 /// Checks how far the consumers of each service are, overdue endings, quarantined organizations and failed
@@ -35,10 +33,6 @@ struct Finding {
     text: String,
     advice: String,
     page: &'static str,
-}
-
-async fn status<A: QuarantineApi, T: Channel>(channel: T) -> Result<Vec<ConsumerStatus>, Status> {
-    A::status(channel).await
 }
 
 /// Judges the status of a consumer.
@@ -117,40 +111,101 @@ fn overdue(service: String, org_id: &str, lateness: Duration) -> Finding {
     }
 }
 
+/// Returns the finding about a quarantined organization.
+fn quarantined(service: &str, found: &Quarantine) -> Finding {
+    if found.event_failure == EVENTS_LOST {
+        return Finding {
+            service: service.to_owned(),
+            check: "lost_events",
+            text: format!(
+                "{}: {EVENTS_LOST}, and the calls of {} are refused",
+                found.consumer, found.org_id
+            ),
+            advice: "Stop all services and run: parta recover".to_owned(),
+            page: FAILOVER_PAGE,
+        };
+    }
+    Finding {
+        service: service.to_owned(),
+        check: "quarantine",
+        text: format!("{}: {} is quarantined", found.consumer, found.org_id),
+        advice: format!("parta quarantine explain {} {}", found.consumer, found.org_id),
+        page: QUARANTINE_PAGE,
+    }
+}
+
+/// The answers of the services.
+#[derive(Default)]
+struct Report {
+    findings: Vec<Finding>,
+    consumers: Vec<serde_json::Value>,
+    overdue_endings: BTreeMap<(String, String), Duration>,
+}
+
+impl Report {
+    async fn inspect(&mut self, session: &Session, service: &str, output: Output) -> Result<(), Failure> {
+        let client = session.operator_of(service)?;
+        let status = client.consumer_status(GetConsumerStatusRequest {}).await?;
+        for consumer in status.consumers {
+            output.line(format!(
+                "{}  of {}  organizations behind {}",
+                consumer.consumer, consumer.source, consumer.organizations_behind
+            ));
+            judge(service, &consumer, &mut self.findings);
+            judge_endings(&consumer, &mut self.overdue_endings);
+            self.consumers
+                .push(crate::output::json("parta.feed.v1.ConsumerStatus", &consumer)?);
+        }
+        for found in quarantine::of(session, service).await? {
+            self.findings.push(quarantined(service, &found));
+        }
+        for job in jobs::of(session, service, JobState::Failed).await? {
+            self.findings.push(Finding {
+                service: service.to_owned(),
+                check: "job",
+                text: format!("{} of kind {} failed: {}", job.id, job.kind, job.failure),
+                advice: format!("parta jobs retry {service} {}", job.id),
+                page: JOBS_PAGE,
+            });
+        }
+        Ok(())
+    }
+}
+
+/// Returns the finding about a service that does not answer.
+fn unreachable(service: &str) -> Finding {
+    Finding {
+        service: service.to_owned(),
+        check: "unreachable",
+        text: "the service cannot be reached".to_owned(),
+        advice: "See whether it runs, and read its log.".to_owned(),
+        page: QUARANTINE_PAGE,
+    }
+}
+
 impl Doctor {
     pub(super) async fn run(self, common: &Common) -> Result<(), Failure> {
         let (session, output): (Session, _) = (common.operator()?, common.print());
-        let mut findings = Vec::new();
-        let (mut consumers, mut overdue_endings) = (Vec::new(), BTreeMap::new());
+        let mut report = Report::default();
+        let mut silent = 0;
         for service in SERVICES.iter().map(|known| known.name) {
-            for consumer in of_service!(session, service, status())? {
-                output.line(format!(
-                    "{}  of {}  organizations behind {}",
-                    consumer.consumer, consumer.source, consumer.organizations_behind
-                ));
-                judge(service, &consumer, &mut findings);
-                judge_endings(&consumer, &mut overdue_endings);
-                consumers.push(crate::output::json("parta.feed.v1.ConsumerStatus", &consumer)?);
-            }
-            for found in quarantine::of(&session, service).await? {
-                findings.push(Finding {
-                    service: service.to_owned(),
-                    check: "quarantine",
-                    text: format!("{}: {} is quarantined", found.consumer, found.org_id),
-                    advice: format!("parta quarantine explain {} {}", found.consumer, found.org_id),
-                    page: QUARANTINE_PAGE,
-                });
-            }
-            for job in jobs::of(&session, service, JobState::Failed).await? {
-                findings.push(Finding {
-                    service: service.to_owned(),
-                    check: "job",
-                    text: format!("{} of kind {} failed: {}", job.id, job.kind, job.failure),
-                    advice: format!("parta jobs retry {service} {}", job.id),
-                    page: JOBS_PAGE,
-                });
+            match report.inspect(&session, service, output).await {
+                // The others may say why.
+                Err(failure @ Failure::Unreachable(_)) => {
+                    silent += 1;
+                    if silent == SERVICES.len() {
+                        return Err(failure);
+                    }
+                    report.findings.push(unreachable(service));
+                }
+                inspected => inspected?,
             }
         }
+        let Report {
+            mut findings,
+            consumers,
+            overdue_endings,
+        } = report;
         for ((service, org_id), lateness) in overdue_endings {
             findings.push(overdue(service, &org_id, lateness));
         }

@@ -1,18 +1,11 @@
 //! `parta jobs`: the durable jobs of the services.
 use clap::{Subcommand, ValueEnum, builder::PossibleValuesParser};
 use parta_proto::{
-    FeedChannel as Channel, JobApi, JobPage,
-    jobs::v1::{Job, JobState},
+    jobs::v1::{DropJobRequest, Job, JobState, ListJobsRequest, RetryJobRequest},
     time,
 };
-use parta_proto_call_scheduling::CallSchedulingJobs;
-use parta_proto_chat::ChatJobs;
-use parta_proto_invitation::InvitationJobs;
-use parta_proto_membership::MembershipJobs;
-use parta_proto_org_registry::OrgRegistryJobs;
 use prost_types::Timestamp;
 use serde_json::{Value, json};
-use tonic::Status;
 
 use super::Common;
 use crate::{
@@ -20,6 +13,9 @@ use crate::{
     client::Session,
     output::{Failure, json as to_json},
 };
+
+/// The number of jobs that one call lists.
+const PAGE: i32 = 200;
 
 #[derive(Debug, Subcommand)]
 pub enum Jobs {
@@ -71,52 +67,28 @@ fn names() -> PossibleValuesParser {
     PossibleValuesParser::new(SERVICES.map(|service| service.name))
 }
 
-/// Calls a function of the generated client of a service, by the name of the service.
-macro_rules! of_service {
-    ($session:expr, $service:expr, $function:ident($($argument:expr),*)) => {
-        match $service {
-            "org-registry" => $function::<OrgRegistryJobs, _>($session.jobs("org-registry"), $($argument),*).await,
-            "membership" => $function::<MembershipJobs, _>($session.jobs("membership"), $($argument),*).await,
-            "invitation" => $function::<InvitationJobs, _>($session.jobs("invitation"), $($argument),*).await,
-            "chat" => $function::<ChatJobs, _>($session.jobs("chat"), $($argument),*).await,
-            _ => $function::<CallSchedulingJobs, _>($session.jobs("call-scheduling"), $($argument),*).await,
-        }
-    };
-}
-
-/// Lists all pages.
-async fn list<A: JobApi, T: Channel>(channel: T, mut page: JobPage) -> Result<Vec<Job>, Status> {
+/// Lists all jobs of one service that a request selects.
+async fn list(session: &Session, service: &str, mut request: ListJobsRequest) -> Result<Vec<Job>, Failure> {
+    let client = session.operator_of(service)?;
+    request.page_size = PAGE;
     let mut found = Vec::new();
     loop {
-        let (jobs, next) = A::list(channel.clone(), page.clone()).await?;
-        found.extend(jobs);
-        if next.is_empty() {
+        let page = client.list_jobs(request.clone()).await?;
+        found.extend(page.jobs);
+        if page.next_page_token.is_empty() {
             return Ok(found);
         }
-        page.page_token = next;
+        request.page_token = page.next_page_token;
     }
 }
 
 /// Lists the jobs of one service in a state.
-pub(super) async fn of(
-    session: &Session,
-    service: &'static str,
-    state: JobState,
-) -> Result<Vec<Job>, Failure> {
-    let page = JobPage {
+pub(super) async fn of(session: &Session, service: &str, state: JobState) -> Result<Vec<Job>, Failure> {
+    let request = ListJobsRequest {
         state: state.into(),
-        page_size: 200,
-        ..JobPage::default()
+        ..ListJobsRequest::default()
     };
-    Ok(of_service!(session, service, list(page.clone()))?)
-}
-
-async fn retry<A: JobApi, T: Channel>(channel: T, act: String, id: String) -> Result<Option<Job>, Status> {
-    Ok(A::retry(channel, act, id).await?.0)
-}
-
-async fn drop_job<A: JobApi, T: Channel>(channel: T, act: String, id: String) -> Result<(), Status> {
-    A::drop(channel, act, id).await.map(|_| ())
+    list(session, service, request).await
 }
 
 fn line(service: &str, job: &Job) -> String {
@@ -164,17 +136,16 @@ impl Jobs {
                     State::Running => JobState::Running,
                     State::Failed => JobState::Failed,
                 });
-                let page = JobPage {
+                let request = ListJobsRequest {
                     state: state.into(),
                     kind,
                     org_id: organization,
-                    page_size: 200,
-                    ..JobPage::default()
+                    ..ListJobsRequest::default()
                 };
                 let asked = SERVICES.iter().map(|known| known.name);
                 let mut documents = Vec::new();
                 for name in asked.filter(|name| service.as_deref().is_none_or(|only| only == *name)) {
-                    for job in of_service!(session, name, list(page.clone()))? {
+                    for job in list(&session, name, request.clone()).await? {
                         output.line(line(name, &job));
                         documents.push(document(name, &job)?);
                     }
@@ -185,7 +156,11 @@ impl Jobs {
                 output.document(&json!({"jobs": documents}));
             }
             Self::Retry { service, id } => {
-                let job = of_service!(session, service.as_str(), retry(session.act(), id))?;
+                let request = RetryJobRequest {
+                    request_id: session.act(),
+                    job_id: id,
+                };
+                let job = session.operator_of(&service)?.retry_job(request).await?.job;
                 match &job {
                     Some(job) => output.line(format!("due again: {}", line(&service, job))),
                     None => output.line("the job is done"),
@@ -194,7 +169,11 @@ impl Jobs {
                 output.document(&json!({"job": shown}));
             }
             Self::Drop { service, id } => {
-                of_service!(session, service.as_str(), drop_job(session.act(), id.clone()))?;
+                let request = DropJobRequest {
+                    request_id: session.act(),
+                    job_id: id.clone(),
+                };
+                session.operator_of(&service)?.drop_job(request).await?;
                 output.line(format!("deleted: {id}"));
                 output.document(&json!({"dropped": id}));
             }

@@ -1,20 +1,23 @@
 //! `parta quarantine`: organizations whose events a consumer could not apply.
 use clap::{Args, Subcommand, builder::PossibleValuesParser};
-use parta_proto::{FeedChannel as Channel, QuarantineApi, feed::v1::Quarantine, time};
-use parta_proto_call_scheduling::CallSchedulingQuarantines;
-use parta_proto_chat::ChatQuarantines;
-use parta_proto_invitation::InvitationQuarantines;
-use parta_proto_membership::MembershipQuarantines;
-use parta_proto_org_registry::OrgRegistryQuarantines;
+use parta_proto::{
+    feed::v1::{
+        ExplainQuarantineRequest, ListQuarantinesRequest, Quarantine, RebuildProjectionRequest,
+        RetryQuarantineRequest, SkipQuarantinedEventRequest,
+    },
+    time,
+};
 use serde_json::{Value, json};
-use tonic::Status;
 
 use super::Common;
 use crate::{
     SERVICES,
-    client::Session,
+    client::{OperatorClient, Session},
     output::{Failure, json as to_json},
 };
+
+/// The number of quarantines that one call lists.
+const PAGE: i32 = 200;
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -62,8 +65,9 @@ impl Target {
         Ok(found.name)
     }
 
-    fn names(&self) -> (String, String) {
-        (self.organization.clone(), self.consumer.clone())
+    /// Returns a client of the service that has the consumer.
+    fn client(&self, session: &Session) -> Result<OperatorClient, Failure> {
+        session.operator_of(self.service()?)
     }
 }
 
@@ -71,77 +75,22 @@ fn names() -> PossibleValuesParser {
     PossibleValuesParser::new(SERVICES.map(|service| service.name))
 }
 
-/// Calls a function of the generated client of a service, by the name of the service.
-macro_rules! of_service {
-    ($session:expr, $service:expr, $function:ident($($argument:expr),*)) => {
-        match $service {
-            "org-registry" => {
-                $function::<OrgRegistryQuarantines, _>($session.jobs("org-registry"), $($argument),*).await
-            }
-            "membership" => {
-                $function::<MembershipQuarantines, _>($session.jobs("membership"), $($argument),*).await
-            }
-            "invitation" => {
-                $function::<InvitationQuarantines, _>($session.jobs("invitation"), $($argument),*).await
-            }
-            "chat" => $function::<ChatQuarantines, _>($session.jobs("chat"), $($argument),*).await,
-            _ => {
-                $function::<CallSchedulingQuarantines, _>($session.jobs("call-scheduling"), $($argument),*)
-                    .await
-            }
-        }
+/// Lists the quarantines of one service.
+pub(super) async fn of(session: &Session, service: &str) -> Result<Vec<Quarantine>, Failure> {
+    let client = session.operator_of(service)?;
+    let mut request = ListQuarantinesRequest {
+        page_size: PAGE,
+        page_token: String::new(),
     };
-}
-pub(super) use of_service;
-
-/// Lists all pages.
-async fn list<A: QuarantineApi, T: Channel>(channel: T) -> Result<Vec<Quarantine>, Status> {
-    let (mut found, mut token) = (Vec::new(), String::new());
+    let mut found = Vec::new();
     loop {
-        let (quarantines, next) = A::list(channel.clone(), token).await?;
-        found.extend(quarantines);
-        if next.is_empty() {
+        let page = client.list_quarantines(request.clone()).await?;
+        found.extend(page.quarantines);
+        if page.next_page_token.is_empty() {
             return Ok(found);
         }
-        token = next;
+        request.page_token = page.next_page_token;
     }
-}
-
-async fn explain<A: QuarantineApi, T: Channel>(
-    channel: T,
-    (org, consumer): (String, String),
-) -> Result<Option<Quarantine>, Status> {
-    A::explain(channel, org, consumer).await
-}
-
-async fn retry<A: QuarantineApi, T: Channel>(
-    channel: T,
-    act: String,
-    (org, consumer): (String, String),
-) -> Result<(), Status> {
-    A::retry(channel, act, org, consumer).await
-}
-
-async fn skip<A: QuarantineApi, T: Channel>(
-    channel: T,
-    act: String,
-    (org, consumer): (String, String),
-    event: String,
-) -> Result<(), Status> {
-    A::skip(channel, act, org, consumer, event).await
-}
-
-async fn rebuild<A: QuarantineApi, T: Channel>(
-    channel: T,
-    act: String,
-    (org, consumer): (String, String),
-) -> Result<(), Status> {
-    A::rebuild(channel, act, org, consumer).await
-}
-
-/// Lists the quarantines of one service.
-pub(super) async fn of(session: &Session, service: &'static str) -> Result<Vec<Quarantine>, Failure> {
-    Ok(of_service!(session, service, list())?)
 }
 
 fn line(quarantine: &Quarantine) -> String {
@@ -176,7 +125,12 @@ impl Command {
                 output.document(&json!({"quarantines": documents}));
             }
             Self::Explain(target) => {
-                let found = of_service!(session, target.service()?, explain(target.names()))?;
+                let request = ExplainQuarantineRequest {
+                    org_id: target.organization.clone(),
+                    consumer: target.consumer.clone(),
+                };
+                let response = target.client(&session)?.explain_quarantine(request).await?;
+                let found = response.quarantine;
                 if let Some(quarantine) = &found {
                     output.line(line(quarantine));
                     let event = if quarantine.event_id.is_empty() {
@@ -192,22 +146,33 @@ impl Command {
                 output.document(&json!({"quarantine": shown}));
             }
             Self::Retry(target) => {
-                of_service!(session, target.service()?, retry(session.act(), target.names()))?;
+                let request = RetryQuarantineRequest {
+                    request_id: session.act(),
+                    org_id: target.organization.clone(),
+                    consumer: target.consumer.clone(),
+                };
+                target.client(&session)?.retry_quarantine(request).await?;
                 output.line("the quarantine has ended; the consumer tries again now");
                 output.document(&json!({"retried": target.organization}));
             }
             Self::Skip { target, event } => {
-                let names = target.names();
-                of_service!(
-                    session,
-                    target.service()?,
-                    skip(session.act(), names, event.clone())
-                )?;
+                let request = SkipQuarantinedEventRequest {
+                    request_id: session.act(),
+                    org_id: target.organization.clone(),
+                    consumer: target.consumer.clone(),
+                    event_id: event.clone(),
+                };
+                target.client(&session)?.skip_quarantined_event(request).await?;
                 output.line(format!("the consumer skips {event}"));
                 output.document(&json!({"skipped": event}));
             }
             Self::Rebuild(target) => {
-                of_service!(session, target.service()?, rebuild(session.act(), target.names()))?;
+                let request = RebuildProjectionRequest {
+                    request_id: session.act(),
+                    org_id: target.organization.clone(),
+                    consumer: target.consumer.clone(),
+                };
+                target.client(&session)?.rebuild_projection(request).await?;
                 output.line("the consumer takes a snapshot now");
                 output.document(&json!({"rebuilt": target.organization}));
             }

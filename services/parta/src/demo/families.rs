@@ -98,12 +98,12 @@ async fn teacher_and_parent<F: FnMut(&Step)>(
     )?;
     refused_because(
         "NOT_FOUND",
-        "a message of a teacher without a verification to the class of the own child",
+        "a message of a teacher without a verification to the class of their own child",
         write(mother, pupils, "Здравствуйте, дети").await,
     )?;
     narrator.step(
         "R23 R37 F4",
-        "The mother becomes a teacher. She writes to the own child and to the parents of the class as before; \
+        "The mother becomes a teacher. She writes to her own child and to the parents of the class as before; \
          a classmate of the child (MEMBER_NOT_REACHABLE) and the chat of the pupils (NOT_FOUND) are refused",
     );
     Ok(())

@@ -153,6 +153,7 @@ async fn restored_installation_has_what_was_backed_up(first: Installation) {
         "{said}"
     );
     assert!(said.contains("changes of roles"), "{said}");
+    assert!(said.contains("keys of service accounts were revoked"), "{said}");
     assert_eq!(second.state("again").await, made);
     // An existing database is not replaced unless that is requested.
     let said = second.fails(&["restore", &text(&backup)]).await;
@@ -169,8 +170,14 @@ async fn restored_installation_has_what_was_backed_up(first: Installation) {
     second.succeeds(&["restore", &text(&backup), "--replace"]).await;
     assert_eq!(second.state("third").await, made);
     second.succeeds(&["expire-cursors", "--only", "membership"]).await;
-    let said = second.succeeds(&["recover", "--keep-links"]).await;
+    let said = second
+        .succeeds(&["recover", "--keep-links", "--keep-service-accounts"])
+        .await;
     assert!(said.contains("0 sessions have ended"), "{said}");
+    assert!(
+        said.contains("keys that were revoked after the backup are valid again"),
+        "{said}"
+    );
 }
 
 #[test]

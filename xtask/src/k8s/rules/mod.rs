@@ -8,12 +8,16 @@ use serde_json::Value;
 
 use super::{
     facts::Facts,
-    manifests::{Manifests, name},
+    manifests::{Manifests, items, name, pod},
 };
-pub(crate) use pods::chosen_ids;
+pub(crate) use pods::{chosen_ids, single};
 
 /// The name of the pod with all services, and of the settings that all pods share.
 const ALL: &str = "parta";
+
+/// The variable that names the certificate of the listener, and the one that names its key.
+const CERTIFICATE: &str = "PARTA__SERVER__TLS_CERTIFICATE_FILE";
+const CERTIFICATE_KEY: &str = "PARTA__SERVER__TLS_KEY_FILE";
 
 type Rule = fn(&Manifests, &Facts) -> Vec<String>;
 
@@ -38,6 +42,7 @@ pub(crate) const RULES: &[(&str, Rule)] = &[
     ("a pod has the keys of its own service", pods::keys),
     ("the grace period covers the stop", pods::grace),
     ("a rollout takes no replica away", pods::rollouts),
+    ("a change of the settings restarts the pods", pods::settings),
     ("several replicas have a disruption budget", pods::budgets),
     ("several replicas are spread", pods::spread),
     (
@@ -49,7 +54,13 @@ pub(crate) const RULES: &[(&str, Rule)] = &[
         "every pod has a network policy of both directions",
         network::policies,
     ),
+    ("no peer is selected by an empty selector", network::peers),
     ("egress goes to the table of calls", network::egress),
+    ("pods reach their servers and nothing else", network::servers),
+    (
+        "the collector reaches the one to which it forwards",
+        network::forwards,
+    ),
     (
         "ingress comes from the table of calls and from clients",
         network::ingress,
@@ -59,16 +70,21 @@ pub(crate) const RULES: &[(&str, Rule)] = &[
         network::delivery,
     ),
     ("the route has the public services and no other", network::route),
+    ("the server trusts the proxies of its route", network::proxies),
+    ("a load balancer admits clients", network::balancers),
     ("one pod has a volume", parts::volumes),
     ("claim templates have no label", parts::claims),
     ("an autoscaler sets the replicas", parts::autoscalers),
     ("only a migration gets the owner of the schema", parts::owners),
     ("a database has a role that serves and an owner", parts::roles),
+    ("a rollout leaves connections to the database", parts::connections),
+    ("a schedule backs up an archived cluster", parts::backups),
     (
         "external Secrets have the keys that pods read",
         parts::external_secrets,
     ),
     ("certificates are for their listeners", parts::certificates),
+    ("a gateway verifies pods that require TLS", parts::backends),
     ("optional servers are where the settings say", parts::servers),
     ("only pods of Parta reach the optional servers", parts::callers),
     ("files of settings are mounted", parts::files),
@@ -96,6 +112,13 @@ fn failing<'a>(all: impl Iterator<Item = &'a Value>, holds: impl Fn(&Value) -> b
 /// A setting that all pods share.
 fn setting<'a>(manifests: &'a Manifests, variable: &str) -> Option<&'a str> {
     manifests.find("ConfigMap", ALL)?["data"][variable].as_str()
+}
+
+/// Whether the process of a workload listens with TLS.
+fn encrypted(workload: &Value) -> bool {
+    items(&pod(workload)["containers"])
+        .flat_map(|container| items(&container["env"]))
+        .any(|variable| variable["name"] == CERTIFICATE)
 }
 
 /// The port at the end of an address.

@@ -3,7 +3,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use super::{ALL, failing, port_of, setting, text};
+use super::{ALL, encrypted, failing, port_of, setting, text};
 use crate::k8s::{
     facts::Facts,
     manifests::{Manifests, containers, items, name, pod, selects},
@@ -188,14 +188,13 @@ pub(super) fn probes(manifests: &Manifests, facts: &Facts) -> Vec<String> {
         ("livenessProbe", "liveness"),
     ];
     // Kubernetes asks for health without TLS.
-    let encrypted = setting(manifests, "PARTA__SERVER__TLS_CERTIFICATE_FILE").is_some();
     let health = setting(manifests, "PARTA__SERVER__HEALTH_LISTEN").and_then(port_of);
-    let port = if encrypted {
-        health
-    } else {
-        health.or(Some(facts.port))
-    };
     let mut found = failing(manifests.parta(), |workload| {
+        let port = if encrypted(workload) {
+            health
+        } else {
+            health.or(Some(facts.port))
+        };
         items(&pod(workload)["containers"]).all(|container| {
             probes.iter().all(|(probe, health)| {
                 let asked = &container[*probe]["grpc"];

@@ -3,7 +3,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use super::{ALL, failing, port_of, setting, text};
+use super::{ALL, CERTIFICATE, CERTIFICATE_KEY, encrypted, failing, port_of, setting, text};
 use crate::k8s::{
     facts::Facts,
     manifests::{Manifests, containers, items, name, pod},
@@ -140,6 +140,49 @@ pub(super) fn roles(manifests: &Manifests, facts: &Facts) -> Vec<String> {
         .collect()
 }
 
+/// The most pods of all services, one more of each during a rollout, have fewer connections than the cluster
+/// accepts; it keeps ten for itself and for people.
+pub(super) fn connections(manifests: &Manifests, facts: &Facts) -> Vec<String> {
+    failing(manifests.of("Cluster"), |cluster| {
+        let pods = manifests.parta().map(|workload| {
+            let scaler = manifests
+                .of("HorizontalPodAutoscaler")
+                .find(|scaler| scaler["spec"]["scaleTargetRef"]["name"] == workload["metadata"]["name"]);
+            let most = match scaler {
+                Some(scaler) => &scaler["spec"]["maxReplicas"],
+                None => &workload["spec"]["replicas"],
+            };
+            most.as_u64().unwrap_or(u64::MAX / 1024) + 1
+        });
+        let wanted = pods.sum::<u64>().saturating_mul(facts.connections) + 10;
+        let accepted = text(&cluster["spec"]["postgresql"]["parameters"]["max_connections"]);
+        accepted.parse::<u64>().is_ok_and(|accepted| accepted >= wanted)
+    })
+}
+
+/// A cluster archives its write-ahead log by the plugin that makes its backups, and neither goes without the
+/// other: a backup without the log cannot be restored.
+pub(super) fn backups(manifests: &Manifests, _: &Facts) -> Vec<String> {
+    let archiver = |cluster: &Value| -> Option<String> {
+        let mut plugins = items(&cluster["spec"]["plugins"]);
+        let archiver = plugins.find(|plugin| plugin["isWALArchiver"] == true)?;
+        let store = archiver["parameters"]["barmanObjectName"].as_str()?;
+        (!store.is_empty()).then(|| text(&archiver["name"]).to_owned())
+    };
+    let mut found = failing(manifests.of("Cluster"), |cluster| {
+        let scheduled = manifests
+            .of("ScheduledBackup")
+            .any(|backup| backup["spec"]["cluster"]["name"] == cluster["metadata"]["name"]);
+        archiver(cluster).is_some() == scheduled
+    });
+    found.extend(failing(manifests.of("ScheduledBackup"), |backup| {
+        let cluster = manifests.find("Cluster", text(&backup["spec"]["cluster"]["name"]));
+        let by = backup["spec"]["pluginConfiguration"]["name"].as_str();
+        backup["spec"]["method"] == "plugin" && by.is_some() && cluster.and_then(archiver).as_deref() == by
+    }));
+    found
+}
+
 /// With one external Secret, all Secrets are external, and each brings the keys that a pod reads.
 pub(super) fn external_secrets(manifests: &Manifests, facts: &Facts) -> Vec<String> {
     if manifests.of("ExternalSecret").next().is_none() {
@@ -220,8 +263,8 @@ pub(super) fn external_secrets(manifests: &Manifests, facts: &Facts) -> Vec<Stri
 
 /// The certificate that a pod mounts is issued, and names the Service by which others call the pod.
 pub(super) fn certificates(manifests: &Manifests, _: &Facts) -> Vec<String> {
-    let encrypted = setting(manifests, "PARTA__SERVER__TLS_CERTIFICATE_FILE").is_some();
     failing(manifests.parta(), |workload| {
+        let encrypted = encrypted(workload);
         let mounted = items(&pod(workload)["volumes"]).find(|volume| volume["name"] == "tls");
         let Some(mounted) = mounted else {
             return !encrypted;
@@ -241,6 +284,55 @@ pub(super) fn certificates(manifests: &Manifests, _: &Facts) -> Vec<String> {
                 !names.is_empty() && (own == ALL || names.contains(&own))
             })
     })
+}
+
+/// A pod that listens with TLS, and has a route, has a policy by which the gateway calls it with TLS and a
+/// name of its certificate. A pod without TLS has none.
+pub(super) fn backends(manifests: &Manifests, _: &Facts) -> Vec<String> {
+    let routes = manifests
+        .of("GRPCRoute")
+        .flat_map(|route| items(&route["spec"]["rules"]));
+    let routed: BTreeSet<&str> = routes
+        .flat_map(|rule| items(&rule["backendRefs"]))
+        .map(|backend| text(&backend["name"]))
+        .collect();
+    let mut found = failing(manifests.parta(), |workload| {
+        let own = text(&workload["metadata"]["name"]);
+        let service = format!("{own}-public");
+        let policies: Vec<&Value> = manifests
+            .of("BackendTLSPolicy")
+            .filter(|policy| {
+                items(&policy["spec"]["targetRefs"])
+                    .any(|target| target["kind"] == "Service" && target["name"] == service)
+            })
+            .collect();
+        if !encrypted(workload) || !routed.contains(service.as_str()) {
+            return policies.is_empty();
+        }
+        let secret = items(&pod(workload)["volumes"])
+            .find(|volume| volume["name"] == "tls")
+            .map(|volume| &volume["secret"]["secretName"]);
+        let names: Vec<&str> = manifests
+            .of("Certificate")
+            .filter(|certificate| Some(&certificate["spec"]["secretName"]) == secret)
+            .flat_map(|certificate| items(&certificate["spec"]["dnsNames"]))
+            .map(text)
+            .collect();
+        policies.len() == 1
+            && policies.iter().all(|policy| {
+                let validation = &policy["spec"]["validation"];
+                let authority = items(&validation["caCertificateRefs"])
+                    .any(|by| by["kind"] == "ConfigMap" && by["group"] == "");
+                // Only one pod with all services may have a certificate of a public authority.
+                let public = own == ALL && validation["wellKnownCACertificates"] == "System";
+                names.contains(&text(&validation["hostname"])) && authority != public
+            })
+    });
+    let known = |policy: &Value| {
+        items(&policy["spec"]["targetRefs"]).all(|target| routed.contains(text(&target["name"])))
+    };
+    found.extend(failing(manifests.of("BackendTLSPolicy"), known));
+    found
 }
 
 /// A server that is rendered is the one that the settings name.
@@ -333,22 +425,23 @@ pub(super) fn callers(manifests: &Manifests, _: &Facts) -> Vec<String> {
     found
 }
 
-/// A file that a setting names lies in a folder that every pod mounts, and only the group reads files of
-/// Secrets.
+/// A file that a setting names lies in a folder that the container mounts, those that run first included,
+/// and only the group reads files of Secrets.
 pub(super) fn files(manifests: &Manifests, _: &Facts) -> Vec<String> {
     let settings = manifests.find("ConfigMap", ALL).map(|map| &map["data"]);
-    let shared: Vec<&str> = settings
+    let shared: BTreeMap<&str, &str> = settings
         .and_then(Value::as_object)
         .into_iter()
         .flatten()
         .filter(|(variable, _)| variable.ends_with("_FILE"))
-        .map(|(_, path)| text(path))
+        .map(|(variable, path)| (variable.as_str(), text(path)))
         .collect();
-    // Either both files of a certificate are named, or none.
+    // Either both files of a certificate are named, or none: the binary refuses one alone, also to migrate.
     let pair = |container: &Value| {
-        let named = |variable: &str| items(&container["env"]).any(|named| named["name"] == variable);
-        let certificate = setting(manifests, "PARTA__SERVER__TLS_CERTIFICATE_FILE").is_some();
-        named("PARTA__SERVER__TLS_KEY_FILE") == certificate
+        let named = |variable: &str| {
+            shared.contains_key(variable) || items(&container["env"]).any(|named| named["name"] == variable)
+        };
+        named(CERTIFICATE) == named(CERTIFICATE_KEY)
     };
     failing(manifests.parta(), |workload| {
         let modes = items(&pod(workload)["volumes"])
@@ -356,7 +449,7 @@ pub(super) fn files(manifests: &Manifests, _: &Facts) -> Vec<String> {
             .filter(|source| source.is_object())
             .all(|source| source["defaultMode"] == 0o440);
         modes
-            && items(&pod(workload)["containers"]).all(|container| {
+            && containers(workload).all(|container| {
                 let own = items(&container["env"])
                     .filter(|variable| text(&variable["name"]).ends_with("_FILE"))
                     .map(|variable| text(&variable["value"]));
@@ -364,7 +457,7 @@ pub(super) fn files(manifests: &Manifests, _: &Facts) -> Vec<String> {
                     items(&container["volumeMounts"])
                         .any(|mount| path.starts_with(&format!("{}/", text(&mount["mountPath"]))))
                 };
-                pair(container) && own.chain(shared.iter().copied()).all(mounted)
+                pair(container) && own.chain(shared.values().copied()).all(mounted)
             })
     })
 }

@@ -155,6 +155,18 @@ pub(super) fn rollouts(manifests: &Manifests, _: &Facts) -> Vec<String> {
     })
 }
 
+/// A pod reads its settings when it starts. A hash of them in its template starts it again when they change.
+pub(super) fn settings(manifests: &Manifests, _: &Facts) -> Vec<String> {
+    failing(manifests.workloads(), |workload| {
+        let mounted = items(&pod(workload)["volumes"]).any(|volume| volume["configMap"].is_object());
+        let read = containers(workload)
+            .flat_map(|container| items(&container["envFrom"]))
+            .any(|source| source["configMapRef"].is_object());
+        let hash = text(&workload["spec"]["template"]["metadata"]["annotations"]["parta/config"]);
+        !(mounted || read) || hash.len() == 64 && hash.chars().all(|digit| digit.is_ascii_hexdigit())
+    })
+}
+
 /// The fewest replicas of a workload: those of its autoscaler, or its own.
 fn replicas(manifests: &Manifests, workload: &Value) -> Option<u64> {
     let scaler = manifests
@@ -164,6 +176,13 @@ fn replicas(manifests: &Manifests, workload: &Value) -> Option<u64> {
         Some(scaler) => scaler["spec"]["minReplicas"].as_u64(),
         None => workload["spec"]["replicas"].as_u64(),
     }
+}
+
+/// The workloads of Parta of which the loss of one node takes every pod.
+pub(crate) fn single(manifests: &Manifests) -> Vec<String> {
+    failing(manifests.parta(), |workload| {
+        replicas(manifests, workload).is_some_and(|fewest| fewest > 1)
+    })
 }
 
 pub(super) fn budgets(manifests: &Manifests, _: &Facts) -> Vec<String> {

@@ -1,4 +1,5 @@
 //! Each rule finds the mistake that it is for.
+mod network;
 mod parts;
 mod services;
 
@@ -120,6 +121,12 @@ fn each_mistake_in_a_part_is_found_by_its_rule() {
 }
 
 #[test]
+fn each_mistake_in_a_policy_is_found_by_its_rule() {
+    assert_found(&network::mutations());
+    assert_found(&network::shared());
+}
+
+#[test]
 fn an_object_that_stands_twice_is_found() {
     let mut manifests = committed("gateway-api");
     let first = manifests.0[0].clone();
@@ -129,16 +136,19 @@ fn an_object_that_stands_twice_is_found() {
 
 #[test]
 fn every_rule_has_a_mistake_that_it_finds() {
-    let (services, parts) = (services::mutations(), parts::mutations());
+    let all = [
+        services::mutations(),
+        parts::mutations(),
+        network::mutations(),
+        network::shared(),
+    ]
+    .concat();
     for (rule, _) in rules::RULES
         .iter()
         .filter(|(rule, _)| *rule != "objects are unique")
     {
         assert!(
-            services
-                .iter()
-                .chain(&parts)
-                .any(|(_, proved, ..)| proved == rule),
+            all.iter().any(|(_, proved, ..)| proved == rule),
             "{rule} is not proved"
         );
     }
@@ -160,6 +170,13 @@ fn openshift_refuses_ids_that_other_platforms_need() {
         assert_eq!(rules::chosen_ids(&committed(of)), [name]);
     }
     assert!(rules::chosen_ids(&committed("otel")).is_empty());
+}
+
+#[test]
+fn services_with_one_pod_are_found() {
+    assert!(rules::single(&committed("replicas")).is_empty());
+    assert_eq!(rules::single(&committed("hpa")).len(), 3);
+    assert_eq!(rules::single(&committed("otel")).len(), 5);
 }
 
 /// A version in a field that Kubernetes never lets change is found by comparing two versions.

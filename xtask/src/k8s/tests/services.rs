@@ -280,6 +280,27 @@ pub(super) fn mutations() -> Vec<Mutation> {
             "/spec/rules/0/matches/0/method/service".into(),
             json!("parta.chat.internal.v1.AnnouncementService"),
         ),
+        (
+            "the server trusts the proxies of its route",
+            "ConfigMap",
+            "parta",
+            "/data/PARTA__SERVER__TRUSTED_PROXIES".into(),
+            Value::Null,
+        ),
+        (
+            "the server trusts the proxies of its route",
+            "GRPCRoute",
+            "parta",
+            "/spec/hostnames".into(),
+            Value::Null,
+        ),
+        (
+            "a load balancer admits clients",
+            "Service",
+            "chat-public",
+            "/spec/type".into(),
+            json!("LoadBalancer"),
+        ),
     ];
     let mutations = all.into_iter();
     mutations

@@ -118,6 +118,29 @@ fn reading_in_flight_lowers_no_announced_head() {
     });
 }
 
+// A replica of the source announces an event that a failover has lost: the log ends before it.
+#[test]
+fn head_that_the_log_does_not_reach_is_read_again_later() {
+    parta_testkit::run_paused(async {
+        let progress = begun(&[(1, 11)], &[cursor(1, 10)]);
+        let at_end = || {
+            progress.read_to_end(cursor(1, 10), Instant::now());
+            progress.finished(org(1), Some(cursor(1, 10)), Outcome::Applied);
+        };
+        for _ in 0..2 {
+            assert_eq!(next(&progress, Lane::Small), Some(org(1)));
+            at_end();
+            assert_eq!(next(&progress, Lane::Small), None, "the worker would never rest");
+            tokio::time::sleep(super::AHEAD).await;
+        }
+        // An event that is announced during a reading is read at once.
+        assert_eq!(next(&progress, Lane::Small), Some(org(1)));
+        progress.announced(vec![(org(1), head(12))], false);
+        at_end();
+        assert_eq!(next(&progress, Lane::Small), Some(org(1)));
+    });
+}
+
 #[test]
 fn token_is_void_by_a_later_reading_only() {
     parta_testkit::run_paused(async {

@@ -131,6 +131,32 @@ fn uploads_beyond_their_bytes_are_refused_and_calls_are_not() {
 }
 
 #[test]
+fn old_connection_takes_no_new_call_and_completes_the_open_ones() {
+    const AGE: Duration = Duration::from_secs(5);
+    run_paused(async {
+        let test_env = TestEnv::new();
+        let options = ServeOptions {
+            max_connection_age: Some(AGE),
+            ..OPTIONS
+        };
+        let server = RawServer::start(&test_env, options, Connections::new(ConnectionLimits::default()));
+        let client = server.connect(ONE).await;
+        let mut upload = client.begin(SUBMIT, None).await;
+        upload.send("before");
+        test_env.seen.entered.notified().await;
+        assert!(client.accepts_calls().await);
+        tokio::time::sleep(AGE + Duration::from_secs(1)).await;
+        assert!(!client.accepts_calls().await);
+        upload.send_last("after");
+        assert_eq!(upload.end().await, Ending::Ok);
+        client.closed().await;
+        let person = test_env.person().0;
+        let again = server.connect(ONE).await;
+        assert_eq!(again.call(GET_CHAT, &person).await, Ending::Ok);
+    });
+}
+
+#[test]
 fn cancelled_upload_is_not_taken_for_a_complete_one() {
     run_paused(async {
         let test_env = TestEnv::new();

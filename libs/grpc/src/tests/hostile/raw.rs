@@ -132,6 +132,11 @@ impl RawClient {
         call.end().await
     }
 
+    /// Whether a new call can begin; not after GOAWAY.
+    pub async fn accepts_calls(&self) -> bool {
+        self.requests.clone().ready().await.is_ok()
+    }
+
     /// Returns the limit of concurrent streams that the server has set.
     pub fn max_streams(&self) -> usize {
         self.requests.current_max_send_streams()

@@ -15,7 +15,7 @@ pub(crate) enum Format {
     Online,
     /// In a room in the building.
     InPerson,
-    /// Both.
+    /// Online and in person.
     Hybrid,
 }
 
@@ -54,7 +54,7 @@ pub(crate) struct Draft {
 /// Why a call was canceled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum CancelReason {
-    /// A member did it.
+    /// A member canceled it.
     Member,
     /// The unit was archived.
     UnitArchived,
@@ -112,7 +112,7 @@ impl Call {
     }
 
     /// Returns whether the occurrence that starts at this time was canceled with the call. If the unit was
-    /// archived, an occurrence that had begun goes on to its end.
+    /// archived, an occurrence that had begun continues until its end.
     pub(crate) fn is_canceled_at(&self, start: DateTime<Utc>) -> bool {
         self.canceled.is_some_and(|canceled| match canceled.reason {
             CancelReason::Member => true,

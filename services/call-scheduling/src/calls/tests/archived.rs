@@ -29,7 +29,7 @@ on_both!(future_calls_end_with_their_unit, |database| async move {
     fixture.test_env.time.set("2026-09-01T09:10:00Z".parse().unwrap());
     assert_eq!(reason(&fixture.join(s.pupil, &series).await), "OK");
     s.archive(&fixture.test_env, s.class).await;
-    // It goes on to its end, and nobody else joins it.
+    // It continues until its end, and nobody else joins it.
     assert_eq!(reason(&fixture.join(s.pupil, &series).await), "UNIT_ARCHIVED");
     let listed = fixture.list(s.pupil).await;
     let lessons: Vec<_> = listed.iter().filter(|shown| shown.call_id == series.id).collect();

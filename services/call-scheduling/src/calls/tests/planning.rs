@@ -1,5 +1,6 @@
 //! Planning and canceling calls.
 use parta_ids::MemberId;
+use parta_proto::feed::v1::{SnapshotRequest, WatchRequest};
 use parta_proto_call_scheduling::v1::{
     self as pb, CallKind, call_scheduling_feed_service_client::CallSchedulingFeedServiceClient,
 };
@@ -285,7 +286,7 @@ on_both!(
         let mut feed = CallSchedulingFeedServiceClient::new(channel);
         let mut watched = Vec::new();
         let mut stream = feed
-            .watch(pb::WatchRequest {
+            .watch(WatchRequest {
                 org_id: s.org.to_string(),
                 ..Default::default()
             })
@@ -309,7 +310,7 @@ on_both!(
         );
         let mut events = Vec::new();
         let mut stream = feed
-            .snapshot(pb::SnapshotRequest {
+            .snapshot(SnapshotRequest {
                 org_id: s.org.to_string(),
             })
             .await

@@ -275,7 +275,7 @@ on_both!(
             .membership(org, vec![admitted(outsider, Role::Head, false)])
             .await;
         school.wait_for(&token).await;
-        // The chat of the other organization, once with the id of that organization and once with the own
+        // The chat of the other organization, once with the id of that organization and once with its own
         // one.
         for requested in [school.org, org] {
             let request = pb::GetChatRequest {

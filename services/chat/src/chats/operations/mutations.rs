@@ -38,8 +38,7 @@ fn joining<'a>(people: impl IntoIterator<Item = &'a MemberContext>) -> Participa
 }
 
 async fn audit(tx: &Tx, caller: &Caller, org: OrgId, chat: ChatId) -> Result<(), Error> {
-    let object = format!("organizations/{org}/chats/{chat}");
-    Ok(parta_audit::record(tx, caller, Some(org), object).await?)
+    Ok(parta_audit::record_within(tx, caller, org, format!("chats/{chat}")).await?)
 }
 
 /// Creates a custom chat. The caller participates in it.

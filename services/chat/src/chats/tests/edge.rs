@@ -122,7 +122,7 @@ on_both!(
     }
 );
 
-// The caller loses the own right by leaving the chat. The repetition succeeds nevertheless (ADR 0010).
+// The caller loses their own right by leaving the chat. The repetition succeeds nevertheless (ADR 0010).
 on_both!(leaving_a_chat_succeeds_when_repeated, |database| async move {
     let s = School::open(database).await;
     let chat = s.create(s.class_teacher, &s.create_request()).await.unwrap();
@@ -232,6 +232,22 @@ on_both!(
         let class = s.chat(s.pupil, ClassPupils).await;
         parta_testkit::logs().allow("a stored value is not known to this build");
         s.fixture.set_stored_kind(class, 99).await;
+        let refused = code(s.read(s.pupil, class).await);
+        assert_eq!(refused, (Code::Unavailable, "STORED_VALUE_UNKNOWN".into()));
+    }
+);
+
+on_both!(
+    chat_is_unavailable_when_the_kind_of_an_entry_is_unknown,
+    |database| async move {
+        let s = School::open(database).await;
+        let class = s.chat(s.pupil, ClassPupils).await;
+        let sent = s.send(s.pupil, class, "раз").await.unwrap();
+        s.read(s.pupil, class).await.unwrap();
+        parta_testkit::logs().allow("a stored value is not known to this build");
+        s.fixture
+            .set_stored_entry_kind(sent.entry_id.parse().unwrap(), 99)
+            .await;
         let refused = code(s.read(s.pupil, class).await);
         assert_eq!(refused, (Code::Unavailable, "STORED_VALUE_UNKNOWN".into()));
     }

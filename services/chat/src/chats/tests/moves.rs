@@ -72,7 +72,7 @@ on_both!(
         assert_eq!(hidden.content, Some(pb::entry::Content::Hidden(pb::Hidden {})));
         assert_eq!(hidden.create_time, None);
 
-        // The parents' chat has no pupils: its readers see the own coming only.
+        // The parents' chat has no pupils: its readers see their own coming only.
         let parents = s.chat(s.parent, ClassParents).await;
         assert_eq!(movers(&s, s.parent, parents).await, ids(&[s.parent]));
         assert_eq!(

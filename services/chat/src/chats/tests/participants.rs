@@ -226,7 +226,7 @@ on_both!(removal_takes_effect_at_its_entry, |database| async move {
     s.remove(s.class_teacher, chat, &[s.pupil]).await.unwrap();
     s.send(s.classmate, chat, "после").await.unwrap();
     assert_eq!(code(s.send(s.pupil, chat, "нет").await).0, Code::NotFound);
-    // A former participant of a custom chat may read it up to the own leaving.
+    // A former participant of a custom chat may read it up to their own leaving.
     let log = s.read(s.pupil, chat).await.unwrap();
     let left = pb::entry::Content::Leaving(pb::Leaving {
         member_id: s.pupil.to_string(),

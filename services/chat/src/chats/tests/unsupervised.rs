@@ -151,6 +151,16 @@ on_both!(
         assert_eq!(outsider.0, Code::NotFound);
         // A member of the staff without clearance does not end the silence.
         assert_ne!(code(s.add(s.head, chat, &[s.unverified]).await).0, Code::Ok);
+        // Nor does one more pupil, whom a verified teacher of the administration may name elsewhere.
+        let teaching_head = s.fixture.env.id::<MemberId>();
+        s.apply(vec![admitted_in(
+            teaching_head,
+            &[Role::Head, Role::Teacher],
+            true,
+        )])
+        .await;
+        let another = s.add(teaching_head, chat, &[s.other_pupil]).await;
+        assert_eq!(code(another), read_only());
         s.add(s.head, chat, &[s.subject_teacher]).await.unwrap();
         s.send(s.pupil, chat, "можно").await.unwrap();
         // The administration does not read it, and names nobody else.

@@ -99,7 +99,8 @@ pub(crate) async fn count_chats(
         let (org, member): (Uuid, Uuid) = (row.try_get_by_index(0)?, row.try_get_by_index(1)?);
         let count: i64 = row.try_get_by_index(2)?;
         let key = (OrgId::from_uuid(org), MemberId::from_uuid(member));
-        Ok((key, usize::try_from(count).unwrap_or_default()))
+        let count = usize::try_from(count).map_err(|_| StorageError::Fault("a negative count".to_owned()))?;
+        Ok((key, count))
     };
     rows.iter().map(count).collect()
 }

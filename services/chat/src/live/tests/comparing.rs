@@ -238,7 +238,7 @@ on_both!(
         let made = create(school.fixture.replica(dying).await).await;
         let repeated = create(school.fixture.channel.clone()).await;
         assert_eq!(made, repeated);
-        // A chat begins with the entry of the own joining.
+        // A chat begins with the entry of the reader's joining.
         assert_eq!(other.next().await.chat_id, made);
         let chat: ChatId = made.parse().unwrap();
         school.send(school.pupil, chat, "привет").await.unwrap();

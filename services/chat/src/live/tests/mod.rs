@@ -5,3 +5,4 @@ mod moves;
 mod reordered;
 mod streams;
 mod suspended;
+mod unknown_commits;

@@ -95,7 +95,7 @@ on_both!(suspended_member_is_silent_and_comes_back, |database| async move {
         assert_eq!(code(school.read(teacher, chat).await), suspended);
         assert_eq!(code(school.send(teacher, chat, "нет").await), suspended);
     }
-    // Each sender of a batch gets the own refusal.
+    // Each sender of a batch gets its own refusal.
     let (absent, outsider) = tokio::join!(
         school.send(teacher, named, "нет"),
         school.send(school.parent, named, "нет"),

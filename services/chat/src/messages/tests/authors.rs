@@ -37,7 +37,7 @@ on_both!(
         let post = s.send(s.head, channel, "всем").await.unwrap().seq;
         let head = [s.head.to_string()];
         assert_eq!(authors(&s, s.parent, channel, vec![post]).await.unwrap(), head);
-        // The other entries are joinings, of which a reader sees the own one.
+        // The other entries are joinings, of which a reader sees their own.
         let all: Vec<i64> = (1..=post).collect();
         let mut expected = vec![s.head.to_string(), s.parent.to_string()];
         expected.sort();

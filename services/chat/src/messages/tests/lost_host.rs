@@ -1,24 +1,43 @@
 //! The writer while the PostgreSQL host vanishes without a word.
 use std::{
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Duration, Instant},
 };
 
 use parta_access::{OrgScope, Secrets};
-use parta_database::{DatabaseConfig, Db};
+use parta_database::{DatabaseConfig, Db, Tx};
+use parta_ids::OrgId;
 use parta_status::RpcError;
 use parta_testkit::{Link, on_postgres};
 use tokio_util::sync::CancellationToken;
 
 use super::{
     super::writer::{Outcome, Stored, Writing, writer},
-    verdicts::{Case, Fixture, NoSubscribers, RowOf},
+    verdicts::{Case, Fixture, RowOf},
 };
+use crate::entries::{Entry, EntrySink};
 
 const STATEMENT: Duration = Duration::from_millis(600);
 const REPLY: Duration = Duration::from_millis(400);
 /// The machine of the tests may be loaded.
 const MARGIN: Duration = Duration::from_secs(2);
+
+/// Counts the comparisons that are requested.
+#[derive(Default)]
+struct Comparisons(AtomicUsize);
+
+impl EntrySink for Comparisons {
+    fn publish(&self, _: Vec<Entry>) {}
+
+    fn publish_after_commit(&self, _: &Tx, _: Vec<Entry>) {}
+
+    fn compare_organization(&self, _: OrgId) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
 
 // A host that swallows everything for a while, and then for good what comes over the old connections.
 on_postgres!(
@@ -52,7 +71,8 @@ on_postgres!(
         let db = Db::connect(&config, "chat", Secrets::generate(&env), env.clone())
             .await
             .unwrap();
-        let Writing { writer, task, .. } = writer(db.clone(), Arc::new(NoSubscribers), 128, 128);
+        let comparisons = Arc::<Comparisons>::default();
+        let Writing { writer, task, .. } = writer(db.clone(), comparisons.clone(), 128, 128);
         let scope = OrgScope::for_consumer("test", fixture.org);
         let request_id = env.ids.uuid();
         let send = async |request_id| {
@@ -82,6 +102,8 @@ on_postgres!(
             let started = Instant::now();
             let refused = send(env.ids.uuid()).await.unwrap_err();
             assert_eq!(refused.code(), tonic::Code::Unavailable);
+            // The message may be stored: its reply was lost in the first attempt.
+            assert_eq!(comparisons.0.load(Ordering::SeqCst), 1);
             // Six attempts.
             assert!(
                 started.elapsed() < STATEMENT + REPLY * 6 + MARGIN,

@@ -276,7 +276,11 @@ impl Storing {
                     locked.push(Job { pending, waiters });
                     continue;
                 }
-                Err(refusal) => Err(refusal),
+                Err(refusal) => {
+                    // The reply to the commit may have been lost in each attempt.
+                    self.sink.compare_organization(pending.message.org_id);
+                    Err(refusal)
+                }
             };
             if let Ok(Outcome::Stored(stored)) = &outcome
                 && stored.entry_id != pending.entry_id

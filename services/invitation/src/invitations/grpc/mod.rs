@@ -4,6 +4,7 @@ mod convert;
 use std::sync::Arc;
 
 use parta_edge::{Edge, PageRequest};
+use parta_ids::{InvitationId, OrgId};
 use parta_proto::timestamp;
 use parta_proto_invitation::v1::{self as pb, resolve_invitation_request::Secret};
 use parta_status::field;
@@ -19,6 +20,12 @@ use super::{
     },
 };
 use crate::context::Context;
+
+/// The links of an organization that a call revoked, now or before.
+pub(crate) struct Revoked {
+    pub(crate) org_id: OrgId,
+    pub(crate) invitation_ids: Vec<InvitationId>,
+}
 
 /// The part of the server that creates, shows and revokes invitations.
 #[derive(Clone)]
@@ -138,7 +145,7 @@ impl Invitations {
     pub(crate) async fn revoke(
         &self,
         request: Request<pb::RevokeInvitationRequest>,
-    ) -> Result<Response<pb::RevokeInvitationResponse>, Status> {
+    ) -> Result<(Response<pb::RevokeInvitationResponse>, Revoked), Status> {
         let call = self.edge.enter(request).await?;
         let command = call.mutation(|v, r| {
             let org_id = field::id(v, "org_id", &r.org_id);
@@ -150,10 +157,15 @@ impl Invitations {
             })
         })?;
         let done = self.edge.mutate(&call, &command).await?;
-        Ok(Response::new(pb::RevokeInvitationResponse {
+        let revoked = Revoked {
+            org_id: command.org_id,
+            invitation_ids: vec![command.invitation_id],
+        };
+        let response = pb::RevokeInvitationResponse {
             invitation: Some(convert::invitation(&done.view)),
             consistency_token: done.consistency_token,
-        }))
+        };
+        Ok((Response::new(response), revoked))
     }
 
     pub(crate) async fn adopt(
@@ -192,14 +204,20 @@ impl Invitations {
     pub(crate) async fn bulk_revoke(
         &self,
         request: Request<pb::BulkRevokeInvitationsRequest>,
-    ) -> Result<Response<pb::BulkRevokeInvitationsResponse>, Status> {
+    ) -> Result<(Response<pb::BulkRevokeInvitationsResponse>, Revoked), Status> {
         let call = self.edge.enter(request).await?;
         let command = call.mutation(convert::bulk_revoke)?;
         let done = self.edge.mutate(&call, &command).await?;
-        Ok(Response::new(pb::BulkRevokeInvitationsResponse {
+        let found = done.view.invitations.iter().map(|shown| shown.invitation.id);
+        let revoked = Revoked {
+            org_id: command.org_id,
+            invitation_ids: found.filter(|_| !command.dry_run).collect(),
+        };
+        let response = pb::BulkRevokeInvitationsResponse {
             invitations: done.view.invitations.iter().map(convert::invitation).collect(),
             more: done.view.more,
             consistency_token: done.consistency_token,
-        }))
+        };
+        Ok((Response::new(response), revoked))
     }
 }

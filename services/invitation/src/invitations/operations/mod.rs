@@ -16,7 +16,7 @@ pub(crate) use grounds::stop_of;
 pub(super) use keep::{AdoptInvitations, ExtendInvitations};
 pub(super) use read::{GetInvitation, GetInvitationLink, ListInvitations, ResolveInvitation};
 pub use restored::{end_revoked_again, revoke_open_links};
-pub(crate) use revocation::{END_JOB, RevokedLinks};
+pub(crate) use revocation::{END_JOB, LINKS_PER_CALL, RevokedLinks};
 pub(super) use revoke::{BulkRevokeInvitations, RevokeInvitation, revoke};
 
 use super::{model::Invitation, policy, storage};

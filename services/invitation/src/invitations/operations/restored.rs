@@ -12,8 +12,8 @@ use super::{
 };
 
 const ACTOR: &str = "restore";
-/// How far back revocations are repeated. Membership notes the end of a link for as long: an earlier
-/// acceptance can no longer be on its way, and requests expire after 30 days.
+/// How far back revocations are repeated. No acceptance by a link that was revoked earlier can be on its way,
+/// and requests expire after 30 days.
 const END_AGAIN: TimeDelta = TimeDelta::days(31);
 /// Links that one transaction revokes. The number is small, so that other writers wait only briefly.
 const BATCH: u64 = 500;
@@ -57,7 +57,7 @@ async fn revoke_batch(tx: &Tx, scope: &OrgScope) -> Result<u64, StorageError> {
     };
     let mut revoked = Vec::new();
     for link in storage::list(tx, scope, &open, tx.now(), None, BATCH).await? {
-        if revoke_link(tx, scope, &link).await?.is_some() {
+        if revoke_link(tx, scope, &link).await? {
             revoked.push(link.id);
         }
     }

@@ -9,8 +9,9 @@ use super::super::{events, model::Invitation, storage};
 /// Kind of the durable job that ends the requests which were made by revoked links.
 pub(crate) const END_JOB: &str = "invitation.end_revoked";
 
-/// Links of one job. A link has at most 60 uses, so that one call ends at most 1,200 requests.
-const LINKS_PER_JOB: usize = 20;
+/// Links of one call to membership, and of one job. A link has at most 60 uses, so that one call ends at most
+/// 1,200 requests.
+pub(crate) const LINKS_PER_CALL: usize = 20;
 
 /// The links whose requests the job ends.
 #[derive(Debug, Serialize, Deserialize)]
@@ -18,28 +19,24 @@ pub(crate) struct RevokedLinks {
     pub(crate) invitation_ids: Vec<InvitationId>,
 }
 
-/// Revokes a link and returns its uses; `None` if it was revoked before. No later acceptance reserves a use:
-/// it waits for the row that this transaction has changed.
-pub(super) async fn revoke_link(
-    tx: &Tx,
-    scope: &OrgScope,
-    link: &Invitation,
-) -> Result<Option<i32>, StorageError> {
-    if !storage::update_revoked(tx, scope, link.id, tx.now()).await? {
-        return Ok(None);
+/// Revokes a link; returns `false` if it was revoked before. No later acceptance reserves a use: it waits for
+/// the row that this transaction has changed.
+pub(super) async fn revoke_link(tx: &Tx, scope: &OrgScope, link: &Invitation) -> Result<bool, StorageError> {
+    let revoked = storage::update_revoked(tx, scope, link.id, tx.now()).await?;
+    if revoked {
+        events::revoked(tx, link);
     }
-    events::revoked(tx, link);
-    let revoked = storage::find(tx, scope, link.id).await?;
-    Ok(revoked.map(|revoked| revoked.use_count))
+    Ok(revoked)
 }
 
-/// Enqueues the end of the requests that were made by links which this transaction revokes.
+/// Enqueues the end of the requests that were made by revoked links. Links that nobody has used belong to
+/// them: membership notes their end too, so that a backup in which they still work admits no person.
 pub(super) async fn end_requests(
     tx: &Tx,
     scope: &OrgScope,
     links: &[InvitationId],
 ) -> Result<(), StorageError> {
-    for chunk in links.chunks(LINKS_PER_JOB) {
+    for chunk in links.chunks(LINKS_PER_CALL) {
         let payload = RevokedLinks {
             invitation_ids: chunk.to_vec(),
         };

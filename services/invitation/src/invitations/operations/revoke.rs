@@ -176,24 +176,21 @@ impl Mutation for BulkRevokeInvitations {
     }
 }
 
-/// Revokes links, and ends the requests by those that were used.
+/// Revokes links, and ends the requests by them. A repeated revocation ends them again, because the first end
+/// may not have reached membership.
 pub(in crate::invitations) async fn revoke(
     tx: &Tx,
     caller: &Caller,
     scope: &OrgScope,
     links: &[Invitation],
 ) -> Result<(), StorageError> {
-    let mut used = Vec::new();
     for link in links {
-        let Some(uses) = revoke_link(tx, scope, link).await? else {
-            continue;
-        };
-        parta_audit::record(tx, caller, Some(scope.org_id()), link.resource_name()).await?;
-        if uses > 0 {
-            used.push(link.id);
+        if revoke_link(tx, scope, link).await? {
+            parta_audit::record(tx, caller, Some(scope.org_id()), link.resource_name()).await?;
         }
     }
-    end_requests(tx, scope, &used).await
+    let ids: Vec<InvitationId> = links.iter().map(|link| link.id).collect();
+    end_requests(tx, scope, &ids).await
 }
 
 #[cfg(test)]

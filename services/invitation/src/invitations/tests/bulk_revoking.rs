@@ -59,9 +59,12 @@ on_both!(
             .unwrap();
         assert_eq!(all, [old.clone(), young.clone(), parents.clone()]);
         assert_eq!(fixture.get(&old).await.state(), pb::InvitationState::Active);
+        assert!(fixture.membership.ended().is_empty(), "nothing was revoked");
         let of_parents = bulk_revoke(&fixture, admin, unused, |r| r.role = Role::Parent.into())
             .await
             .unwrap();
+        // The answer waits until membership has ended the requests by the links.
+        assert_eq!(fixture.membership.ended(), std::slice::from_ref(&of_parents));
         assert_eq!(of_parents, [parents]);
         let days = prost_types::Duration {
             seconds: 2 * 86_400,

@@ -68,8 +68,14 @@ impl Mutation for AdmitMember {
             Some(issuer) => join_requests::is_same_person(tx, scope, issuer, account).await?,
             None => false,
         };
-        // Nobody admits the own person, and whom a decision removed does not come back by a link alone.
-        if *open || is_issuer || join_requests::had_role(tx, scope, account, terms.role).await? {
+        let is_addressed = recipient.is_some();
+        // Nobody admits themselves, whom a decision removed does not come back by a link alone, and a
+        // member claims the record of a namesake only.
+        if *open
+            || is_issuer
+            || join_requests::had_role(tx, scope, account, terms.role).await?
+            || join_requests::claim_needs_decision(tx, scope, terms, account, is_addressed).await?
+        {
             let asked = join_requests::ask(tx, scope, caller, terms, account).await?;
             return Ok(Admitted::Asked(asked));
         }

@@ -1,5 +1,5 @@
 use chrono::NaiveDate;
-use parta_access::{Caller, OrgScope, authorize};
+use parta_access::{Caller, OrgScope};
 use parta_database::Tx;
 use parta_edge::{Mutation, Query, Read};
 use parta_ids::{MemberId, OrgId};
@@ -17,8 +17,10 @@ use crate::{
 };
 
 async fn may_administer(context: &Context, tx: &Tx, caller: &Caller, org: OrgId) -> Result<OrgScope, Error> {
-    let facts = context.facts(tx, caller, org).await?;
-    Ok(authorize(caller, org, policy::administer(&facts))?)
+    Ok(context
+        .authorize(tx, caller, org, policy::administer)
+        .await?
+        .scope)
 }
 
 /// Locks the record of the child, who is a pupil who has not left, and checks again that the caller may
@@ -40,8 +42,7 @@ async fn lock_child(
 }
 
 async fn audit(tx: &Tx, caller: &Caller, org: OrgId, child: MemberId) -> Result<(), Error> {
-    let object = format!("organizations/{org}/members/{child}");
-    Ok(parta_audit::record(tx, caller, Some(org), object).await?)
+    Ok(parta_audit::record_within(tx, caller, org, format!("members/{child}")).await?)
 }
 
 /// Protects the family of a child, or lifts the protection (R83).
@@ -61,9 +62,10 @@ impl Mutation for ProtectFamily {
     type Error = Error;
 
     async fn authorize(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<OrgScope, Error> {
-        let facts = context.facts(tx, caller, self.org_id).await?;
-        let scope = authorize(caller, self.org_id, policy::administer(&facts))?;
-        let own = facts.member_id;
+        let decider = context
+            .authorize(tx, caller, self.org_id, policy::administer)
+            .await?;
+        let (scope, own) = (decider.scope, decider.member_id);
         require_second_person(tx, &scope, own, self.child_id, self.child_id).await?;
         Ok(scope)
     }

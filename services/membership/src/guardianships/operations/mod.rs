@@ -1,6 +1,7 @@
 //! The right to decide about a relation, and the parts that the acts share.
 mod children;
 mod confirm;
+mod hand_over;
 mod limit;
 mod list;
 mod notice;
@@ -21,6 +22,7 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use children::{GetChildRecord, ProtectFamily, SetBirthDate};
 pub(crate) use confirm::{ConfirmGuardianship, ConfirmGuardianships};
+pub(crate) use hand_over::{hand_over, may_hand_over};
 pub(crate) use limit::LimitGuardianship;
 pub(crate) use list::ListGuardianships;
 pub(crate) use notice::{awaited, is_protected, relation};
@@ -197,8 +199,7 @@ impl Mutation for EndGuardianship {
 }
 
 async fn audit(tx: &Tx, caller: &Caller, row: &Guardianship) -> Result<(), Error> {
-    let object = format!("organizations/{}/guardianships/{}", row.org_id, row.id);
-    Ok(parta_audit::record(tx, caller, Some(row.org_id), object).await?)
+    Ok(parta_audit::record_within(tx, caller, row.org_id, format!("guardianships/{}", row.id)).await?)
 }
 
 /// Inserts a relation that is not confirmed; returns `false` if the two are related.

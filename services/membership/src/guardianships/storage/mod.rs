@@ -277,26 +277,36 @@ pub(super) async fn list(
     guardianships(rows)
 }
 
+/// Returns the people on the other side of the relations of a person that have not ended, or that an order
+/// has ended.
+async fn people_of(
+    conn: &impl ConnectionTrait,
+    scope: &OrgScope,
+    (own, person): (Column, MemberId),
+    other: Column,
+) -> Result<BTreeSet<MemberId>, StorageError> {
+    let shown = Condition::any()
+        .add(Column::EndTime.is_null())
+        .add(Column::EndedByOrder.eq(true));
+    let ids: Vec<parta_ids::Uuid> = Entity::find()
+        .select_only()
+        .column(other)
+        .filter(Column::OrgId.eq(scope.org_id().uuid()))
+        .filter(own.eq(person.uuid()))
+        .filter(shown)
+        .into_tuple()
+        .all(conn)
+        .await?;
+    Ok(ids.into_iter().map(MemberId::from_uuid).collect())
+}
+
 /// Returns the guardians of a child: by a relation that has not ended, or that an order has ended.
 pub(super) async fn guardians_of(
     conn: &impl ConnectionTrait,
     scope: &OrgScope,
     child: MemberId,
 ) -> Result<BTreeSet<MemberId>, StorageError> {
-    let ids: Vec<parta_ids::Uuid> = Entity::find()
-        .select_only()
-        .column(Column::GuardianId)
-        .filter(Column::OrgId.eq(scope.org_id().uuid()))
-        .filter(Column::ChildId.eq(child.uuid()))
-        .filter(
-            Condition::any()
-                .add(Column::EndTime.is_null())
-                .add(Column::EndedByOrder.eq(true)),
-        )
-        .into_tuple()
-        .all(conn)
-        .await?;
-    Ok(ids.into_iter().map(MemberId::from_uuid).collect())
+    people_of(conn, scope, (Column::ChildId, child), Column::GuardianId).await
 }
 
 /// Returns the children of a guardian: by a relation that has not ended, or that an order has ended.
@@ -305,20 +315,7 @@ pub(super) async fn children_of(
     scope: &OrgScope,
     guardian: MemberId,
 ) -> Result<BTreeSet<MemberId>, StorageError> {
-    let ids: Vec<parta_ids::Uuid> = Entity::find()
-        .select_only()
-        .column(Column::ChildId)
-        .filter(Column::OrgId.eq(scope.org_id().uuid()))
-        .filter(Column::GuardianId.eq(guardian.uuid()))
-        .filter(
-            Condition::any()
-                .add(Column::EndTime.is_null())
-                .add(Column::EndedByOrder.eq(true)),
-        )
-        .into_tuple()
-        .all(conn)
-        .await?;
-    Ok(ids.into_iter().map(MemberId::from_uuid).collect())
+    people_of(conn, scope, (Column::GuardianId, guardian), Column::ChildId).await
 }
 
 /// Counts the confirmed relations of a guardian.

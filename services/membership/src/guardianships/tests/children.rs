@@ -1,6 +1,7 @@
 //! Protected families (R83) and students who come of age (F12, F13).
 use chrono::{DateTime, Utc};
 use futures::TryStreamExt as _;
+use parta_proto::feed::v1::{ReadRequest, SnapshotRequest, WatchRequest};
 use parta_proto_membership::v1::{
     self as pb, AdultAccess, membership_event::Payload,
     membership_feed_service_client::MembershipFeedServiceClient, watch_response::Item,
@@ -297,7 +298,7 @@ on_both!(
 
         // The feed has no gap, but the account does not learn which family is protected.
         let mut feed = MembershipFeedServiceClient::new(school.env.outside());
-        let request = pb::ReadRequest {
+        let request = ReadRequest {
             org_id: org(1).to_string(),
             ..Default::default()
         };
@@ -306,7 +307,7 @@ on_both!(
         assert_eq!(positions, (1..=events.len() as i64).collect::<Vec<_>>());
         let withheld = events.iter().filter(|event| event.payload.is_none()).count();
         assert_eq!(withheld, 1);
-        let request = pb::WatchRequest {
+        let request = WatchRequest {
             org_id: org(1).to_string(),
             ..Default::default()
         };
@@ -316,7 +317,7 @@ on_both!(
             watched.push(event);
         }
         assert_eq!(watched, events);
-        let request = pb::SnapshotRequest {
+        let request = SnapshotRequest {
             org_id: org(1).to_string(),
         };
         let stream = feed.snapshot(by(&system, request)).await.unwrap().into_inner();

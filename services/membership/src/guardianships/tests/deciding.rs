@@ -100,12 +100,7 @@ on_both!(seventh_child_needs_an_order, |database| async move {
     school.confirm(administrator, &first.id, None).await.unwrap();
     for n in 2..=7 {
         let phone = format!("+7916100000{n}");
-        let child = school
-            .env
-            .join(&phone, "Ребёнок", Role::Pupil, |r| {
-                r.unit_id = unit(1).to_string();
-            })
-            .await;
+        let child = school.env.join_pupil(&phone, "Ребёнок", 1).await;
         school.accept_link(&father.person, &child.member_id).await;
         let relation = school.relation(father, &child.member_id).await;
         let confirmed = school.confirm(administrator, &relation.id, None).await;

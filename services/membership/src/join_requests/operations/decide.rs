@@ -45,7 +45,7 @@ pub(crate) struct Decided {
 
 impl Stored for Decided {}
 
-/// Nobody decides the own request, also not with another profile, nor one about the own child (F6).
+/// Nobody decides their own request, also not with another profile, nor one about their own child (F6).
 async fn is_own_matter(
     tx: &Tx,
     scope: &OrgScope,
@@ -60,7 +60,7 @@ async fn is_own_matter(
         Some(Verdict::Accept(matched)) => *matched,
         _ => None,
     };
-    // Also the record that the person would get may be that of the own child, or of its other parent.
+    // Also the record that the person would get may be that of their own child, or of its other parent.
     let records = [request.terms.claim_member_id, matched];
     let mut people: Vec<MemberId> = records.into_iter().flatten().collect();
     for record in people.clone() {

@@ -11,6 +11,7 @@ use super::{
         storage,
     },
     audit,
+    join::Claiming,
 };
 use crate::{
     accounts, enrollments,
@@ -38,18 +39,24 @@ pub(crate) async fn enter(
     Ok(member_id)
 }
 
-/// Saves the one record of the person: an expected one that is claimed, the one that exists, or a new one.
+/// Saves the one record of the person: the one that exists, with an expected one that is claimed, the
+/// expected one, or a new one.
 async fn upsert_member(
     tx: &Tx,
     scope: &OrgScope,
     terms: &Terms,
     account: AccountId,
 ) -> Result<Member, Error> {
+    if let Some(claim) = terms.claim_member_id
+        && let Some(claiming) = Claiming::lock(tx, scope, claim, account).await?
+    {
+        return claiming.join(tx, scope).await;
+    }
     let present = members::lock_by_account(tx, scope, account).await?;
     if let Some(claim) = terms.claim_member_id {
         let found = members::lock(tx, scope, claim).await?;
         let free = found.filter(|row| row.account_id.is_none() && row.state == State::Expected);
-        // A person who is a member already does not become a second one.
+        // No second person gets the record, and no member a second record.
         let (Some(mut row), None | Some(State::Left)) = (free, present.as_ref().map(|row| row.state)) else {
             return Err(Error::already_claimed());
         };

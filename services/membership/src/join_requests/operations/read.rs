@@ -3,7 +3,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use parta_access::Caller;
 use parta_database::Tx;
 use parta_edge::{Page, PageRequest, Query, Read};
-use parta_ids::{JoinRequestId, MemberId, OrgId, UnitId};
+use parta_ids::{AccountId, JoinRequestId, MemberId, OrgId, UnitId};
 use parta_roster::{MemberContext, Role};
 
 use super::{
@@ -13,7 +13,11 @@ use super::{
     },
     MayRead, may_read,
 };
-use crate::{context::Context, error::Error, member_records::storage as members};
+use crate::{
+    context::Context,
+    error::Error,
+    member_records::{self, name_key, storage as members},
+};
 
 /// Lists the requests about which the caller may decide.
 #[derive(Debug)]
@@ -59,6 +63,31 @@ fn suggestions(request: &JoinRequest, expected: &[(MemberContext, String)]) -> V
         .collect()
 }
 
+/// The requests of people who have the name of another person, who works in the organization. Such a name is
+/// marked and never refused.
+async fn namesakes(
+    tx: &Tx,
+    reader: &MayRead,
+    rows: &[JoinRequest],
+) -> Result<BTreeSet<JoinRequestId>, Error> {
+    let names = rows.iter().map(|row| row.full_name.as_str());
+    let staff = member_records::staff_named(tx, &reader.scope, names).await?;
+    if staff.is_empty() {
+        return Ok(BTreeSet::new());
+    }
+    let accounts: Vec<AccountId> = rows.iter().map(|row| row.account_id).collect();
+    let own = member_records::members_of_accounts(tx, &accounts).await?;
+    let is_namesake = |row: &&JoinRequest| {
+        let key = name_key(&row.full_name);
+        let is_own = |member: &MemberId| {
+            own.iter()
+                .any(|(account, _, id)| *account == row.account_id && id == member)
+        };
+        staff.iter().any(|(member, name)| *name == key && !is_own(member))
+    };
+    Ok(rows.iter().filter(is_namesake).map(|row| row.id).collect())
+}
+
 impl Query for ListJoinRequests {
     type Context = Context;
     type View = Page<Suggested>;
@@ -82,10 +111,12 @@ impl Query for ListJoinRequests {
         for unit in units {
             expected_in.insert(unit, expected(context, tx, &reader, unit).await?);
         }
+        let namesakes = namesakes(tx, &reader, &rows.items).await?;
         let suggested = |request: JoinRequest| {
             let unit = request.terms.unit_id.and_then(|unit| expected_in.get(&unit));
             let member_ids = unit.map(|expected| suggestions(&request, expected));
             Suggested {
+                namesake_of_staff: namesakes.contains(&request.id),
                 request,
                 member_ids: member_ids.unwrap_or_default(),
             }

@@ -1,15 +1,13 @@
-//! The table `ended_invitation`: the invitations that were revoked. No acceptance that was on its way admits
-//! anybody by them.
+//! The table `ended_invitation`: the invitations that were revoked. They admit nobody, neither an acceptance
+//! that was on its way nor one by a link that a backup of invitation brought back. The rows are kept as long
+//! as the invitations, which invitation never deletes.
 use chrono::{DateTime, Utc};
 use parta_access::OrgScope;
 use parta_database::{StorageError, Tx, table};
-use parta_ids::{InvitationId, TypedId as _, Uuid};
-use sea_orm::{
-    ActiveValue::Set, ColumnTrait as _, Condition, ConnectionTrait, EntityTrait as _, ExprTrait as _,
-    QueryFilter as _, QueryOrder as _, QuerySelect as _, sea_query::OnConflict,
-};
+use parta_ids::{InvitationId, TypedId as _};
+use sea_orm::{ActiveValue::Set, ConnectionTrait, EntityTrait as _, sea_query::OnConflict};
 
-use entity::{ActiveModel, Column, Entity};
+use entity::{ActiveModel, Entity};
 
 table!(entity, "ended_invitation", {
     #[sea_orm(primary_key, auto_increment = false)]
@@ -67,30 +65,4 @@ pub(in crate::join_requests) async fn is_ended(
 ) -> Result<bool, StorageError> {
     let key = (scope.org_id().uuid(), invitation.uuid());
     Ok(Entity::find_by_id(key).one(conn).await?.is_some())
-}
-
-/// Deletes the notes of invitations that ended before a time, at most `limit`. Returns their number.
-pub(in crate::join_requests) async fn delete_ended(
-    conn: &impl ConnectionTrait,
-    before: DateTime<Utc>,
-    limit: u64,
-) -> Result<u64, StorageError> {
-    let oldest: Vec<(Uuid, Uuid)> = Entity::find()
-        .select_only()
-        .column(Column::OrgId)
-        .column(Column::InvitationId)
-        .filter(Column::EndTime.lt(before))
-        .order_by_asc(Column::EndTime)
-        .limit(limit)
-        .into_tuple()
-        .all(conn)
-        .await?;
-    let key = |(org, id): (Uuid, Uuid)| Column::OrgId.eq(org).and(Column::InvitationId.eq(id));
-    let keys = oldest
-        .into_iter()
-        .fold(Condition::any(), |keys, row| keys.add(key(row)));
-    if keys.is_empty() {
-        return Ok(0);
-    }
-    Ok(Entity::delete_many().filter(keys).exec(conn).await?.rows_affected)
 }

@@ -16,7 +16,7 @@ use sea_orm::{
 use super::model::{JoinRequest, RequestState, Terms};
 use join_request::{Column, Entity, Model};
 
-pub(super) use ended::{delete_ended, insert_ended, is_ended, lock_invitation};
+pub(super) use ended::{insert_ended, is_ended, lock_invitation};
 
 table!(join_request, "join_request", {
     #[sea_orm(primary_key, auto_increment = false)]

@@ -152,19 +152,23 @@ on_both!(wrong_fields_of_an_end_are_named, |database| async move {
     school.env.close().await;
 });
 
-// The end is noted for as long as an acceptance can be on its way.
-// Covers: R75 allowed
-on_both!(end_of_an_invitation_is_noted_for_31_days, |database| async move {
+// A link may be as old as a year, and a backup of invitation brings it back. Its end is noted for ever.
+// Covers: F8 refused
+on_both!(revoked_link_admits_nobody_a_year_later, |database| async move {
     let school = School::open(database).await;
-    let person = school.env.newcomer("+79161111111", "Ян Котов").await;
-    let link = school.open_link(&person, Role::Pupil).await.invitation_id;
-    school.end(&[&link], &school.env.act()).await.unwrap();
-    let noted = "SELECT COUNT(*) AS n FROM ended_invitation";
-    school.env.time.advance(TimeDelta::days(31));
+    let first = school.env.newcomer("+79161111111", "Ян Котов").await;
+    let revoked = school.open_link(&first, Role::Pupil).await.invitation_id;
+    school.end(&[&revoked], &school.env.act()).await.unwrap();
+    school.env.time.advance(TimeDelta::days(400));
     school.env.purge().await;
-    assert_eq!(school.count(noted).await, 1);
-    school.env.time.advance(TimeDelta::seconds(1));
-    school.env.purge().await;
-    assert_eq!(school.count(noted).await, 0);
+    let second = school.env.newcomer("+79162222222", "Ева Котова").await;
+    for open in [true, false] {
+        let late = AdmitMemberRequest {
+            invitation_id: revoked.clone(),
+            open,
+            ..school.open_link(&second, Role::Pupil).await
+        };
+        assert_eq!(reason(&school.admit(late).await), "INVITATION_ENDED");
+    }
     school.env.close().await;
 });

@@ -1,4 +1,4 @@
-//! A link does not replace a decision: nobody joins by an own link (F6), a revoked role needs a
+//! A link does not replace a decision: nobody joins by their own link (F6), a revoked role needs a
 //! decision (F9), and a join request is not matched with the record of another family (F10).
 use super::*;
 
@@ -44,7 +44,7 @@ impl School {
     }
 }
 
-// An administrator accepts links that name the administrator: the first with the own account, the
+// An administrator accepts links that name the administrator: the first with their own account, the
 // second with another profile of the same phone. Each makes a join request, and the issuer decides
 // neither. A second person accepts both.
 // Covers: F6 allowed, F6 refused
@@ -115,7 +115,7 @@ on_both!(named_link_restores_no_revoked_role, |database| async move {
     school.env.close().await;
 });
 
-// The leader of a class matches a join request with the record of a parent of the own class, and
+// The leader of a class matches a join request with the record of a parent of their own class, and
 // cannot see that of another class.
 // Covers: R18 refused, F10 refused
 on_both!(record_of_another_child_is_not_found, |database| async move {

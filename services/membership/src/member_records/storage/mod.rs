@@ -39,6 +39,7 @@ table!(entity, "member", {
     leave_time: Option<DateTimeUtc>,
     leave_cause: Option<String>,
     leave_reason: Option<i32>,
+    joined_id: Option<Uuid>,
     revision: i64,
 });
 
@@ -108,6 +109,7 @@ fn member(row: Model) -> Result<Member, StorageError> {
         leave_time: row.leave_time,
         leave_cause: row.leave_cause,
         leave_reason: row.leave_reason.map(leave_reason).transpose()?,
+        joined_id: row.joined_id.map(MemberId::from_uuid),
         revision: row.revision,
     })
 }
@@ -147,6 +149,7 @@ fn to_row(scope: &OrgScope, member: &Member) -> Result<Model, StorageError> {
         leave_time: member.leave_time,
         leave_cause: member.leave_cause.clone(),
         leave_reason: member.leave_reason.map(LeaveReason::number),
+        joined_id: member.joined_id.map(TypedId::uuid),
         revision: member.revision,
     })
 }
@@ -424,4 +427,25 @@ pub(crate) async fn lock_all(
         .await?;
     let found = members(rows)?.into_iter();
     Ok(found.map(|member| (member.id, member)).collect())
+}
+
+/// Returns with which records those of these members were joined that were.
+pub(crate) async fn joined_with(
+    conn: &impl ConnectionTrait,
+    scope: &OrgScope,
+    among: impl IntoIterator<Item = MemberId>,
+) -> Result<BTreeMap<MemberId, MemberId>, StorageError> {
+    let rows: Vec<(Uuid, Option<Uuid>)> = Entity::find()
+        .select_only()
+        .columns([Column::MemberId, Column::JoinedId])
+        .filter(within(scope))
+        .filter(Column::MemberId.is_in(among.into_iter().map(TypedId::uuid)))
+        .filter(Column::JoinedId.is_not_null())
+        .into_tuple()
+        .all(conn)
+        .await?;
+    let joined = rows
+        .into_iter()
+        .filter_map(|(id, joined)| Some((MemberId::from_uuid(id), MemberId::from_uuid(joined?))));
+    Ok(joined.collect())
 }

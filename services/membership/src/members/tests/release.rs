@@ -140,7 +140,7 @@ impl School {
 }
 
 // The record of a teacher goes on without everything that the wrong person brought or was given: the
-// badge, the role of an administrator, an own child. The tasks of the record stay.
+// badge, the role of an administrator, a child of their own. The tasks of the record stay.
 // Covers: R71 allowed, F10 allowed, F10 refused
 on_both!(
     released_record_keeps_the_roster_and_no_more,
@@ -273,7 +273,7 @@ on_both!(release_needs_a_right_and_another_person, |database| async move {
         "PERMISSION_DENIED"
     );
     assert_eq!(school.refusal(administrator, &unknown).await, "NOT_FOUND");
-    // Only an administrator touches an administrator, and nobody the own record.
+    // Only an administrator touches an administrator, and nobody their own record.
     let deputy = env.join("+79164444444", "Пётр Заяц", Role::Staff, |_| ()).await;
     let roles = [Role::Deputy];
     change_roles(env, administrator, &deputy.member_id, &roles, "")

@@ -5,11 +5,11 @@ use parta_access::OrgScope;
 use parta_database::{StorageError, table};
 use parta_ids::{MemberId, TypedId};
 use sea_orm::{
-    ColumnTrait as _, Condition, ConnectionTrait, EntityTrait as _, IntoActiveModel as _, QueryFilter as _,
-    QueryOrder as _, QuerySelect as _, sea_query::OnConflict,
+    ColumnTrait as _, Condition, ConnectionTrait, EntityTrait as _, IntoActiveModel as _,
+    sea_query::OnConflict,
 };
 
-use crate::roles::model::VerificationEnd;
+use crate::{roles::model::VerificationEnd, storage::load_page};
 use entity::{Column, Entity, Model};
 
 table!(entity, "verification_end", {
@@ -96,16 +96,10 @@ pub(in crate::roles) async fn list(
     limit: u64,
 ) -> Result<Vec<VerificationEnd>, StorageError> {
     let among = among.map(|ids| Column::MemberId.is_in(ids.into_iter().map(TypedId::uuid)));
-    let rows = Entity::find()
-        .filter(
-            Condition::all()
-                .add(Column::OrgId.eq(scope.org_id().uuid()))
-                .add_option(among)
-                .add_option(after.map(|id| Column::MemberId.gt(id.uuid()))),
-        )
-        .order_by_asc(Column::MemberId)
-        .limit(limit)
-        .all(conn)
-        .await?;
+    let rows = Condition::all()
+        .add(Column::OrgId.eq(scope.org_id().uuid()))
+        .add_option(among);
+    let after = after.map(TypedId::uuid);
+    let rows = load_page::<Entity>(conn, Column::MemberId, rows, after, limit).await?;
     Ok(rows.into_iter().map(end).collect())
 }

@@ -23,11 +23,7 @@ impl School {
         let env = TestEnv::open(database).await;
         let administrator = env.administrator(1).await;
         let teacher = env.class_teacher(&administrator, "+79161111111", unit(1)).await;
-        let pupil = env
-            .join("+79162222222", "Ева Орлова", Role::Pupil, |request| {
-                request.unit_id = unit(1).to_string();
-            })
-            .await;
+        let pupil = env.join_pupil("+79162222222", "Ева Орлова", 1).await;
         let mother = env
             .join("+79163333333", "Вера Орлова", Role::Parent, |request| {
                 request.child_id = pupil.member_id.clone();

@@ -143,8 +143,8 @@ on_both!(undo_waits_until_the_roles_fit, |database| async move {
     school.env.close().await;
 });
 
-// Nobody undoes the loss of the own roles, who may not change roles undoes nothing, and after seven days, or
-// after the member has left, nobody does.
+// Nobody undoes the loss of their own roles, who may not change roles undoes nothing, and after seven
+// days, or after the member has left, nobody does.
 // Covers: F2 refused, F6 refused
 on_both!(undo_is_refused, |database| async move {
     let mut school = School::open(database).await;
@@ -206,7 +206,7 @@ on_both!(undo_is_refused, |database| async move {
     school.env.close().await;
 });
 
-// Each fact is judged by the rules of today: an archived unit, another decision, the own end, and another
+// Each fact is judged by the rules of today: an archived unit, another decision, its own end, and another
 // person who has left hinder it. The answer lists it.
 // Covers: F2 refused
 on_both!(undo_lists_what_is_hindered_today, |database| async move {
@@ -354,7 +354,7 @@ on_both!(
     }
 );
 
-// Nobody gives a relation of the own child back, also if the own relation ended with the same role.
+// Nobody gives a relation of their own child back, also if their own relation ended with the same role.
 // Covers: F2 refused, F6 refused
 on_both!(undo_decides_no_relation_of_the_own_child, |database| async move {
     let school = School::open(database).await;

@@ -7,22 +7,15 @@ use tonic_types::StatusExt as _;
 
 use crate::tests::{
     school,
-    test_env::{MemberSession, by, org, reason, unit},
+    test_env::{MemberSession, by, org, reason},
 };
 
 /// The school with two teachers who are not verified.
-struct School {
-    school: school::School,
+struct People {
     teachers: [MemberSession; 2],
 }
 
-impl std::ops::Deref for School {
-    type Target = school::School;
-
-    fn deref(&self) -> &school::School {
-        &self.school
-    }
-}
+type School = school::With<People>;
 
 impl School {
     async fn open(database: TestDatabase) -> Self {
@@ -36,7 +29,8 @@ impl School {
                 .join("+79162222222", "Вера Белова", Role::Teacher, |_| ())
                 .await,
         ];
-        Self { school, teachers }
+        let people = People { teachers };
+        Self { school, people }
     }
 
     async fn ask(&self, caller: &MemberSession, evidence: &str) -> Result<pb::Member, Status> {
@@ -118,7 +112,7 @@ on_both!(
     |database| async move {
         let school = School::open(database).await;
         let administrator = &school.administrator;
-        let [first, second] = &school.teachers;
+        let [first, second] = &school.people.teachers;
         assert_eq!(
             reason(&school.ask(administrator, "диплом").await),
             "PERMISSION_DENIED"
@@ -132,11 +126,7 @@ on_both!(
         assert_eq!(school.requests(first).await.unwrap(), std::slice::from_ref(&own));
         let all = school.requests(administrator).await.unwrap();
         assert_eq!(all, [own, other]);
-        let pupil = school
-            .test_env
-            .join("+79163333333", "Ева Орлова", Role::Pupil, |link| {
-                link.unit_id = unit(1).to_string();
-            });
+        let pupil = school.test_env.join_pupil("+79163333333", "Ева Орлова", 1);
         let pupil = pupil.await;
         assert_eq!(reason(&school.requests(&pupil).await), "PERMISSION_DENIED");
         assert_eq!(reason(&school.refuse(first, second).await), "PERMISSION_DENIED");
@@ -163,7 +153,7 @@ on_both!(
 on_both!(request_ends_with_the_role, |database| async move {
     let school = School::open(database).await;
     let administrator = &school.administrator;
-    let [first, second] = &school.teachers;
+    let [first, second] = &school.people.teachers;
     for teacher in [first, second] {
         school.ask(teacher, "диплом").await.unwrap();
     }
@@ -183,7 +173,7 @@ on_both!(request_ends_with_the_role, |database| async move {
 on_both!(list_of_teachers_is_verified_or_none, |database| async move {
     let school = School::open(database).await;
     let administrator = &school.administrator;
-    let [first, second] = &school.teachers;
+    let [first, second] = &school.people.teachers;
     let both = [first.member_id.as_str(), second.member_id.as_str()];
     let secretary = school
         .test_env

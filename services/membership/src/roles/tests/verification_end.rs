@@ -1,7 +1,7 @@
 //! The end of a verification on a day that was announced 30 days before (F7).
 use std::slice;
 
-use chrono::{Days, NaiveDate, TimeDelta};
+use chrono::{NaiveDate, TimeDelta};
 use parta_proto_membership::v1::{self as pb, Role};
 use parta_service_testkit::fields;
 use parta_testkit::{TestDatabase, on_both};
@@ -17,18 +17,11 @@ use crate::{
 };
 
 /// The school with a verified teacher.
-struct School {
-    school: school::School,
+struct People {
     teacher: MemberSession,
 }
 
-impl std::ops::Deref for School {
-    type Target = school::School;
-
-    fn deref(&self) -> &school::School {
-        &self.school
-    }
-}
+type School = school::With<People>;
 
 impl School {
     async fn open(database: TestDatabase) -> Self {
@@ -42,13 +35,8 @@ impl School {
             .test_env
             .verify_teacher(&school.administrator, &teacher.member_id);
         verified.await.unwrap();
-        Self { school, teacher }
-    }
-
-    /// The day in Moscow after this number of days.
-    fn day(&self, after: u64) -> NaiveDate {
-        let now = self.test_env.env.now().with_timezone(&chrono_tz::Europe::Moscow);
-        now.date_naive() + Days::new(after)
+        let people = People { teacher };
+        Self { school, people }
     }
 
     fn announcement(&self, member: &MemberSession, day: u64) -> pb::AnnounceVerificationEndRequest {
@@ -98,7 +86,7 @@ impl School {
     async fn is_verified(&self) -> bool {
         let request = pb::GetMemberRequest {
             org_id: org(1).to_string(),
-            member_id: self.teacher.member_id.clone(),
+            member_id: self.people.teacher.member_id.clone(),
         };
         let mut api = self.test_env.members();
         let found = api.get_member(by(&self.administrator.token, request)).await;
@@ -110,7 +98,10 @@ impl School {
         self.test_env.time.advance(time);
         let administrator = &self.school.administrator;
         self.school.administrator = self.test_env.sign_in_again("+79160000001", administrator).await;
-        self.teacher = self.test_env.sign_in_again("+79161111111", &self.teacher).await;
+        self.people.teacher = self
+            .test_env
+            .sign_in_again("+79161111111", &self.people.teacher)
+            .await;
     }
 }
 
@@ -118,14 +109,14 @@ impl School {
 // Covers: F7 allowed, F1 allowed, R22 allowed
 on_both!(verification_ends_after_its_announced_day, |database| async move {
     let mut school = School::open(database).await;
-    let announced = school.announcement(&school.teacher, 30);
+    let announced = school.announcement(&school.people.teacher, 30);
     let announced = school.announce(&school.administrator, announced).await.unwrap();
     assert_eq!(announced.announcer_id, school.administrator.member_id);
-    for caller in [&school.administrator, &school.teacher] {
+    for caller in [&school.administrator, &school.people.teacher] {
         assert_eq!(school.ends(caller).await.unwrap(), slice::from_ref(&announced));
     }
     let last: NaiveDate = announced.last_date.parse().unwrap();
-    let midnight = (last + Days::new(1)).and_time(chrono::NaiveTime::MIN).and_utc() - TimeDelta::hours(3);
+    let midnight = school::end_of(last);
     let left = midnight - school.test_env.env.now();
     school.pass(left - TimeDelta::minutes(1)).await;
     school.test_env.run_due_jobs().await;
@@ -133,7 +124,7 @@ on_both!(verification_ends_after_its_announced_day, |database| async move {
     school.test_env.time.advance(TimeDelta::minutes(1));
     school.test_env.run_due_jobs().await;
     assert!(!school.is_verified().await);
-    assert_eq!(school.ends(&school.teacher).await.unwrap(), []);
+    assert_eq!(school.ends(&school.people.teacher).await.unwrap(), []);
     assert_eq!(list_overdue(school.test_env.db.clone()).await.unwrap(), []);
     school.school.test_env.close().await;
 });
@@ -143,10 +134,10 @@ on_both!(verification_ends_after_its_announced_day, |database| async move {
 // Covers: F7 allowed, F1 allowed
 on_both!(end_postponed_while_it_is_due_is_kept, |database| async move {
     let mut school = School::open(database).await;
-    let announced = school.announcement(&school.teacher, 30);
+    let announced = school.announcement(&school.people.teacher, 30);
     let announced = school.announce(&school.administrator, announced).await.unwrap();
     let last: NaiveDate = announced.last_date.parse().unwrap();
-    let midnight = (last + Days::new(1)).and_time(chrono::NaiveTime::MIN).and_utc() - TimeDelta::hours(3);
+    let midnight = school::end_of(last);
     let left = midnight - school.test_env.env.now();
     school.pass(left).await;
     let scope = &parta_access::OrgScope::for_consumer("test", org(1));
@@ -154,7 +145,7 @@ on_both!(end_postponed_while_it_is_due_is_kept, |database| async move {
     let [due] = due.unwrap()[..] else {
         panic!("one ending");
     };
-    let later = school.announcement(&school.teacher, 30);
+    let later = school.announcement(&school.people.teacher, 30);
     school.announce(&school.administrator, later).await.unwrap();
     let deleted: Result<bool, Error> = school
         .test_env
@@ -178,24 +169,27 @@ on_both!(announced_end_is_replaced_and_forgotten, |database| async move {
     let mut school = School::open(database).await;
     let administrator = school.administrator.clone();
     for days in [30, 40] {
-        let announced = school.announcement(&school.teacher, days);
+        let announced = school.announcement(&school.people.teacher, days);
         school.announce(&administrator, announced).await.unwrap();
     }
     school.pass(TimeDelta::days(32)).await;
     school.test_env.run_due_jobs().await;
     assert!(school.is_verified().await);
     let administrator = school.administrator.clone();
-    school.cancel(&administrator, &school.teacher).await.unwrap();
-    let again = school.cancel(&administrator, &school.teacher).await;
+    school
+        .cancel(&administrator, &school.people.teacher)
+        .await
+        .unwrap();
+    let again = school.cancel(&administrator, &school.people.teacher).await;
     assert_eq!(reason(&again), "NOT_FOUND");
 
-    let announced = school.announcement(&school.teacher, 30);
+    let announced = school.announcement(&school.people.teacher, 30);
     school.announce(&administrator, announced).await.unwrap();
-    let id = school.teacher.member_id.clone();
+    let id = school.people.teacher.member_id.clone();
     school.test_env.verify_teacher(&administrator, &id).await.unwrap();
     assert_eq!(school.ends(&administrator).await.unwrap(), []);
 
-    let announced = school.announcement(&school.teacher, 30);
+    let announced = school.announcement(&school.people.teacher, 30);
     school.announce(&administrator, announced).await.unwrap();
     school.test_env.remove(&administrator, &id, "").await.unwrap();
     assert_eq!(school.ends(&administrator).await.unwrap(), []);
@@ -208,7 +202,7 @@ on_both!(announced_end_is_replaced_and_forgotten, |database| async move {
 on_both!(announced_end_is_refused, |database| async move {
     let school = School::open(database).await;
     let administrator = &school.administrator;
-    let early = school.announcement(&school.teacher, 29);
+    let early = school.announcement(&school.people.teacher, 29);
     let early = school.announce(administrator, early).await.unwrap_err();
     assert_eq!(fields(&early), ["last_date"]);
     let wrong = pb::AnnounceVerificationEndRequest {
@@ -245,7 +239,7 @@ on_both!(announced_end_is_refused, |database| async move {
         .await
         .unwrap();
     for (caller, member, expected) in [
-        (&other, &school.teacher, "PERMISSION_DENIED"),
+        (&other, &school.people.teacher, "PERMISSION_DENIED"),
         (administrator, administrator, "SECOND_PERSON_REQUIRED"),
         (administrator, &other, "NOT_VERIFIED"),
         (administrator, &staff, "NOT_A_TEACHER"),
@@ -256,9 +250,9 @@ on_both!(announced_end_is_refused, |database| async move {
         assert_eq!(reason(&school.announce(caller, request).await), expected);
     }
     for (caller, member, expected) in [
-        (&other, &school.teacher, "PERMISSION_DENIED"),
+        (&other, &school.people.teacher, "PERMISSION_DENIED"),
         (administrator, administrator, "SECOND_PERSON_REQUIRED"),
-        (administrator, &school.teacher, "NOT_FOUND"),
+        (administrator, &school.people.teacher, "NOT_FOUND"),
     ] {
         assert_eq!(reason(&school.cancel(caller, member).await), expected);
     }

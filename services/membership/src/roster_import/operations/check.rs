@@ -159,9 +159,16 @@ pub(super) async fn current_roster(
     };
     let mut source_keys = BTreeMap::new();
     for (key, id) in source::people(tx, scope).await? {
+        // The record of a person with two ids in the source may have been joined with that of the other id.
+        let id = records.get(&id).and_then(|record| record.joined_id).unwrap_or(id);
         let Some(record) = records.get(&id) else {
             continue;
         };
+        if let Some(first) = source_keys.get(&id) {
+            current.aliases.insert(key, String::clone(first));
+            continue;
+        }
+        source_keys.insert(id, key.clone());
         let Some(context) = contexts.get(&id).filter(|_| record.state != State::Left) else {
             if record.leave_reason == Some(LeaveReason::Source) {
                 let revoked = record.revoked_roles.clone();
@@ -188,7 +195,6 @@ pub(super) async fn current_roster(
                 .collect(),
             ..CurrentMember::default()
         };
-        source_keys.insert(id, key.clone());
         current.people.insert(key, (id, member));
     }
     // Unconfirmed guardianships are included.

@@ -6,7 +6,7 @@ mod start;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use parta_access::{Caller, OrgScope, authorize};
+use parta_access::{Caller, OrgScope};
 use parta_database::Tx;
 use parta_edge::Stored;
 use parta_ids::{OrgId, RosterImportId, UnitId};
@@ -59,8 +59,7 @@ pub(crate) struct ImportOutcome {
 impl Stored for ImportOutcome {}
 
 async fn may_import(context: &Context, tx: &Tx, caller: &Caller, org: OrgId) -> Result<OrgScope, Error> {
-    let facts = context.facts(tx, caller, org).await?;
-    Ok(authorize(caller, org, policy::import(&facts))?)
+    Ok(context.authorize(tx, caller, org, policy::import).await?.scope)
 }
 
 fn unknown_import(id: RosterImportId) -> Error {
@@ -74,8 +73,7 @@ async fn load(tx: &Tx, scope: &OrgScope, id: RosterImportId) -> Result<Import, E
 }
 
 async fn audit(tx: &Tx, caller: &Caller, org: OrgId, id: RosterImportId) -> Result<(), Error> {
-    let object = format!("organizations/{org}/rosterImports/{id}");
-    Ok(parta_audit::record(tx, caller, Some(org), object).await?)
+    Ok(parta_audit::record_within(tx, caller, org, format!("rosterImports/{id}")).await?)
 }
 
 #[cfg(test)]

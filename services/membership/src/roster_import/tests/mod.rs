@@ -3,6 +3,7 @@ mod decided;
 pub(crate) mod edge;
 mod fixture;
 mod guard;
+mod joined;
 mod own_matter;
 mod plan;
 mod samples;

@@ -227,8 +227,8 @@ fn windows_1251_is_decoded() {
     assert_eq!(set.people["s1"].full_name, "Сидоров Пётр");
 }
 
-#[test]
-fn absent_file_removes_nobody() {
+/// The roster and the imports of an organization after the import of the small set.
+fn imported() -> (CurrentRoster, EarlierImports) {
     let (set, _) = parse(&small_set());
     let current = apply(
         &plan::plan(&set, &CurrentRoster::default()),
@@ -239,6 +239,12 @@ fn absent_file_removes_nobody() {
         people: current.people.keys().cloned().collect(),
         classes: current.classes.clone(),
     };
+    (current, earlier)
+}
+
+#[test]
+fn absent_file_removes_nobody() {
+    let (current, earlier) = imported();
     let manifest = "propertyName,value\noneroster.version,1.1\nfile.users,absent\nfile.enrollments,absent\n";
     let mut later = small_set();
     later.insert("manifest.csv", Bytes::from_static(manifest.as_bytes()));
@@ -271,16 +277,7 @@ fn similar_labels_are_one_class() {
 
 #[test]
 fn person_without_a_role_in_a_later_set_is_renamed() {
-    let (set, _) = parse(&small_set());
-    let current = apply(
-        &plan::plan(&set, &CurrentRoster::default()),
-        &set,
-        CurrentRoster::default(),
-    );
-    let earlier = EarlierImports {
-        people: current.people.keys().cloned().collect(),
-        classes: current.classes.clone(),
-    };
+    let (current, earlier) = imported();
     let mut later = small_set();
     let manifest = "propertyName,value\noneroster.version,1.2\n";
     later.insert("manifest.csv", Bytes::from_static(manifest.as_bytes()));

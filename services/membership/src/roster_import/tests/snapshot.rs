@@ -1,6 +1,7 @@
 //! A snapshot repeats what an import has requested and what may not be done yet.
 use futures::TryStreamExt as _;
 use parta_ids::OrgId;
+use parta_proto::feed::v1::{ReadRequest, SnapshotRequest};
 use parta_proto_membership::v1::{
     self as pb, RosterImportState, membership_event::Payload,
     membership_feed_service_client::MembershipFeedServiceClient,
@@ -21,7 +22,7 @@ fn staged(payloads: impl IntoIterator<Item = Payload>) -> Vec<pb::RosterImportSt
 /// The events of the log of an organization, at most 256.
 pub(super) async fn log_of(of: &TestEnv, org: OrgId) -> Vec<Payload> {
     let channel = of.test_env.channel_of("chat", "membership", &of.transport);
-    let request = pb::ReadRequest {
+    let request = ReadRequest {
         org_id: org.to_string(),
         ..Default::default()
     };
@@ -33,7 +34,7 @@ pub(super) async fn log_of(of: &TestEnv, org: OrgId) -> Vec<Payload> {
 /// The events of the snapshot of an organization.
 async fn snapshot_of(of: &TestEnv, org: OrgId) -> Vec<Payload> {
     let channel = of.test_env.channel_of("chat", "membership", &of.transport);
-    let request = pb::SnapshotRequest {
+    let request = SnapshotRequest {
         org_id: org.to_string(),
     };
     let stream = MembershipFeedServiceClient::new(channel).snapshot(request).await;

@@ -36,16 +36,22 @@ async fn lose(school: &School, starter: &MemberSession, loss: Loss) {
     }
 }
 
+/// An administrator who starts an import and then loses the right.
+async fn starter(school: &School) -> MemberSession {
+    let joined = school
+        .test_env
+        .join("+79161111111", "Ольга Егорова", Role::Staff, |_| ());
+    let starter = joined.await;
+    let roles = [Role::Staff, Role::Administrator];
+    school.change_roles(&starter.member_id, &roles).await;
+    starter
+}
+
 /// An import waits for its class when its starter loses the right. The class comes, and nothing more is
 /// applied; another administrator imports what is left.
 async fn stops(database: TestDatabase, loss: Loss) {
     let school = School::open(database).await;
-    let starter = school
-        .test_env
-        .join("+79161111111", "Ольга Егорова", Role::Staff, |_| ())
-        .await;
-    let roles = [Role::Staff, Role::Administrator];
-    school.change_roles(&starter.member_id, &roles).await;
+    let starter = starter(&school).await;
     let source = Source::pupils(120, "9А");
     let checked = school.check(&starter, &source).await;
     let running = school.start(&starter, &checked, &[]).await.unwrap();
@@ -96,12 +102,7 @@ on_both!(
 // Covers: F18 refused, R31 allowed
 on_both!(abandoned_import_blocks_no_other_one, |database| async move {
     let school = School::open(database).await;
-    let starter = school
-        .test_env
-        .join("+79161111111", "Ольга Егорова", Role::Staff, |_| ())
-        .await;
-    let roles = [Role::Staff, Role::Administrator];
-    school.change_roles(&starter.member_id, &roles).await;
+    let starter = starter(&school).await;
     let abandoned = school.check(&starter, &Source::pupils(2, "9А")).await;
     school.start(&starter, &abandoned, &[]).await.unwrap();
     let caller = &school.administrator;

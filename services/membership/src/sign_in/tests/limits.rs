@@ -1,24 +1,13 @@
 //! The limits of sign-in under attack (R19): who is refused, and who never is.
-use std::{
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::time::Duration;
 
 use chrono::TimeDelta;
 use futures::future::join_all;
-use opentelemetry_sdk::{
-    error::OTelSdkResult,
-    metrics::{
-        SdkMeterProvider, Temporality,
-        data::{AggregatedMetrics, MetricData, ResourceMetrics, ScopeMetrics},
-        exporter::PushMetricExporter,
-    },
-};
 use parta_proto_membership::v1::{self as pb, Role};
 use parta_runtime::ServiceConfig as _;
 use parta_service_testkit::fields;
 use parta_status::RpcError;
-use parta_testkit::on_both;
+use parta_testkit::{Metrics, on_both};
 use tonic::Status;
 
 use crate::{
@@ -356,53 +345,10 @@ fn limits_outside_their_range_are_refused() {
     }
 }
 
-/// Keeps the labels of the exported points of `membership.sign_in`.
-#[derive(Clone, Default)]
-struct Points(Arc<Mutex<Vec<String>>>);
-
-impl PushMetricExporter for Points {
-    async fn export(&self, metrics: &ResourceMetrics) -> OTelSdkResult {
-        for metric in metrics.scope_metrics().flat_map(ScopeMetrics::metrics) {
-            let AggregatedMetrics::U64(MetricData::Sum(sum)) = metric.data() else {
-                continue;
-            };
-            if metric.name() != "membership.sign_in" {
-                continue;
-            }
-            for point in sum.data_points() {
-                let mut labels: Vec<_> = point
-                    .attributes()
-                    .map(|label| format!("{}={}", label.key, label.value.as_str()))
-                    .collect();
-                labels.sort();
-                let line = format!("{} {}", labels.join(" "), point.value());
-                self.0.lock().unwrap().push(line);
-            }
-        }
-        Ok(())
-    }
-
-    fn force_flush(&self) -> OTelSdkResult {
-        Ok(())
-    }
-
-    fn shutdown_with_timeout(&self, _: Duration) -> OTelSdkResult {
-        Ok(())
-    }
-
-    fn temporality(&self) -> Temporality {
-        Temporality::Cumulative
-    }
-}
-
 // Each act is counted with its outcome and the limit that it reached, and with nothing about the person.
 // Covers: R19 allowed
 on_both!(acts_of_sign_in_are_counted_by_outcome, |database| async move {
-    let points = Points::default();
-    let provider = SdkMeterProvider::builder()
-        .with_periodic_exporter(points.clone())
-        .build();
-    opentelemetry::global::set_meter_provider(provider.clone());
+    let metrics = Metrics::record();
     let test_env = TestEnv::open(database).await;
     let flow = request_code(&test_env, OWNER, PHONE).await.unwrap();
     let code = test_env.code(PHONE).await;
@@ -411,15 +357,12 @@ on_both!(acts_of_sign_in_are_counted_by_outcome, |database| async move {
         .await
         .unwrap_err();
     verify(&test_env, OWNER, &flow, &code).await.unwrap();
-    provider.force_flush().unwrap();
-    let mut found = points.0.lock().unwrap().clone();
-    found.sort();
     let expected = [
-        "act=request_code limit= outcome=accepted 1",
-        "act=request_code limit=resend outcome=limited 1",
-        "act=verify_code limit= outcome=accepted 1",
-        "act=verify_code limit= outcome=wrong_code 1",
+        "membership.sign_in act=request_code,limit=,outcome=accepted 1",
+        "membership.sign_in act=request_code,limit=resend,outcome=limited 1",
+        "membership.sign_in act=verify_code,limit=,outcome=accepted 1",
+        "membership.sign_in act=verify_code,limit=,outcome=wrong_code 1",
     ];
-    assert_eq!(found, expected);
+    assert_eq!(metrics.lines("membership.sign_in"), expected);
     test_env.close().await;
 });

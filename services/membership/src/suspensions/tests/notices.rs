@@ -101,12 +101,7 @@ on_both!(notice_is_judged_when_it_is_sent, |database| async move {
 on_both!(notice_to_a_pupil_has_no_content, |database| async move {
     let school = School::open(database).await;
     let phone = "+79164444444";
-    let pupil = school
-        .test_env
-        .join(phone, "Ян Котов", Role::Pupil, |request| {
-            request.unit_id = unit(1).to_string();
-        })
-        .await;
+    let pupil = school.test_env.join_pupil(phone, "Ян Котов", 1).await;
     school.suspend(&school.head, &pupil, &[]).await.unwrap();
     school.deliver().await;
     assert_eq!(school.notices(phone, "для вас есть сообщение").await, 1);

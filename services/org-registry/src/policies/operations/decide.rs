@@ -207,7 +207,7 @@ impl Mutation for DropPolicyChange {
     type Error = Error;
 
     async fn authorize(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<MayDecide, Error> {
-        // The author withdraws the own change: it gives nobody anything.
+        // The author withdraws their own change: it gives nobody anything.
         MayDecide::member(context, tx, caller, (self.org_id, self.change_id), false).await
     }
 

@@ -96,6 +96,8 @@ async fn has_second_person(
 }
 
 async fn audit(tx: &Tx, caller: &Caller, change: &PolicyChange) -> Result<(), Error> {
-    let object = format!("organizations/{}/policy-changes/{}", change.org_id, change.id);
-    Ok(parta_audit::record(tx, caller, Some(change.org_id), object).await?)
+    Ok(
+        parta_audit::record_within(tx, caller, change.org_id, format!("policy-changes/{}", change.id))
+            .await?,
+    )
 }
