@@ -184,20 +184,26 @@ on_both!(quarantine_names_the_event_and_skips_it, |database| async move {
     running.stop().await;
 });
 
+/// Quarantines the first organization, as if another build had failed. Returns the name of this build.
+async fn quarantine_by_an_older_build(db: &Db, roster: &Roster) -> String {
+    roster.poison.lock().unwrap().insert("poison".into());
+    add(db, org(1), "a", "poison").await;
+    let first = consumer(db, db, roster);
+    let running = start(&first);
+    quarantined(db, &first, org(1)).await;
+    running.stop().await;
+    let own = text_of(db, "builds", "feed_quarantine").await;
+    change(db, "UPDATE feed_quarantine SET builds = 'older'").await;
+    own
+}
+
 // The handler of a newer build may be able to apply the events: it tries once by itself, and not again.
 on_both!(new_build_retries_a_quarantine_once, |database| async move {
     parta_testkit::logs().allow("organization quarantined");
     parta_testkit::logs().allow("replacing a projection by a snapshot");
     let store = Store::open(&database, migrations()).await;
     let (db, roster) = (&store.db, Roster::default());
-    roster.poison.lock().unwrap().insert("poison".into());
-    add(db, org(1), "a", "poison").await;
-    let first = consumer(db, db, &roster);
-    let running = start(&first);
-    quarantined(db, &first, org(1)).await;
-    running.stop().await;
-    let own = text_of(db, "builds", "feed_quarantine").await;
-    change(db, "UPDATE feed_quarantine SET builds = 'older'").await;
+    let own = quarantine_by_an_older_build(db, &roster).await;
 
     let attempts = roster.snapshots.load(Ordering::SeqCst);
     let second = consumer(db, db, &roster);
@@ -229,13 +235,7 @@ on_both!(
         parta_testkit::logs().allow("replacing a projection by a snapshot");
         let store = Store::open(&database, migrations()).await;
         let (db, roster) = (&store.db, Roster::default());
-        roster.poison.lock().unwrap().insert("poison".into());
-        add(db, org(1), "a", "poison").await;
-        let first = consumer(db, db, &roster);
-        let running = start(&first);
-        quarantined(db, &first, org(1)).await;
-        running.stop().await;
-        change(db, "UPDATE feed_quarantine SET builds = 'older'").await;
+        quarantine_by_an_older_build(db, &roster).await;
         roster.poison.lock().unwrap().clear();
 
         let snapshots = roster.snapshots.load(Ordering::SeqCst);
