@@ -221,8 +221,10 @@ on_both!(each_revocation_ends_requests, |database| async move {
     assert_eq!(revoked, 21);
     fixture.run_jobs().await;
     let ended = fixture.membership.ended();
-    let sizes: Vec<_> = ended.iter().map(Vec::len).collect();
-    assert_eq!(sizes, [1, 20, 1]);
+    // The two jobs of one moment run in either order.
+    let mut sizes: Vec<_> = ended.iter().map(Vec::len).collect();
+    sizes[1..].sort_unstable();
+    assert_eq!(sizes, [1, 1, 20]);
     let mut ids: Vec<_> = ended.into_iter().skip(1).flatten().collect();
     ids.sort();
     assert_eq!(ids, open);
