@@ -124,8 +124,8 @@ async fn run(options: Options) -> anyhow::Result<()> {
         let run = AssertUnwindSafe((case.run)(options.clone())).catch_unwind().await;
         // The hook of the runtime leaves the message out, because a service has personal data.
         let panicked = |panic: Box<dyn std::any::Any + Send>| {
-            let said = panic.downcast_ref::<String>().map_or("", String::as_str);
-            Err(anyhow::anyhow!("the case panicked: {said}"))
+            let printed = panic.downcast_ref::<String>().map_or("", String::as_str);
+            Err(anyhow::anyhow!("the case panicked: {printed}"))
         };
         match run.unwrap_or_else(panicked) {
             Ok(measured) => {

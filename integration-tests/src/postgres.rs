@@ -188,8 +188,8 @@ async fn is_root() -> bool {
 
 async fn run(command: &mut Command) {
     let output = command.output().await.expect("the command can be started");
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{said}");
+    let printed = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{printed}");
 }
 
 fn open_to(folder: &Path, mode: u32) {

@@ -64,9 +64,9 @@ pub struct Suite {
 }
 
 enum Inner {
-    Together(Box<Running>, Arc<tempfile::TempDir>),
+    Embedded(Box<Running>, Arc<tempfile::TempDir>),
     Processes(Processes),
-    Elsewhere,
+    External,
 }
 
 impl Suite {
@@ -102,7 +102,7 @@ impl Suite {
             &ClientBuilder::new(Env::system(), PACKAGES),
             path.join("keys"),
             addresses,
-            Inner::Together(Box::new(running), folder),
+            Inner::Embedded(Box::new(running), folder),
         )
     }
 
@@ -320,7 +320,7 @@ impl Suite {
         let builder = ClientBuilder::new(Env::system(), PACKAGES);
         Self {
             sms: Some(sms),
-            ..Self::over(&builder, keys, addresses, Inner::Elsewhere)
+            ..Self::over(&builder, keys, addresses, Inner::External)
         }
     }
 
@@ -405,7 +405,7 @@ impl Suite {
     /// Stops everything in order. Fails if a process logged an unexpected WARN or ERROR.
     pub async fn stop(&self) {
         match self.inner.lock().await.take() {
-            Some(Inner::Together(running, _folder)) => running.stop().await,
+            Some(Inner::Embedded(running, _folder)) => running.stop().await,
             Some(Inner::Processes(mut processes)) => {
                 let running = std::mem::take(&mut processes.running);
                 let complaints = running.values().flat_map(Process::complaints);
@@ -415,7 +415,7 @@ impl Suite {
                 }
                 assert!(complaints.is_empty(), "{complaints:#?}");
             }
-            Some(Inner::Elsewhere) | None => {}
+            Some(Inner::External) | None => {}
         }
     }
 }

@@ -123,7 +123,7 @@ impl Processes {
 
     /// Returns whether the test expects this log line.
     pub(super) fn expects(&self, complaint: &Value) -> bool {
-        let said = complaint.to_string();
-        self.expected.iter().any(|text| said.contains(text))
+        let printed = complaint.to_string();
+        self.expected.iter().any(|text| printed.contains(text))
     }
 }

@@ -51,10 +51,10 @@ mod operator_decides_applications {
             // An application can be decided only once.
             let again = parta(&suite, &["application", "refuse", id, "--reason", "поздно"]).await;
             assert_eq!(again.status.code(), Some(1));
-            let said = text(&again.stderr);
+            let printed = text(&again.stderr);
             assert!(
-                said.contains("APPLICATION_DECIDED of org-registry.parta"),
-                "{said}"
+                printed.contains("APPLICATION_DECIDED of org-registry.parta"),
+                "{printed}"
             );
             assert_eq!(
                 document(&suite, &["application", "list"]).await,
@@ -71,8 +71,8 @@ mod operator_decides_applications {
             assert!(codes.contains(&code), "{codes}");
             let wrong = if code == "000000" { "000001" } else { "000000" };
             let login = ["login", "--phone", phone, "--flow", flow, "--code", wrong];
-            let said = text(&parta(&suite, &login).await.stderr);
-            assert!(said.contains("CODE_WRONG of membership.parta"), "{said}");
+            let printed = text(&parta(&suite, &login).await.stderr);
+            assert!(printed.contains("CODE_WRONG of membership.parta"), "{printed}");
 
             let unlocked = document(&suite, &["unlock", "--phone", phone]).await;
             // A response leaves `false` out.

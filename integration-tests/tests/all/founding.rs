@@ -229,7 +229,10 @@ fn outbox_is_refused_on_a_server_that_others_reach() {
             .await
             .unwrap();
         assert!(!output.status.success());
-        let said = text(&output.stderr);
-        assert!(said.contains("set membership.delivery to sms_gateway"), "{said}");
+        let printed = text(&output.stderr);
+        assert!(
+            printed.contains("set membership.delivery to sms_gateway"),
+            "{printed}"
+        );
     });
 }

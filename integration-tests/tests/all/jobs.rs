@@ -172,15 +172,18 @@ mod commands_of_the_document_about_jobs_do_what_it_says {
                     })
                     .collect();
                 let output = parta(&suite, &words).await;
-                let said = text(&output.stdout);
+                let printed = text(&output.stdout);
                 assert!(output.status.success(), "{words:?}: {}", text(&output.stderr));
                 match words[1] {
-                    "retry" => assert!(said.contains("WAITING"), "{said}"),
-                    "drop" => assert!(said.contains(&failed), "{said}"),
+                    "retry" => assert!(printed.contains("WAITING"), "{printed}"),
+                    "drop" => assert!(printed.contains(&failed), "{printed}"),
                     _ if words == ["jobs", "list"] || words.ends_with(&["failed"]) => {
-                        assert!(said.contains(&failed) && said.contains("INTERNAL"), "{said}");
+                        assert!(
+                            printed.contains(&failed) && printed.contains("INTERNAL"),
+                            "{printed}"
+                        );
                     }
-                    _ => assert_eq!(said.trim(), "no such jobs"),
+                    _ => assert_eq!(printed.trim(), "no such jobs"),
                 }
             }
             suite.stop().await;

@@ -298,15 +298,15 @@ fn malformed_messages_do_not_stop_a_service() {
             }
         }
         println!("{sent} requests");
-        let told: Vec<_> = faults
+        let messages: Vec<_> = faults
             .iter()
             .map(|(what, how)| format!("{what}\n    {how}"))
             .collect();
         assert!(
-            told.is_empty(),
+            messages.is_empty(),
             "{} faults, {SEED}={seed}:\n{}",
-            told.len(),
-            told.join("\n")
+            messages.len(),
+            messages.join("\n")
         );
         // The suite still serves.
         two_schools.own.must("UnitService/ListUnits", json!({})).await;

@@ -184,7 +184,7 @@ fn one_of_each_rpc(mut cells: Vec<Cell>) -> Vec<Cell> {
 }
 
 /// Waits until every service has applied the samples. Only then can chat list the chats.
-async fn settled(two_schools: &TwoSchools) {
+async fn wait_until_applied(two_schools: &TwoSchools) {
     for place in [&two_schools.own, &two_schools.foreign] {
         place.must("ChatService/ListChats", json!({})).await;
     }
@@ -204,7 +204,7 @@ async fn check_refused(two_schools: &TwoSchools, cells: &[Cell]) -> Vec<String> 
             );
         }
     }
-    settled(two_schools).await;
+    wait_until_applied(two_schools).await;
     let before = state(two_schools).await;
     let asked = futures::stream::iter(cells).map(|cell| {
         let body = prepared[&(cell.rpc, cell.own)].clone();

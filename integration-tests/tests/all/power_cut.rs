@@ -13,12 +13,12 @@ const BEFORE: usize = 60;
 /// Sent messages by request id: the text and, if acknowledged, the sequence number.
 type Acts = BTreeMap<String, (String, Option<i64>)>;
 
-fn place(answer: &Value) -> i64 {
+fn seq_of(answer: &Value) -> i64 {
     answer["seq"].as_str().unwrap().parse().unwrap()
 }
 
 /// Sends until the suite is gone, and reports each acknowledgement.
-async fn burst(client: Client, chat: Value, name: usize, told: watch::Sender<usize>) -> Acts {
+async fn burst(client: Client, chat: Value, name: usize, acknowledged_sender: watch::Sender<usize>) -> Acts {
     let method = parta_testkit::dynamic::method("parta.chat.v1.MessageService/SendMessage");
     let org = client.org_id().unwrap().to_owned();
     let mut acts = Acts::new();
@@ -26,11 +26,11 @@ async fn burst(client: Client, chat: Value, name: usize, told: watch::Sender<usi
         let (request_id, text) = (client.request_id(), format!("{name}: {n}"));
         let body = json!({"request_id": request_id, "org_id": org, "chat_id": chat, "text": text});
         let answer = client.once(&method, body).await;
-        acts.insert(request_id, (text, answer.as_ref().ok().map(place)));
+        acts.insert(request_id, (text, answer.as_ref().ok().map(seq_of)));
         if answer.is_err() {
             break;
         }
-        told.send_modify(|acknowledged| *acknowledged += 1);
+        acknowledged_sender.send_modify(|acknowledged| *acknowledged += 1);
     }
     acts
 }
@@ -43,7 +43,7 @@ async fn all_messages(client: &Client, chat: &Value) -> Vec<(i64, Option<String>
     loop {
         let answer = client.must("MessageService/ListEntries", page.clone()).await;
         let list = answer["entries"].as_array().unwrap().clone();
-        let entry = |e: &Value| (place(e), e["message"]["text"].as_str().map(ToOwned::to_owned));
+        let entry = |e: &Value| (seq_of(e), e["message"]["text"].as_str().map(ToOwned::to_owned));
         entries.extend(list.iter().map(entry));
         match answer["next_page_token"].as_str() {
             Some(token) if !token.is_empty() => page["page_token"] = json!(token),
@@ -62,9 +62,11 @@ async fn survives(suite: Suite) {
     let made = teacher.client.must("ChatService/CreateChat", made).await;
     let chat = made["chat"]["id"].clone();
 
-    let (told, mut acknowledged) = watch::channel(0);
+    let (acknowledged_sender, mut acknowledged) = watch::channel(0);
     let senders = people.iter().cycle().take(12).enumerate();
-    let bursts = join_all(senders.map(|(n, who)| burst(who.client.clone(), chat.clone(), n, told.clone())));
+    let bursts = join_all(
+        senders.map(|(n, who)| burst(who.client.clone(), chat.clone(), n, acknowledged_sender.clone())),
+    );
     let cut = async {
         acknowledged.wait_for(|n| *n >= BEFORE).await.unwrap();
         suite.kill("chat").await;
@@ -91,18 +93,18 @@ async fn survives(suite: Suite) {
             let again = json!({"request_id": id, "chat_id": chat, "text": text});
             let answer = who.client.must("MessageService/SendMessage", again).await;
             assert_eq!(
-                at.unwrap_or_else(|| place(&answer)),
-                place(&answer),
+                at.unwrap_or_else(|| seq_of(&answer)),
+                seq_of(&answer),
                 "a repeated message has another sequence number"
             );
-            *at = Some(place(&answer));
+            *at = Some(seq_of(&answer));
         }
         known.extend(mine.into_values().map(|(text, at)| (at.unwrap(), text)));
     }
     let entries = all_messages(&teacher.client, &chat).await;
-    let places: Vec<i64> = entries.iter().map(|(seq, _)| *seq).collect();
-    let gapless: Vec<i64> = (1..=i64::try_from(places.len()).unwrap()).collect();
-    assert_eq!(places, gapless);
+    let sequence_numbers: Vec<i64> = entries.iter().map(|(seq, _)| *seq).collect();
+    let gapless: Vec<i64> = (1..=i64::try_from(sequence_numbers.len()).unwrap()).collect();
+    assert_eq!(sequence_numbers, gapless);
     let kept: BTreeMap<i64, String> = entries
         .into_iter()
         .filter_map(|(seq, text)| Some((seq, text?)))

@@ -70,11 +70,12 @@ fn comments(file: &FileDescriptor) -> BTreeMap<Vec<i32>, String> {
         .source_code_info
         .as_ref()
         .expect("comments were kept");
-    let said = info
+    let printed = info
         .location
         .iter()
         .filter(|l| !l.leading_comments().trim().is_empty());
-    said.map(|l| (l.path.clone(), l.leading_comments().trim().to_owned()))
+    printed
+        .map(|l| (l.path.clone(), l.leading_comments().trim().to_owned()))
         .collect()
 }
 

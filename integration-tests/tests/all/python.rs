@@ -18,13 +18,13 @@ fn protos(folder: &Path) -> Vec<PathBuf> {
 
 async fn succeeds(command: &mut Command) -> String {
     let output = command.output().await.unwrap();
-    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    let printed = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(
         output.status.success(),
-        "{said}{}",
+        "{printed}{}",
         String::from_utf8_lossy(&output.stderr)
     );
-    said
+    printed
 }
 
 mod python_stubs_can_register_subscribe_and_send {
@@ -52,8 +52,8 @@ mod python_stubs_can_register_subscribe_and_send {
                 .arg(suite.keys().join("operator.key"))
                 .env("PYTHONPATH", stubs.path())
                 .env("PYTHONDONTWRITEBYTECODE", "1");
-            let said = succeeds(&mut play).await;
-            assert!(said.starts_with("ok: Здравствуйте, коллеги!"), "{said}");
+            let printed = succeeds(&mut play).await;
+            assert!(printed.starts_with("ok: Здравствуйте, коллеги!"), "{printed}");
             suite.stop().await;
         });
     }

@@ -225,25 +225,25 @@ mod commands_of_the_document_about_quarantine_do_what_it_says {
                     })
                     .collect();
                 let output = parta(&suite, &words).await;
-                let said = text(&output.stdout);
+                let printed = text(&output.stdout);
                 if words[0] == "doctor" {
-                    assert_eq!(output.status.code(), Some(5), "{said}");
+                    assert_eq!(output.status.code(), Some(5), "{printed}");
                     let advice = format!("parta quarantine explain {} {org}", consumer("chat"));
-                    assert!(said.contains(&advice), "{said}");
+                    assert!(printed.contains(&advice), "{printed}");
                     continue;
                 }
                 assert!(output.status.success(), "{words:?}: {}", text(&output.stderr));
                 match words[1] {
-                    "list" => assert!(said.contains(org), "{said}"),
+                    "list" => assert!(printed.contains(org), "{printed}"),
                     "explain" => {
                         assert!(
-                            said.contains(event) && said.contains("cause of the event"),
-                            "{said}"
+                            printed.contains(event) && printed.contains("cause of the event"),
+                            "{printed}"
                         );
                     }
-                    "retry" => assert!(said.contains("tries again"), "{said}"),
-                    "skip" => assert!(said.contains(event), "{said}"),
-                    _ => assert!(said.contains("snapshot"), "{said}"),
+                    "retry" => assert!(printed.contains("tries again"), "{printed}"),
+                    "skip" => assert!(printed.contains(event), "{printed}"),
+                    _ => assert!(printed.contains("snapshot"), "{printed}"),
                 }
             }
             suite.stop().await;

@@ -134,9 +134,9 @@ on_both_topologies!(
             .unwrap();
         send(by, &staff, "педсовет в пять").await.unwrap();
         loop {
-            let said = format!("{:?}", stream.next().await.unwrap().unwrap());
-            assert!(!said.contains("секрет класса"));
-            if said.contains("педсовет в пять") {
+            let printed = format!("{:?}", stream.next().await.unwrap().unwrap());
+            assert!(!printed.contains("секрет класса"));
+            if printed.contains("педсовет в пять") {
                 break;
             }
         }

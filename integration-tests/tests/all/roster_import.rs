@@ -75,17 +75,17 @@ on_both_topologies!(
             let half: Vec<_> = whole.lines().take(301).collect();
             std::fs::write(folder.path().join(name), half.join("\n")).unwrap();
         }
-        let (code, said) = import(&school, folder.path(), &["--yes"]).await;
+        let (code, printed) = import(&school, folder.path(), &["--yes"]).await;
         assert_eq!(code, 1);
         assert!(
-            said["stderr"]
+            printed["stderr"]
                 .as_str()
                 .unwrap()
                 .contains("ROSTER_IMPORT_MASS_CHANGE"),
-            "{said:#}"
+            "{printed:#}"
         );
         // The numbers that were confirmed are not those of the check.
-        let (code, said) = import(
+        let (code, printed) = import(
             &school,
             folder.path(),
             &["--yes", "--confirm", "REMOVE_MEMBER=299"],
@@ -93,8 +93,8 @@ on_both_topologies!(
         .await;
         assert_eq!(code, 1);
         assert!(
-            said["stderr"].as_str().unwrap().contains("PREVIEW_STALE"),
-            "{said:#}"
+            printed["stderr"].as_str().unwrap().contains("PREVIEW_STALE"),
+            "{printed:#}"
         );
         let (code, done) = import(
             &school,

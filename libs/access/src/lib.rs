@@ -14,9 +14,9 @@ mod link;
 mod operator;
 mod permission;
 mod revocations;
+mod rules;
 mod scope;
 mod service;
-mod table;
 mod tokens;
 mod verifier;
 
@@ -29,9 +29,9 @@ pub use permission::{
     CreatorPermission, Permission, PermissionRule, PrincipalKind, creator_rows, permission_rows,
 };
 pub use revocations::{MAX_REVOCATIONS, REVOCATION_LIFETIME, RevocationWatch, Revoked, TooManyRevocations};
+pub use rules::{AccessError, AccessRules, Rule};
 pub use scope::{Decision, OrgScope, authorize, belongs, lookup_scope, require_operator, service_scope};
 pub use service::{ServiceIdentity, ServiceKeys};
-pub use table::{AccessError, AccessRules, Rule};
 pub use tokens::{Jwks, SignedToken, SigningKey, TokenIssuer};
 pub use verifier::{Fetch, JwkSource, Verifier};
 

@@ -26,7 +26,7 @@ struct Inner {
     env: Env,
     secrets: Secrets,
     pools: Pools,
-    gate: WriteLock,
+    write_lock: WriteLock,
     shared: Mutex<HashMap<TypeId, Arc<dyn Any + Send + Sync>>>,
     lock: Mutex<Option<FileLock>>,
 }
@@ -56,14 +56,14 @@ impl Db {
                 "url must begin with sqlite: or postgres://".into(),
             ));
         };
-        let gate = WriteLock::new(!config.is_postgres());
+        let write_lock = WriteLock::new(!config.is_postgres());
         let lock = Mutex::new(pools.lock.take());
         Ok(Self(Arc::new(Inner {
             service,
             env,
             secrets,
             pools,
-            gate,
+            write_lock,
             shared: Mutex::default(),
             lock,
         })))
@@ -94,7 +94,7 @@ impl Db {
         &self.0.pools.reader
     }
     /// Returns the connection for writes. Prefer [`Db::write`]. Use this connection only where a transaction
-    /// must stay open, as in tests; on SQLite, hold the lock of [`Db::write_gate`] meanwhile.
+    /// must stay open, as in tests; on SQLite, hold the lock of [`Db::write_lock`] meanwhile.
     pub fn writer(&self) -> &Connection {
         &self.0.pools.writer
     }
@@ -110,11 +110,11 @@ impl Db {
     /// Returns a dedicated connection for a hot path that writes to SQLite; `None` on PostgreSQL.
     pub fn sqlite_writer(&self) -> Option<SqliteWriter> {
         let file = self.0.pools.file.clone()?;
-        Some(SqliteWriter::new(file, self.0.gate.clone()))
+        Some(SqliteWriter::new(file, self.0.write_lock.clone()))
     }
     /// Returns the fair write lock that every writer of an SQLite file holds.
-    pub fn write_gate(&self) -> &WriteLock {
-        &self.0.gate
+    pub fn write_lock(&self) -> &WriteLock {
+        &self.0.write_lock
     }
 
     /// Returns the value of this type that all handles of this database share. It is created at the first

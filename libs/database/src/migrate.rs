@@ -36,13 +36,13 @@ impl Db {
         serving: Option<&str>,
     ) -> Result<(), StorageError> {
         let Some(cache) = self.writer().cache() else {
-            let pass = self.write_gate().enter().await;
+            let guard = self.write_lock().acquire().await;
             let conn = self
                 .writer()
                 .begin_driver(Some(SqliteTransactionMode::Immediate))
                 .await?;
             return self
-                .apply(Tx::new(conn, self, Some(pass)), migrations, None)
+                .apply(Tx::new(conn, self, Some(guard)), migrations, None)
                 .await;
         };
         let opener = cache.opener();

@@ -24,7 +24,7 @@ type Job = Box<dyn FnOnce(&mut Slot) + Send>;
 /// the pool.
 pub struct SqliteWriter {
     jobs: mpsc::Sender<Job>,
-    gate: WriteLock,
+    write_lock: WriteLock,
 }
 
 /// The connection of the thread, once it is open.
@@ -34,7 +34,7 @@ struct Slot {
 }
 
 impl SqliteWriter {
-    pub(crate) fn new(file: PathBuf, gate: WriteLock) -> Self {
+    pub(crate) fn new(file: PathBuf, write_lock: WriteLock) -> Self {
         let (jobs, queue) = mpsc::channel::<Job>();
         let slot = Slot {
             file,
@@ -52,7 +52,7 @@ impl SqliteWriter {
             // Every later use returns an error, because there is no writer.
             tracing::error!(%error, "writer thread failed to start");
         }
-        Self { jobs, gate }
+        Self { jobs, write_lock }
     }
 
     /// Runs `work` in a transaction and commits it on success. Work that has begun is completed even if the
@@ -62,11 +62,11 @@ impl SqliteWriter {
         T: Send + 'static,
         F: FnOnce(&Transaction<'_>) -> Result<T, rusqlite::Error> + Send + 'static,
     {
-        let pass = self.gate.enter().await;
+        let guard = self.write_lock.acquire().await;
         let (reply, answer) = oneshot::channel();
         let job: Job = Box::new(move |slot| {
             let result = slot.write(work);
-            drop(pass);
+            drop(guard);
             // The caller may have been dropped.
             _ = reply.send(result);
         });

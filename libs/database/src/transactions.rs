@@ -12,12 +12,12 @@ const ATTEMPTS: u32 = 12;
 
 impl Db {
     async fn begin(&self) -> Result<Tx, StorageError> {
-        let pass = self.write_gate().enter().await;
+        let guard = self.write_lock().acquire().await;
         let conn = self
             .writer()
             .begin_with(Some(SqliteTransactionMode::Immediate))
             .await?;
-        Ok(Tx::new(conn, self, Some(pass)))
+        Ok(Tx::new(conn, self, Some(guard)))
     }
 
     /// Runs `work` in a transaction and commits it on success. The closure may run several times: after a

@@ -92,7 +92,7 @@ struct Inner {
     now: DateTime<Utc>,
     steps: Mutex<Steps>,
     failure: Mutex<Option<DbErr>>,
-    _pass: Option<WriteGuard>,
+    _guard: Option<WriteGuard>,
 }
 
 /// The result of ending a transaction.
@@ -128,7 +128,7 @@ impl Inner {
             conn,
             db,
             steps,
-            _pass,
+            _guard,
             ..
         } = self;
         let committed = conn.commit().await;
@@ -158,7 +158,7 @@ impl AsRef<Db> for Tx {
 }
 
 impl Tx {
-    pub(crate) fn new(conn: Transaction, db: &Db, pass: Option<WriteGuard>) -> Self {
+    pub(crate) fn new(conn: Transaction, db: &Db, guard: Option<WriteGuard>) -> Self {
         Self(Arc::new(Inner {
             conn,
             now: db.env().now(),
@@ -167,7 +167,7 @@ impl Tx {
             log: Mutex::default(),
             steps: Mutex::default(),
             failure: Mutex::default(),
-            _pass: pass,
+            _guard: guard,
         }))
     }
 

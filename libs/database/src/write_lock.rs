@@ -16,7 +16,7 @@ impl WriteLock {
     }
 
     /// Acquires the lock. `tokio`'s mutex is fair: it serves waiters in FIFO order.
-    pub async fn enter(&self) -> WriteGuard {
+    pub async fn acquire(&self) -> WriteGuard {
         match &self.0 {
             Some(mutex) => WriteGuard(Some(mutex.clone().lock_owned().await)),
             None => WriteGuard(None),

@@ -150,7 +150,7 @@ impl AtLeast {
             return Ok(());
         };
         let org_id = token.org_id();
-        let waits = token.marks().iter().flat_map(|position| {
+        let waits = token.positions().iter().flat_map(|position| {
             self.consumed
                 .iter()
                 .filter(|f| f.service == position.service)

@@ -30,7 +30,7 @@ pub struct ServicePosition {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConsistencyToken {
     org_id: OrgId,
-    marks: Vec<ServicePosition>,
+    positions: Vec<ServicePosition>,
 }
 
 /// The authenticated content of the text form.
@@ -39,26 +39,26 @@ struct Body {
     #[serde(rename = "o")]
     org_id: Uuid,
     #[serde(rename = "m")]
-    marks: Vec<ServicePosition>,
+    positions: Vec<ServicePosition>,
 }
 
 impl ConsistencyToken {
     /// Builds a token. Of two positions of one service, the later is kept.
-    pub fn new(org_id: OrgId, marks: impl IntoIterator<Item = ServicePosition>) -> Self {
+    pub fn new(org_id: OrgId, positions: impl IntoIterator<Item = ServicePosition>) -> Self {
         let mut token = Self {
             org_id,
-            marks: Vec::new(),
+            positions: Vec::new(),
         };
-        for mark in marks {
-            match token.marks.iter_mut().find(|m| m.service == mark.service) {
-                Some(known) if (known.epoch, known.position) < (mark.epoch, mark.position) => {
-                    *known = mark;
+        for position in positions {
+            match token.positions.iter_mut().find(|m| m.service == position.service) {
+                Some(known) if (known.epoch, known.position) < (position.epoch, position.position) => {
+                    *known = position;
                 }
                 Some(_) => {}
-                None => token.marks.push(mark),
+                None => token.positions.push(position),
             }
         }
-        token.marks.sort_by(|a, b| a.service.cmp(&b.service));
+        token.positions.sort_by(|a, b| a.service.cmp(&b.service));
         token
     }
 
@@ -70,7 +70,10 @@ impl ConsistencyToken {
                 self.org_id, other.org_id
             )));
         }
-        Ok(Self::new(self.org_id, self.marks.into_iter().chain(other.marks)))
+        Ok(Self::new(
+            self.org_id,
+            self.positions.into_iter().chain(other.positions),
+        ))
     }
 
     /// Returns the organization to which the token belongs.
@@ -79,15 +82,15 @@ impl ConsistencyToken {
     }
 
     /// Returns the positions, sorted by service name.
-    pub fn marks(&self) -> &[ServicePosition] {
-        &self.marks
+    pub fn positions(&self) -> &[ServicePosition] {
+        &self.positions
     }
 
     /// Encodes the token as opaque text.
     pub fn encode(&self, secrets: &Secrets) -> String {
         let body = Body {
             org_id: self.org_id.uuid(),
-            marks: self.marks.clone(),
+            positions: self.positions.clone(),
         };
         let Ok(mut bytes) = serde_json::to_vec(&body) else {
             return String::new();
@@ -109,19 +112,19 @@ impl ConsistencyToken {
             return Err(refused());
         }
         let body: Body = serde_json::from_slice(body).map_err(|_| refused())?;
-        Ok(Some(Self::new(OrgId::from_uuid(body.org_id), body.marks)))
+        Ok(Some(Self::new(OrgId::from_uuid(body.org_id), body.positions)))
     }
 }
 
 /// Encodes a consistency token for this position of the log of an organization. A service that receives it
 /// does not reply from an earlier state.
 pub fn consistency_token(db: &Db, org_id: OrgId, head: LogHead) -> String {
-    let mark = ServicePosition {
+    let position = ServicePosition {
         service: db.service().to_owned(),
         epoch: head.epoch,
         position: head.position,
     };
-    ConsistencyToken::new(org_id, [mark]).encode(db.secrets())
+    ConsistencyToken::new(org_id, [position]).encode(db.secrets())
 }
 
 /// Runs the steps before the commit, which take the positions of the event log, and returns the consistency

@@ -29,7 +29,7 @@ pub struct Races<E: 'static, S: 'static> {
     /// Creates a subject with rows of its own.
     pub subject: for<'a> fn(&'a E) -> BoxFuture<'a, S>,
     /// Statements that lock what the mutations lock or write first.
-    pub gate: fn(&S) -> Vec<String>,
+    pub barrier: fn(&S) -> Vec<String>,
     /// Whether refusals with different reasons are different endings. An act that was authorized before the
     /// other one took the right away may be refused for another reason than afterwards.
     pub compares_reasons: bool,
@@ -41,12 +41,12 @@ pub struct Races<E: 'static, S: 'static> {
 type Ending = (String, String);
 
 /// A connection that sees which transactions wait, and one that makes them wait.
-struct Gate {
+struct Barrier {
     looking: DatabaseConnection,
     holding: DatabaseConnection,
 }
 
-impl Gate {
+impl Barrier {
     async fn open(url: &str) -> Self {
         let connect = async || Database::connect(url).await.expect("a connection");
         Self {
@@ -89,8 +89,8 @@ pub async fn while_waiting<A, B>(
     act: impl Future<Output = A>,
     meanwhile: impl Future<Output = B>,
 ) -> (A, B) {
-    let gate = Gate::open(url).await;
-    let held = gate.holding.begin().await.expect("a transaction");
+    let barrier = Barrier::open(url).await;
+    let held = barrier.holding.begin().await.expect("a transaction");
     for sql in locks {
         held.execute_unprepared(sql).await.expect("a lock");
     }
@@ -101,7 +101,7 @@ pub async fn while_waiting<A, B>(
         result
     };
     let meanwhile = async {
-        gate.reached(1, &ended).await;
+        barrier.reached(1, &ended).await;
         assert_eq!(ended.load(Ordering::SeqCst), 0, "the act did not wait");
         let result = meanwhile.await;
         held.rollback().await.expect("the locks are released");
@@ -111,10 +111,10 @@ pub async fn while_waiting<A, B>(
 }
 
 impl<E: Sync, S: Send + Sync> Races<E, S> {
-    async fn state_of(&self, gate: &Gate, subject: &S) -> String {
+    async fn state_of(&self, barrier: &Barrier, subject: &S) -> String {
         let mut state = String::new();
         for sql in (self.state)(subject) {
-            let _ = write!(state, "{} ", gate.text(&sql).await);
+            let _ = write!(state, "{} ", barrier.text(&sql).await);
         }
         state
     }
@@ -127,23 +127,28 @@ impl<E: Sync, S: Send + Sync> Races<E, S> {
     }
 
     /// Runs two acts one after the other. The result names the reason of act `i` first.
-    async fn serial(&self, env: &E, gate: &Gate, [first, second]: [usize; 2]) -> (String, String, String) {
+    async fn serial(
+        &self,
+        env: &E,
+        barrier: &Barrier,
+        [first, second]: [usize; 2],
+    ) -> (String, String, String) {
         let subject = (self.subject)(env).await;
         let one = self.outcome(env, &subject, first).await;
         let two = self.outcome(env, &subject, second).await;
-        (one, two, self.state_of(gate, &subject).await)
+        (one, two, self.state_of(barrier, &subject).await)
     }
 
     /// Runs two acts that meet. Returns also whether both waited.
     async fn meet(
         &self,
         env: &E,
-        gate: &Gate,
+        barrier: &Barrier,
         [first, second]: [usize; 2],
     ) -> ((String, String, String), bool) {
         let subject = (self.subject)(env).await;
-        let held = gate.holding.begin().await.expect("a transaction");
-        for sql in (self.gate)(&subject) {
+        let held = barrier.holding.begin().await.expect("a transaction");
+        for sql in (self.barrier)(&subject) {
             held.execute_unprepared(&sql).await.expect("a lock");
         }
         let ended = AtomicUsize::new(0);
@@ -160,15 +165,15 @@ impl<E: Sync, S: Send + Sync> Races<E, S> {
                 act(second).await
             },
             async {
-                gate.reached(1, &ended).await;
+                barrier.reached(1, &ended).await;
                 start.send(()).expect("a second act");
-                gate.reached(2, &ended).await;
+                barrier.reached(2, &ended).await;
                 let waited = ended.load(Ordering::SeqCst) == 0;
                 held.rollback().await.expect("the locks are released");
                 waited
             }
         );
-        ((one, two, self.state_of(gate, &subject).await), waited)
+        ((one, two, self.state_of(barrier, &subject).await), waited)
     }
 
     /// Runs every pair, also of an act with itself, in both orders of their arrival.
@@ -177,20 +182,20 @@ impl<E: Sync, S: Send + Sync> Races<E, S> {
     ///
     /// Panics if a pair ends as neither serial order does, or if an act never waits: then it proves nothing.
     pub async fn run(&self, env: &E, url: &str) {
-        let gate = Gate::open(url).await;
+        let barrier = Barrier::open(url).await;
         let mut wrong = Vec::new();
         let mut met = vec![0_usize; self.acts.len()];
         for i in 0..self.acts.len() {
             for j in i..self.acts.len() {
                 let names = [self.acts[i].0, self.acts[j].0].join(" x ");
-                let (one, two, state) = self.serial(env, &gate, [i, j]).await;
+                let (one, two, state) = self.serial(env, &barrier, [i, j]).await;
                 let mut serial = vec![in_order(i == j, one, two, state)];
                 if i != j {
-                    let (two, one, state) = self.serial(env, &gate, [j, i]).await;
+                    let (two, one, state) = self.serial(env, &barrier, [j, i]).await;
                     serial.push(in_order(false, one, two, state));
                 }
                 for arrival in [[i, j], [j, i]] {
-                    let ((one, two, state), waited) = self.meet(env, &gate, arrival).await;
+                    let ((one, two, state), waited) = self.meet(env, &barrier, arrival).await;
                     let ending = if arrival == [i, j] {
                         in_order(i == j, one, two, state)
                     } else {

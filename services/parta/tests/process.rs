@@ -31,7 +31,7 @@ async fn run(folder: &Path, words: &[&str]) -> Output {
 /// A serving process with its standard output and its log.
 struct Serving {
     child: Child,
-    said: BufReader<ChildStdout>,
+    printed: BufReader<ChildStdout>,
     log: BufReader<ChildStderr>,
 }
 
@@ -44,10 +44,10 @@ impl Serving {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        let (said, log) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
+        let (printed, log) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
         Self {
             child,
-            said: BufReader::new(said),
+            printed: BufReader::new(printed),
             log: BufReader::new(log),
         }
     }
@@ -55,7 +55,7 @@ impl Serving {
     /// Returns the address from the greeting, which is printed once all services serve.
     async fn address(&mut self) -> String {
         let mut line = String::new();
-        self.said.read_line(&mut line).await.unwrap();
+        self.printed.read_line(&mut line).await.unwrap();
         let rest = line.strip_prefix("Parta listens on ").unwrap();
         rest.split_whitespace().next().unwrap().to_owned()
     }
@@ -65,10 +65,10 @@ impl Serving {
         let id = self.child.id().unwrap().to_string();
         let sent = Command::new("kill").args(["-TERM", &id]).status().await.unwrap();
         assert!(sent.success());
-        let (mut said, mut log) = (String::new(), String::new());
+        let (mut printed, mut log) = (String::new(), String::new());
         self.log.read_to_string(&mut log).await.unwrap();
-        self.said.read_to_string(&mut said).await.unwrap();
-        (self.child.wait().await.unwrap().success(), said, log)
+        self.printed.read_to_string(&mut printed).await.unwrap();
+        (self.child.wait().await.unwrap().success(), printed, log)
     }
 }
 
@@ -82,8 +82,8 @@ fn parta_starts_twice_without_a_warning() {
             // The default path is where the first start writes the operator's key.
             let listed = run(folder.path(), &["application", "list", "--server", &address]).await;
             assert_eq!(listed.stdout, b"no applications are waiting\n");
-            let (well, said, log) = serving.end().await;
-            assert!(well && said.contains("parta demo"), "{said}{log}");
+            let (well, printed, log) = serving.end().await;
+            assert!(well && printed.contains("parta demo"), "{printed}{log}");
             assert!(!log.contains("WARN") && !log.contains("ERROR"), "{log}");
             assert!(log.trim_end().ends_with("stopped"), "{log}");
         }
@@ -100,8 +100,8 @@ fn greeting_is_omitted_when_the_log_is_json() {
             line.clear();
             assert_ne!(serving.log.read_line(&mut line).await.unwrap(), 0, "it ended");
         }
-        let (well, said, log) = serving.end().await;
-        assert!(well && said.is_empty(), "{said}{log}");
+        let (well, printed, log) = serving.end().await;
+        assert!(well && printed.is_empty(), "{printed}{log}");
     });
 }
 
@@ -132,9 +132,9 @@ fn rendered_single_node_serves_with_its_mounted_keys() {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        let said = BufReader::new(child.stdout.take().unwrap());
+        let printed = BufReader::new(child.stdout.take().unwrap());
         let log = BufReader::new(child.stderr.take().unwrap());
-        let mut serving = Serving { child, said, log };
+        let mut serving = Serving { child, printed, log };
         let mut line = String::new();
         while !line.contains(r#""message":"serving""#) {
             line.clear();
@@ -178,10 +178,10 @@ fn missing_keys_and_settings_are_named_at_the_start() {
             let words: Vec<&str> = words.into_iter().chain(set).collect();
             for task in [vec!["migrate", "chat"], vec!["serve", "--only", "chat"]] {
                 let output = run(folder.path(), &[words.as_slice(), task.as_slice()].concat()).await;
-                let said = String::from_utf8(output.stderr).unwrap();
+                let printed = String::from_utf8(output.stderr).unwrap();
                 assert!(
-                    !output.status.success() && said.contains(named),
-                    "{task:?}: {said}"
+                    !output.status.success() && printed.contains(named),
+                    "{task:?}: {printed}"
                 );
             }
         }
@@ -202,8 +202,8 @@ fn missing_keys_and_settings_are_named_at_the_start() {
                 &[words.as_slice(), &["serve", "--only", "chat"]].concat(),
             )
             .await;
-            let said = String::from_utf8(output.stderr).unwrap();
-            assert!(!output.status.success() && said.contains(file), "{said}");
+            let printed = String::from_utf8(output.stderr).unwrap();
+            assert!(!output.status.success() && printed.contains(file), "{printed}");
         }
     });
 }
@@ -229,9 +229,9 @@ fn exit_code_distinguishes_unreachable_suite_and_wrong_usage() {
                 "operator.key",
             ];
             let output = run(folder.path(), &[command, &more].concat()).await;
-            let said = String::from_utf8(output.stderr).unwrap();
-            assert_eq!(output.status.code(), Some(code), "{command:?}: {said}");
-            assert!(said.starts_with("error: "), "{said}");
+            let printed = String::from_utf8(output.stderr).unwrap();
+            assert_eq!(output.status.code(), Some(code), "{command:?}: {printed}");
+            assert!(printed.starts_with("error: "), "{printed}");
         }
     });
 }
@@ -252,12 +252,12 @@ fn refused_call_is_repeated_with_its_request_id() {
             "operator.key",
         ];
         let output = run(folder.path(), &words).await;
-        let (said, why) = (
+        let (printed, why) = (
             String::from_utf8_lossy(&output.stdout),
             String::from_utf8_lossy(&output.stderr),
         );
         assert!(output.status.success(), "{why}");
-        assert!(said.contains("approved: Школа № 1 is org_x"), "{said}");
+        assert!(printed.contains("approved: Школа № 1 is org_x"), "{printed}");
         let requests = server.requests();
         assert_eq!(requests.len(), 6);
         assert!(!requests[0].request_id.is_empty());

@@ -70,7 +70,7 @@ on_both_topologies!(
         }
         assert!(calls.len() >= 50, "only {} RPCs name an organization", calls.len());
         remove(&place.school, &leaver).await;
-        settled(&two_schools).await;
+        wait_until_applied(&two_schools).await;
         let mut wrong = Vec::new();
         for (rpc, client, body) in &calls {
             let other = OTHER_RESOURCES.iter().find(|(listed, _, _)| listed == rpc);

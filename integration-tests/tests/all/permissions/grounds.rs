@@ -121,7 +121,7 @@ async fn wrong_refusals(two_schools: &TwoSchools, cells: &[(Ground, Client, Cell
             free.insert(sample.await.1);
         }
     }
-    settled(two_schools).await;
+    wait_until_applied(two_schools).await;
     let before = state(two_schools).await;
     let asked = futures::stream::iter(cells).map(|(ground, client, cell)| {
         let body = bodies[cell.rpc].clone();

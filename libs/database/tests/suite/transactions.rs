@@ -215,20 +215,20 @@ on_sqlite!(
 // Writers acquire the lock in FIFO order.
 on_sqlite!(
     write_lock_is_fair,
-    "PostgreSQL has no gate: its writers run at the same time",
+    "PostgreSQL has no write lock: its writers run at the same time",
     |database| async move {
         let store = Store::open(&database, migrations()).await;
-        let gate = store.db.write_gate();
-        let pass = gate.enter().await;
+        let write_lock = store.db.write_lock();
+        let guard = write_lock.acquire().await;
         let order = std::sync::Mutex::new(Vec::new());
         let waiting = join_all((0..10).map(|n| {
             let order = &order;
             async move {
-                let _pass = gate.enter().await;
+                let _guard = write_lock.acquire().await;
                 order.lock().unwrap().push(n);
             }
         }));
-        tokio::join!(waiting, async { drop(pass) });
+        tokio::join!(waiting, async { drop(guard) });
         assert_eq!(*order.lock().unwrap(), (0..10).collect::<Vec<_>>());
     }
 );

@@ -215,7 +215,7 @@ pub(super) async fn lock(tx: &Tx, consumer: &str, org_id: OrgId) -> Result<Optio
 
 /// Moves the cursor to a place behind events. If some were of a kind that this build does not know, the build
 /// that knows it takes a snapshot.
-async fn advance(tx: &Tx, consumer: &str, to: &Place, has_unknown: bool) -> Result<(), StorageError> {
+async fn advance(tx: &Tx, consumer: &str, to: &EncodedCursor, has_unknown: bool) -> Result<(), StorageError> {
     if has_unknown {
         let sql = "UPDATE feed_cursor SET unknown_build = $3 WHERE org_id = $1 AND consumer = $2";
         let values = [to.end.org_id.uuid().into(), consumer.into(), build().into()];
@@ -237,7 +237,7 @@ async fn advance(tx: &Tx, consumer: &str, to: &Place, has_unknown: bool) -> Resu
 }
 
 /// The place in a log that follows events or a snapshot.
-pub(super) struct Place {
+pub(super) struct EncodedCursor {
     /// The cursor as the source has written it.
     pub(super) text: String,
     /// The decoded cursor.
@@ -248,7 +248,7 @@ pub(super) struct Place {
 pub(super) struct Batch<E> {
     pub(super) events: Vec<E>,
     /// The place after them.
-    pub(super) to: Place,
+    pub(super) to: EncodedCursor,
 }
 
 /// The next events of an organization and the cursor before them.
@@ -354,7 +354,7 @@ impl<S: Source, H: Handler<Event = S::Event>> Consumer<S, H> {
         after: Option<Cursor>,
         done: Request,
         snapshot: &Snapshot<S::Event>,
-        to: &Place,
+        to: &EncodedCursor,
     ) -> Result<Option<Cursor>, Failure> {
         let org_id = to.end.org_id;
         let _writing = self.writing.lock().await;

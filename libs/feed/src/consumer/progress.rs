@@ -316,11 +316,11 @@ impl Progress {
             event_id: cursor.event_id,
         };
         // A later head may have been announced since the reading began.
-        let place = |head: &LogHead| (head.epoch, head.position);
+        let epoch_and_position = |head: &LogHead| (head.epoch, head.position);
         if known
             .heads
             .get(&cursor.org_id)
-            .is_none_or(|known| place(known) < place(&head))
+            .is_none_or(|known| epoch_and_position(known) < epoch_and_position(&head))
         {
             known.heads.insert(cursor.org_id, head);
         }

@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::{
     Consumer, Handler, QUIET_FAILURES,
-    apply::{self, Batch, Failure, Place, Stored},
+    apply::{self, Batch, EncodedCursor, Failure, Stored},
     progress::{Lane, Outcome, WORKERS},
     quarantine::{self, Attempt, EVENTS_LOST, NO_SNAPSHOT, Rejection, Request},
 };
@@ -71,9 +71,9 @@ fn rejected(failure: impl Into<String>) -> Setback {
 }
 
 /// Returns the place that a cursor of the source names.
-fn place(org_id: OrgId, text: String) -> Result<Place, Setback> {
+fn encoded_cursor(org_id: OrgId, text: String) -> Result<EncodedCursor, Setback> {
     match Cursor::peek(&text).filter(|end| end.org_id == org_id) {
-        Some(end) => Ok(Place { text, end }),
+        Some(end) => Ok(EncodedCursor { text, end }),
         None => Err(rejected("the source returned an unknown cursor")),
     }
 }
@@ -360,7 +360,7 @@ impl<S: Source, H: Handler<Event = S::Event>> Consumer<S, H> {
         let page = read.map_err(|_| Setback::Temporary("the source does not answer".into()))??;
         Ok(Batch {
             events: page.events,
-            to: place(org_id, page.cursor)?,
+            to: encoded_cursor(org_id, page.cursor)?,
         })
     }
 
@@ -372,7 +372,7 @@ impl<S: Source, H: Handler<Event = S::Event>> Consumer<S, H> {
         let read = tokio::time::timeout(SNAPSHOT_LIMIT, self.read_snapshot(org_id)).await;
         let (snapshot, cursor) =
             read.map_err(|_| Setback::Temporary("the snapshot takes too long".into()))??;
-        let to = place(org_id, cursor)?;
+        let to = encoded_cursor(org_id, cursor)?;
         self.require_history(stored, to.end).await?;
         let at = self
             .apply_snapshot(stored.cursor, stored.request, &snapshot, &to)

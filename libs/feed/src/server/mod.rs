@@ -106,7 +106,7 @@ impl<K: FeedKind> FeedServer<K> {
     }
 
     /// Returns the organization and the place in its log that a request names.
-    fn place(
+    fn decode_cursor(
         &self,
         caller: &Caller,
         org_id: &str,
@@ -124,7 +124,7 @@ impl<K: FeedKind> FeedServer<K> {
         caller: &Caller,
         request: &ReadRequest,
     ) -> Result<EventPage<K::Event>, RpcError> {
-        let (org_id, after) = self.place(caller, &request.org_id, &request.cursor)?;
+        let (org_id, after) = self.decode_cursor(caller, &request.org_id, &request.cursor)?;
         let limit = match u64::try_from(request.page_size) {
             Ok(0) => PAGE,
             Ok(size) if size <= PAGE => size,
@@ -147,7 +147,7 @@ impl<K: FeedKind> FeedServer<K> {
         impl Stream<Item = Result<(String, WatchItem<K::Event>), RpcError>> + Send + 'static + use<K>,
         RpcError,
     > {
-        let (org_id, after) = self.place(caller, &request.org_id, &request.cursor)?;
+        let (org_id, after) = self.decode_cursor(caller, &request.org_id, &request.cursor)?;
         // An expired cursor is refused before the stream begins.
         let (events, cursor) = log::read_page(&self.db, org_id, after, PAGE).await?;
         let watch = Watch::<K::Event>::new(

@@ -279,8 +279,8 @@ on_postgres!(
             add(db, org(n), "a", "held").await;
         }
         let held = consumer(db, db, &roster);
-        let (gate, mut holding) = (roster.gate.clone(), roster.held.subscribe());
-        *gate.lock().unwrap() = Some("held".into());
+        let (held_label, mut holding) = (roster.held_label.clone(), roster.held.subscribe());
+        *held_label.lock().unwrap() = Some("held".into());
         let first = start(&held);
         holding.wait_for(|held| *held == 4).await.unwrap();
         // All workers of the first replica hold a first batch.
@@ -290,7 +290,7 @@ on_postgres!(
         tokio::time::timeout(Duration::from_secs(8), caught_up(db, &second, &[5]))
             .await
             .unwrap();
-        *gate.lock().unwrap() = None;
+        *held_label.lock().unwrap() = None;
         roster.opened.notify_waiters();
         caught_up(db, &held, &[1, 2, 3, 4]).await;
         running.stop().await;

@@ -285,7 +285,7 @@ on_both!(mutation_appends_its_events_once, |database| async move {
             .unwrap()
             .unwrap();
         assert_eq!(token.org_id(), org(1));
-        positions.push(token.marks()[0].position);
+        positions.push(token.positions()[0].position);
         add(db, org(1), &format!("c{}", positions.len()), "x").await;
     }
     // The repetition returns the current head, after the event that was appended in between.

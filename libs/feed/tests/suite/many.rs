@@ -161,13 +161,13 @@ on_postgres!(
             let label = if n % 13 == 0 { "held" } else { "free" };
             add(db, org(n), "a", label).await;
         }
-        *roster.gate.lock().unwrap() = Some("held".into());
+        *roster.held_label.lock().unwrap() = Some("held".into());
         let consumer = consumer(db, db, &roster);
         let running = start(&consumer);
         // Three of four workers are held.
         let free: Vec<u128> = (1..=40).filter(|n| n % 13 != 0).collect();
         caught_up(db, &consumer, &free).await;
-        *roster.gate.lock().unwrap() = None;
+        *roster.held_label.lock().unwrap() = None;
         roster.opened.notify_waiters();
         caught_up(db, &consumer, &[13, 26, 39]).await;
         running.stop().await;

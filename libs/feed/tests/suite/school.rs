@@ -238,7 +238,7 @@ pub struct Roster {
     pub panic: Arc<Mutex<BTreeSet<String>>>,
     pub snapshots: Arc<AtomicU32>,
     /// Events of this label are held in their transaction until `opened` notifies.
-    pub gate: Arc<Mutex<Option<String>>>,
+    pub held_label: Arc<Mutex<Option<String>>>,
     pub held: watch::Sender<u32>,
     pub opened: Arc<Notify>,
     /// The number of transactions that have applied events.
@@ -307,7 +307,7 @@ impl Roster {
             _ => return Ok(()),
         };
         let opened = self.opened.notified();
-        if self.gate.lock().unwrap().as_ref() == Some(label) {
+        if self.held_label.lock().unwrap().as_ref() == Some(label) {
             self.held.send_modify(|held| *held += 1);
             opened.await;
         }

@@ -274,21 +274,21 @@ on_both!(stream_ends_with_its_credential, |database| async move {
 // A fifth snapshot waits until one of four is read.
 on_both!(source_reads_four_snapshots_at_once, |database| async move {
     let store = Store::open(&database, migrations()).await;
-    let (gate, reading) = (
+    let (permits, reading) = (
         Arc::new(Semaphore::new(0)),
         tokio::sync::watch::Sender::new((0, 0)),
     );
     let server = FeedServer::<OrgRegistryFeed>::new(store.db.clone(), CancellationToken::new(), {
-        let (gate, reading) = (gate.clone(), reading.clone());
+        let (permits, reading) = (permits.clone(), reading.clone());
         move |_, _| {
-            let (gate, reading) = (gate.clone(), reading.clone());
+            let (permits, reading) = (permits.clone(), reading.clone());
             async move {
                 // The number of snapshots that are being read, and the largest.
                 reading.send_modify(|(now, most)| {
                     *now += 1;
                     *most = *now.max(most);
                 });
-                gate.acquire().await.unwrap().forget();
+                permits.acquire().await.unwrap().forget();
                 reading.send_modify(|(now, _)| *now -= 1);
                 Ok(Vec::new())
             }
@@ -309,7 +309,7 @@ on_both!(source_reads_four_snapshots_at_once, |database| async move {
         // Time for the fifth to begin, if nothing stopped it: it would do the same reading before.
         position(&store.db, org(1)).await;
         assert_eq!(*reading.borrow(), (4, 4));
-        gate.add_permits(5);
+        permits.add_permits(5);
     };
     let (all, ()) = tokio::join!(all, observe);
     assert!(all.iter().all(Result::is_ok));

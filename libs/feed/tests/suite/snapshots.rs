@@ -163,14 +163,14 @@ on_both!(snapshot_is_seen_as_a_whole, |database| async move {
         .await;
     change.unwrap();
     let mut held = roster.held.subscribe();
-    *roster.gate.lock().unwrap() = Some("held".into());
+    *roster.held_label.lock().unwrap() = Some("held".into());
     let rebuild: Result<bool, StorageError> = db
         .write(|tx| async move { parta_feed::rebuild(&tx, org(1), "test.roster").await })
         .await;
     assert!(rebuild.unwrap());
     held.wait_for(|held| *held > 0).await.unwrap();
     assert_eq!(rows(db, "roster").await, before);
-    *roster.gate.lock().unwrap() = None;
+    *roster.held_label.lock().unwrap() = None;
     roster.opened.notify_waiters();
     equal_to_source(db, &consumer).await;
     running.stop().await;

@@ -59,22 +59,22 @@ fn explain(status: Status) -> Status {
     if !status.details().is_empty() {
         return status;
     }
-    let said = status.message();
+    let message = status.message();
     match status.code() {
         Code::Ok | Code::Unimplemented => status,
-        Code::Internal if said.starts_with("failed to decode Protobuf message") => {
+        Code::Internal if message.starts_with("failed to decode Protobuf message") => {
             malformed("not a valid message")
         }
-        Code::Internal if said.starts_with("Missing request message") => malformed("missing"),
-        Code::OutOfRange if said.contains("decoded message length too large") => {
+        Code::Internal if message.starts_with("Missing request message") => malformed("missing"),
+        Code::OutOfRange if message.contains("decoded message length too large") => {
             malformed("larger than 4 MiB")
         }
         Code::DeadlineExceeded => exceeded(),
         // The caller disconnected in the middle of its request and does not read this response.
         Code::Cancelled => status,
         // Its process was killed, so that the connection ended without a word about the stream.
-        _ if said.starts_with("h2 protocol error") => cancelled(),
-        _ => RpcError::internal(format!("undocumented refusal: {:?}: {said}", status.code())).into(),
+        _ if message.starts_with("h2 protocol error") => cancelled(),
+        _ => RpcError::internal(format!("undocumented refusal: {:?}: {message}", status.code())).into(),
     }
 }
 

@@ -177,7 +177,7 @@ on_both!(response_carries_a_consistency_token, |database| async move {
         .unwrap()
         .unwrap();
     assert_eq!(token.org_id(), org_id);
-    let mark = &token.marks()[0];
+    let mark = &token.positions()[0];
     assert_eq!((mark.service.as_str(), mark.position), ("test", 5));
     assert_eq!(mark.epoch, epoch);
     assert!(ConsistencyToken::decode(&text, &parta_access::Secrets::new([8; 32])).is_err());

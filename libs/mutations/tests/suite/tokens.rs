@@ -6,7 +6,7 @@ use parta_mutations::{ConsistencyToken, ServicePosition, check_etag, etag};
 use proptest::prelude::*;
 use uuid::Uuid;
 
-fn marks() -> impl Strategy<Value = Vec<ServicePosition>> {
+fn positions() -> impl Strategy<Value = Vec<ServicePosition>> {
     let mark = ("[a-c]", 0..3_u128, 0..9_i64).prop_map(|(service, epoch, position)| ServicePosition {
         service,
         epoch: Uuid::from_u128(epoch),
@@ -29,13 +29,13 @@ proptest! {
 
     /// A consistency token keeps the latest position of each service and survives encoding.
     #[test]
-    fn consistency_token_keeps_the_latest_positions(all in marks(), more in marks()) {
+    fn consistency_token_keeps_the_latest_positions(all in positions(), more in positions()) {
         let secrets = Secrets::new([7; 32]);
         let token = ConsistencyToken::new(org(1), all.clone());
         let token = token.merge(ConsistencyToken::new(org(1), more.clone())).unwrap();
         prop_assert_eq!(&token, &ConsistencyToken::new(org(1), more.iter().chain(&all).cloned()));
         for mark in all.iter().chain(&more) {
-            let kept = token.marks().iter().find(|m| m.service == mark.service);
+            let kept = token.positions().iter().find(|m| m.service == mark.service);
             prop_assert!(kept.is_some_and(|m| (m.epoch, m.position) >= (mark.epoch, mark.position)));
         }
         prop_assert_eq!(ConsistencyToken::decode(&token.encode(&secrets), &secrets).unwrap(), Some(token));
@@ -43,7 +43,7 @@ proptest! {
 
     /// Only text that the server issued is accepted.
     #[test]
-    fn changed_consistency_token_is_refused(all in marks(), at: prop::sample::Index, flip in 1_u8..) {
+    fn changed_consistency_token_is_refused(all in positions(), at: prop::sample::Index, flip in 1_u8..) {
         let secrets = Secrets::new([7; 32]);
         let mut bytes = ConsistencyToken::new(org(1), all).encode(&secrets).into_bytes();
         let at = at.index(bytes.len());
@@ -55,7 +55,7 @@ proptest! {
 
     /// A token belongs to one organization.
     #[test]
-    fn tokens_of_two_organizations_are_not_merged(all in marks(), more in marks()) {
+    fn tokens_of_two_organizations_are_not_merged(all in positions(), more in positions()) {
         let token = ConsistencyToken::new(org(1), all);
         prop_assert!(token.merge(ConsistencyToken::new(org(2), more)).is_err());
     }

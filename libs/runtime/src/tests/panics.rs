@@ -37,19 +37,19 @@ fn message_of_a_panic_is_in_no_output() {
         .env(CHILD, "1")
         .output()
         .unwrap();
-    let said = String::from_utf8_lossy(&child.stdout) + String::from_utf8_lossy(&child.stderr);
-    assert!(child.status.success(), "{said}");
-    let logged: Vec<_> = said
+    let printed = String::from_utf8_lossy(&child.stdout) + String::from_utf8_lossy(&child.stderr);
+    assert!(child.status.success(), "{printed}");
+    let logged: Vec<_> = printed
         .lines()
         .filter(|line| line.contains("two_services.rs"))
         .collect();
-    assert_eq!(logged.len(), 1, "{said}");
+    assert_eq!(logged.len(), 1, "{printed}");
     assert!(
         logged[0].contains("ERROR") && logged[0].contains("thread="),
-        "{said}"
+        "{printed}"
     );
     assert!(
-        !said.contains(NAME_IN_PANIC) && !said.contains("has no class"),
-        "{said}"
+        !printed.contains(NAME_IN_PANIC) && !printed.contains("has no class"),
+        "{printed}"
     );
 }

@@ -45,12 +45,12 @@ fn text(call: &Call) -> String {
         Some(1) => ", каждую неделю".to_owned(),
         Some(weeks) => format!(", раз в {weeks} нед."),
     };
-    let place = match call.draft.room.as_str() {
+    let location = match call.draft.room.as_str() {
         "" => String::new(),
         room => format!(", {room}"),
     };
     format!(
-        "{}: «{}», {start}{repeat}{place}",
+        "{}: «{}», {start}{repeat}{location}",
         call.draft.kind.rule().name,
         call.draft.title
     )

@@ -12,7 +12,7 @@ pub(crate) struct Cursor {
 }
 
 /// The position of a stream in a chat.
-pub(super) struct Place {
+pub(super) struct StoredPosition {
     pub(super) chat: ChatId,
     pub(super) seq: i64,
     /// The last sequence number of the chat.

@@ -15,7 +15,7 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 use super::{
     LiveEntry, LiveKind, Settings,
     compare::Scope,
-    position::{Cursor, Place, readable_range},
+    position::{Cursor, StoredPosition, readable_range},
     queue::{QueueReceiver, queue},
     wire::response,
 };
@@ -221,28 +221,28 @@ impl Subscription {
     async fn start(&mut self, wanted: &HashMap<ChatId, Cursor>) -> Result<(), Error> {
         let found = self.compare_heads(true).await?;
         let asked = |chat: &ChatId| wanted.get(chat).copied();
-        let places = found.iter().flat_map(|place| {
-            let asked = asked(&place.chat).map_or(place.seq, |cursor| cursor.seq);
-            [(place.chat, place.seq), (place.chat, asked)]
+        let entries_wanted = found.iter().flat_map(|stored| {
+            let asked = asked(&stored.chat).map_or(stored.seq, |cursor| cursor.seq);
+            [(stored.chat, stored.seq), (stored.chat, asked)]
         });
-        let places: BTreeSet<_> = places.filter(|(_, seq)| *seq > 0).collect();
-        let places: Vec<_> = places.into_iter().collect();
+        let entries_wanted: BTreeSet<_> = entries_wanted.filter(|(_, seq)| *seq > 0).collect();
+        let entries_wanted: Vec<_> = entries_wanted.into_iter().collect();
         let conn = self.settings.db.conn();
-        let mut ids = entries::find_entry_ids(conn, &self.scope, &places).await?;
+        let mut ids = entries::find_entry_ids(conn, &self.scope, &entries_wanted).await?;
         let mut resets = BTreeMap::new();
-        for place in &found {
-            let chat = place.chat;
+        for stored in &found {
+            let chat = stored.chat;
             let restored = asked(&chat).is_some_and(|cursor| {
                 let other = cursor
                     .entry_id
                     .is_some_and(|id| ids.get(&(chat, cursor.seq)) != Some(&id));
-                cursor.seq > place.head || other
+                cursor.seq > stored.head || other
             });
             if restored {
-                let seq = place.left.unwrap_or(place.head);
+                let seq = stored.left.unwrap_or(stored.head);
                 resets.insert(chat, seq);
                 self.cursors.insert(chat, seq);
-                if place.left.is_some() {
+                if stored.left.is_some() {
                     self.behind.remove(&chat);
                     self.left_chats.insert(chat);
                 } else {
@@ -252,13 +252,13 @@ impl Subscription {
             }
         }
         if !resets.is_empty() {
-            let places: Vec<_> = resets.iter().map(|(chat, seq)| (*chat, *seq)).collect();
-            ids.extend(entries::find_entry_ids(conn, &self.scope, &places).await?);
+            let entries_wanted: Vec<_> = resets.iter().map(|(chat, seq)| (*chat, *seq)).collect();
+            ids.extend(entries::find_entry_ids(conn, &self.scope, &entries_wanted).await?);
         }
         let cursor = |chat: ChatId, seq: i64| cursor_to_proto(chat, seq, ids.get(&(chat, seq)).copied());
-        let started = found.iter().filter_map(|place| {
-            let seq = resets.get(&place.chat).copied().unwrap_or(place.seq);
-            (!self.left_chats.contains(&place.chat)).then(|| cursor(place.chat, seq))
+        let started = found.iter().filter_map(|stored| {
+            let seq = resets.get(&stored.chat).copied().unwrap_or(stored.seq);
+            (!self.left_chats.contains(&stored.chat)).then(|| cursor(stored.chat, seq))
         });
         let started = pb::SubscriptionStarted {
             cursors: started.collect(),
@@ -273,7 +273,7 @@ impl Subscription {
     /// Compares every chat of the member with the cursors, and returns the positions. Checks the recent
     /// entries last: an entry that is committed after the query and published before the stream is attached
     /// is found there.
-    async fn compare_heads(&mut self, first: bool) -> Result<Vec<Place>, Error> {
+    async fn compare_heads(&mut self, first: bool) -> Result<Vec<StoredPosition>, Error> {
         let known: Vec<_> = self.cursors.keys().copied().collect();
         let conn = self.settings.db.conn();
         let pushed = {
@@ -282,7 +282,7 @@ impl Subscription {
             registry.recent.pushed()
         };
         let memberships = entries::list_memberships(conn, &self.scope, self.member, &known).await?;
-        let mut places = Vec::new();
+        let mut entries_wanted = Vec::new();
         let mut chats = BTreeSet::new();
         let live = self.settings.live.clone();
         let mut registry = live.registry();
@@ -304,7 +304,7 @@ impl Subscription {
             if left.is_none() {
                 registry.attach(self.id, chat, head);
             }
-            places.push(Place {
+            entries_wanted.push(StoredPosition {
                 chat,
                 seq: cursor,
                 head,
@@ -333,7 +333,7 @@ impl Subscription {
         // Cursors of chats in which the member never participated are ignored.
         self.cursors.retain(|chat, _| chats.contains(chat));
         self.left_chats.retain(|chat| chats.contains(chat));
-        Ok(places)
+        Ok(entries_wanted)
     }
 
     /// Continues a restored chat with the entries after its present head.

@@ -12,9 +12,9 @@ use crate::tests::fixture::Fixture;
 on_both!(uses_of_a_link_list_its_members, |database| async move {
     let fixture = Fixture::open(&database).await;
     let (id, token) = fixture.link(2).await;
-    let mut came = BTreeSet::new();
+    let mut joined = BTreeSet::new();
     for _ in 0..2 {
-        came.insert(fixture.accept(fixture.flow(), &token).await.unwrap().member_id);
+        joined.insert(fixture.accept(fixture.flow(), &token).await.unwrap().member_id);
     }
     let list = async |member| {
         let request = pb::ListInvitationUsesRequest {
@@ -39,7 +39,7 @@ on_both!(uses_of_a_link_list_its_members, |database| async move {
         .uses;
     assert_eq!(
         uses.into_iter().map(|u| u.member_id).collect::<BTreeSet<_>>(),
-        came
+        joined
     );
     assert_eq!(reason(&list(fixture.school.teacher).await), "PERMISSION_DENIED");
     assert_eq!(reason(&list(fixture.school.parent).await), "PERMISSION_DENIED");

@@ -44,7 +44,7 @@ on_postgres!(
                 let (id, token) = fixture.link(1).await;
                 Link { id, token, flows: [fixture.flow(), fixture.flow()] }
             }),
-            gate: |_| vec!["LOCK TABLE invitation IN EXCLUSIVE MODE".to_owned()],
+            barrier: |_| vec!["LOCK TABLE invitation IN EXCLUSIVE MODE".to_owned()],
             compares_reasons: true,
             state: |link| {
                 let id = link.id.parse::<InvitationId>().unwrap().uuid();

@@ -82,10 +82,10 @@ on_both!(notice_is_sent_by_the_gateway, |database| async move {
     suspend(&env, &administrator, &other.member_id).await;
     env.run_due_jobs().await;
     assert_eq!(env.jobs().await, []);
-    let said = format!("{:?}", logs().lines());
+    let printed = format!("{:?}", logs().lines());
     assert!(
-        !said.contains("9163333333") && !said.contains("приостановлен"),
-        "{said}"
+        !printed.contains("9163333333") && !printed.contains("приостановлен"),
+        "{printed}"
     );
     env.close().await;
 });

@@ -10,7 +10,7 @@ use parta_status::{FieldViolations, field};
 use tonic::{Request, Response, Status};
 
 use super::{
-    model::{Resting, RoleChange, Subject, VerificationEnd},
+    model::{EndedGrounds, RoleChange, Subject, VerificationEnd},
     preview::PreviewRoleChange,
     undo::{ListRoleChanges, UndoRoleChange},
     verification_end::{AnnounceVerificationEnd, CancelVerificationEnd, ListVerificationEnds},
@@ -51,7 +51,7 @@ fn texts<T: ToString>(ids: &[T]) -> Vec<String> {
     ids.iter().map(ToString::to_string).collect()
 }
 
-fn facts(roles: &BTreeSet<Role>, resting: &Resting) -> pb::RoleFacts {
+fn facts(roles: &BTreeSet<Role>, resting: &EndedGrounds) -> pb::RoleFacts {
     pb::RoleFacts {
         roles: numbers(roles),
         badge: resting.badge,

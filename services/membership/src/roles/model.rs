@@ -33,9 +33,9 @@ pub(crate) struct VerificationEnd {
     pub(crate) create_time: DateTime<Utc>,
 }
 
-/// The facts that rest on roles of a member.
+/// The grounds of a member that end with roles.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Resting {
+pub(crate) struct EndedGrounds {
     /// Whether the verification of the teacher is among them.
     pub(crate) badge: bool,
     pub(crate) assignments: Vec<AssignmentId>,
@@ -55,7 +55,7 @@ pub(crate) struct RoleChange {
     pub(crate) member_id: MemberId,
     pub(crate) lost: BTreeSet<Role>,
     /// The facts that ended with the roles. The ids are deleted when the change can no longer be undone.
-    pub(crate) ended: Resting,
+    pub(crate) ended: EndedGrounds,
     /// Whether the verification was decided about since.
     pub(crate) badge_decided: bool,
     /// The revision of the member after the change.

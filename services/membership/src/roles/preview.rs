@@ -8,7 +8,7 @@ use parta_ids::{MemberId, OrgId};
 use parta_roster::{Role, State};
 use sha2::{Digest as _, Sha256};
 
-use super::{model::Resting, operations::decide, policy};
+use super::{model::EndedGrounds, operations::decide, policy};
 use crate::{
     acting_heads, assignments,
     context::Context,
@@ -23,7 +23,7 @@ use crate::{
 pub(crate) struct Preview {
     pub(crate) added: BTreeSet<Role>,
     pub(crate) lost: BTreeSet<Role>,
-    pub(crate) ending: Resting,
+    pub(crate) ending: EndedGrounds,
     /// The same text as long as the change does the same.
     pub(crate) etag: String,
 }
@@ -51,8 +51,8 @@ async fn ending(
     member: &Member,
     roles: &BTreeSet<Role>,
     lost: &BTreeSet<Role>,
-) -> Result<Resting, Error> {
-    let mut ending = Resting::default();
+) -> Result<EndedGrounds, Error> {
+    let mut ending = EndedGrounds::default();
     let id = member.id;
     if lost.contains(&Role::Teacher) {
         ending.badge = member.teacher_verified;
@@ -77,7 +77,7 @@ async fn ending(
 }
 
 /// Returns opaque text that is the same only for the same change.
-fn etag(member: &Member, roles: &BTreeSet<Role>, ending: &Resting) -> String {
+fn etag(member: &Member, roles: &BTreeSet<Role>, ending: &EndedGrounds) -> String {
     let mut text = format!(
         "{} {} {} {} {}",
         member.org_id,
@@ -86,7 +86,7 @@ fn etag(member: &Member, roles: &BTreeSet<Role>, ending: &Resting) -> String {
         Role::mask_of(roles.iter().copied()),
         ending.badge,
     );
-    let Resting {
+    let EndedGrounds {
         badge: _,
         assignments,
         duties,

@@ -9,7 +9,7 @@ use parta_roster::{Role, State};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    model::{Resting, RoleChange, Subject},
+    model::{EndedGrounds, RoleChange, Subject},
     operations::{decide, fit, load},
     policy,
     storage::changes,
@@ -34,7 +34,7 @@ pub(crate) struct Undone {
     member_id: MemberId,
     /// The bits of the roles that were given back.
     roles: i32,
-    restored: Resting,
+    restored: EndedGrounds,
     /// The roles and facts that were not given back, each with the number of its obstacle.
     refused: Vec<(Subject, i32)>,
 }
@@ -63,7 +63,7 @@ impl Undone {
 pub(crate) struct UndoneChange {
     pub(crate) member: MemberView,
     pub(crate) roles: BTreeSet<Role>,
-    pub(crate) restored: Resting,
+    pub(crate) restored: EndedGrounds,
     pub(crate) refused: Vec<(Subject, i32)>,
 }
 
@@ -135,7 +135,7 @@ impl Mutation for UndoRoleChange {
         let mut undone = Undone {
             member_id: member.id,
             roles: 0,
-            restored: Resting::default(),
+            restored: EndedGrounds::default(),
             refused: Vec::new(),
         };
         give_roles(context, tx, scope, &mut member, &change, &mut undone).await?;
@@ -344,7 +344,7 @@ mod tests {
         let undone = Undone {
             member_id,
             roles: Role::Teacher.bit(),
-            restored: Resting {
+            restored: EndedGrounds {
                 badge: true,
                 assignments: vec![assignment],
                 ..Default::default()

@@ -97,8 +97,8 @@ fn change((number, change): (i64, Change)) -> pb::RosterChange {
         number,
         outcome: change.outcome.number().into(),
         no_effect: change.outcome.no_effect().map_or(0, NoEffect::number).into(),
-        file: change.place.file.to_owned(),
-        line: i32::try_from(change.place.line).unwrap_or(i32::MAX),
+        file: change.source_line.file.to_owned(),
+        line: i32::try_from(change.source_line.line).unwrap_or(i32::MAX),
     }
 }
 

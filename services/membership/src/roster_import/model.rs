@@ -273,7 +273,7 @@ pub(crate) struct MassChange {
 
 /// Where a row of the source stands. Line 0 is the whole file; an empty name, all files.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Place {
+pub(crate) struct SourceLine {
     pub(crate) file: &'static str,
     pub(crate) line: u32,
 }

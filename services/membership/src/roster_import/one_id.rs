@@ -1,7 +1,7 @@
 //! A person with several ids in the source, whose records were joined (F10).
 use std::collections::BTreeMap;
 
-use super::{model::Place, set::SourceRoster};
+use super::{model::SourceLine, set::SourceRoster};
 
 impl SourceRoster {
     /// The same roster in which `aliases`, ids of people with several ids in the source, are replaced by the
@@ -15,20 +15,21 @@ impl SourceRoster {
                 set.people.entry(id(key)).or_insert_with(|| person.clone());
             }
         }
-        let of_class = |rows: &BTreeMap<(String, String), Place>| {
-            let row =
-                |((person, class), place): (&(String, String), &Place)| ((id(person), class.clone()), *place);
+        let of_class = |rows: &BTreeMap<(String, String), SourceLine>| {
+            let row = |((person, class), source_line): (&(String, String), &SourceLine)| {
+                ((id(person), class.clone()), *source_line)
+            };
             rows.iter().map(row).collect()
         };
         set.enrollments = of_class(&self.enrollments);
         set.ended_enrollments = of_class(&self.ended_enrollments);
         let assignments = self.assignments.iter();
         set.assignments = assignments
-            .map(|((person, class, kind), place)| ((id(person), class.clone(), *kind), *place))
+            .map(|((person, class, kind), source_line)| ((id(person), class.clone(), *kind), *source_line))
             .collect();
         let relations = self.guardianships.iter();
         set.guardianships = relations
-            .map(|((guardian, child), place)| ((id(guardian), id(child)), *place))
+            .map(|((guardian, child), source_line)| ((id(guardian), id(child)), *source_line))
             .collect();
         let leaves = |one: &String| {
             let mut others = aliases.iter().filter(|(_, of)| *of == one);

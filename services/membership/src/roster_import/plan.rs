@@ -6,7 +6,7 @@ use parta_ids::MemberId;
 use parta_roster::{Role, label_key};
 
 use super::{
-    model::{ChangeKind as Kind, Counts, NoEffect, Outcome, Place},
+    model::{ChangeKind as Kind, Counts, NoEffect, Outcome, SourceLine},
     set::SourceRoster,
 };
 use crate::assignments::AssignmentKind;
@@ -68,7 +68,7 @@ pub(crate) struct Change {
     pub(crate) source_key: String,
     pub(crate) details: Details,
     /// The row of the source that asks for the change.
-    pub(crate) place: Place,
+    pub(crate) source_line: SourceLine,
     pub(crate) outcome: Outcome,
 }
 
@@ -117,12 +117,19 @@ struct Planner<'a> {
 
 impl<'a> Planner<'a> {
     /// Adds a change that is made, or that has no effect for this reason.
-    fn add(&mut self, kind: Kind, key: &str, place: Place, reason: Option<NoEffect>, details: Details) {
+    fn add(
+        &mut self,
+        kind: Kind,
+        key: &str,
+        source_line: SourceLine,
+        reason: Option<NoEffect>,
+        details: Details,
+    ) {
         self.changes.push(Change {
             kind,
             source_key: key.to_owned(),
             details,
-            place,
+            source_line,
             outcome: reason.map_or(Outcome::Planned, Outcome::NoEffect),
         });
     }
@@ -197,8 +204,14 @@ pub(crate) fn plan(set: &SourceRoster, current: &CurrentRoster) -> Vec<Change> {
     };
     for (key, label) in &set.classes {
         if !current.labels.contains_key(&label_key(label)) {
-            let place = set.class_places.get(key).copied().unwrap_or_default();
-            p.add(Kind::CreateUnit, key, place, None, details(String::new(), label));
+            let source_line = set.class_lines.get(key).copied().unwrap_or_default();
+            p.add(
+                Kind::CreateUnit,
+                key,
+                source_line,
+                None,
+                details(String::new(), label),
+            );
         }
     }
     plan_people(&mut p);
@@ -207,11 +220,11 @@ pub(crate) fn plan(set: &SourceRoster, current: &CurrentRoster) -> Vec<Change> {
     plan_guardianships(&mut p);
     for (key, (_, member)) in &current.people {
         if p.is_dropped(key) {
-            let place = set.leaving.get(key).copied().unwrap_or_default();
+            let source_line = set.leaving.get(key).copied().unwrap_or_default();
             let is_administrator = member.roles.contains(&Role::Administrator);
             let reason = is_administrator.then_some(NoEffect::AdministratorStays);
             let removed = details(member.full_name.clone(), "");
-            p.add(Kind::RemoveMember, key, place, reason, removed);
+            p.add(Kind::RemoveMember, key, source_line, reason, removed);
         }
     }
     p.changes
@@ -232,8 +245,14 @@ fn plan_people(p: &mut Planner<'_>) {
         };
         let person = p.person(key);
         match &person {
-            Person::Newcomer(role) => p.add(admission, key, source.place, None, new(Some(*role))),
-            Person::Absent(reason) => p.add(admission, key, source.place, Some(*reason), new(source.role)),
+            Person::Newcomer(role) => p.add(admission, key, source.source_line, None, new(Some(*role))),
+            Person::Absent(reason) => p.add(
+                admission,
+                key,
+                source.source_line,
+                Some(*reason),
+                new(source.role),
+            ),
             Person::Member(member) => {
                 if member.full_name != source.full_name {
                     let rename = Details {
@@ -241,12 +260,12 @@ fn plan_people(p: &mut Planner<'_>) {
                         after: source.full_name.clone(),
                         ..details(member.full_name.clone(), "")
                     };
-                    p.add(Kind::RenameMember, key, source.place, None, rename);
+                    p.add(Kind::RenameMember, key, source.source_line, None, rename);
                 }
                 // An import changes no roles.
                 if let Some(reason) = source.role.and_then(|role| person.lacks(role)) {
                     let role = new(source.role);
-                    p.add(Kind::ChangeRole, key, source.place, Some(reason), role);
+                    p.add(Kind::ChangeRole, key, source.source_line, Some(reason), role);
                 }
             }
         }
@@ -254,16 +273,16 @@ fn plan_people(p: &mut Planner<'_>) {
 }
 
 /// Labels of classes and the rows that name them, by their keys ([`label_key`]).
-type Labels = BTreeMap<String, (String, Place)>;
+type Labels = BTreeMap<String, (String, SourceLine)>;
 
 /// Plans the enrollments that end, then those that begin, so that a pupil leaves a class before joining
 /// another.
 fn plan_enrollments(p: &mut Planner<'_>) {
-    let labels_by_person = |p: &Planner<'_>, pairs: &BTreeMap<(String, String), Place>| {
+    let labels_by_person = |p: &Planner<'_>, pairs: &BTreeMap<(String, String), SourceLine>| {
         let mut labels = BTreeMap::<String, Labels>::new();
-        for ((key, class), place) in pairs {
+        for ((key, class), source_line) in pairs {
             if let Some(label) = p.class_label(class) {
-                let row = (label.clone(), *place);
+                let row = (label.clone(), *source_line);
                 let of_person = labels.entry(key.clone()).or_default();
                 of_person.entry(label_key(label)).or_insert(row);
             }
@@ -283,29 +302,29 @@ fn plan_enrollments(p: &mut Planner<'_>) {
             let ended = ended_in_source.get(key).unwrap_or(&none).get(class);
             let ends = p.set.enrollments_are_complete || ended.is_some();
             if let Some(label) = current.labels.get(class).filter(|_| ends && !stays) {
-                let place = ended.map(|(_, place)| *place).unwrap_or_default();
+                let source_line = ended.map(|(_, source_line)| *source_line).unwrap_or_default();
                 let end = details(p.name(key), label);
-                p.add(Kind::EndEnrollment, key, place, None, end);
+                p.add(Kind::EndEnrollment, key, source_line, None, end);
             }
         }
     }
     for (key, labels) in in_source {
         let lacks_role = p.person(&key).lacks(Role::Pupil);
         let member = p.current_member(&key);
-        for (class, (label, place)) in labels {
+        for (class, (label, source_line)) in labels {
             if member.is_some_and(|member| member.classes.contains(&class)) && lacks_role.is_none() {
                 continue;
             }
             let reason = lacks_role.or_else(|| p.lacks_class(&class));
             let begin = details(p.name(&key), &label);
-            p.add(Kind::BeginEnrollment, &key, place, reason, begin);
+            p.add(Kind::BeginEnrollment, &key, source_line, reason, begin);
         }
     }
 }
 
 fn plan_assignments(p: &mut Planner<'_>) {
     let set = p.set;
-    for ((key, class, kind), place) in &set.assignments {
+    for ((key, class, kind), source_line) in &set.assignments {
         let Some(label) = p.class_label(class) else {
             continue;
         };
@@ -320,13 +339,13 @@ fn plan_assignments(p: &mut Planner<'_>) {
             value: *kind,
             ..details(p.name(key), label)
         };
-        p.add(Kind::BeginAssignment, key, *place, reason, new);
+        p.add(Kind::BeginAssignment, key, *source_line, reason, new);
     }
 }
 
 fn plan_guardianships(p: &mut Planner<'_>) {
     let set = p.set;
-    for ((guardian, child), place) in &set.guardianships {
+    for ((guardian, child), source_line) in &set.guardianships {
         let child_id = p.current.people.get(child).map(|(id, _)| *id);
         let is_guardian = |id| {
             p.current_member(guardian)
@@ -341,7 +360,7 @@ fn plan_guardianships(p: &mut Planner<'_>) {
             other_key: child.clone(),
             ..details(p.name(guardian), "")
         };
-        p.add(Kind::EstablishGuardianship, guardian, *place, reason, new);
+        p.add(Kind::EstablishGuardianship, guardian, *source_line, reason, new);
     }
 }
 

@@ -10,7 +10,7 @@ use crate::assignments::AssignmentKind;
 use super::{
     Problems,
     files::{self, Row, Table},
-    model::Place,
+    model::SourceLine,
 };
 
 /// The files of a set, by the names of [`files::accepted_name`].
@@ -31,7 +31,7 @@ pub(crate) struct SourcePerson {
     pub(crate) full_name: String,
     /// `None` if the set gives no role to a person of an earlier import, whose role then does not change.
     pub(crate) role: Option<Role>,
-    pub(crate) place: Place,
+    pub(crate) source_line: SourceLine,
 }
 
 /// The roster that the set describes. Keys are ids in the source.
@@ -40,18 +40,18 @@ pub(crate) struct SourceRoster {
     pub(crate) version: String,
     pub(crate) classes: BTreeMap<String, String>,
     /// The rows of these classes.
-    pub(crate) class_places: BTreeMap<String, Place>,
+    pub(crate) class_lines: BTreeMap<String, SourceLine>,
     pub(crate) people: BTreeMap<String, SourcePerson>,
     /// Enrollments: pupil and class, with the row.
-    pub(crate) enrollments: BTreeMap<(String, String), Place>,
+    pub(crate) enrollments: BTreeMap<(String, String), SourceLine>,
     /// Enrollments that the set marks as ended: pupil and class, with the row.
-    pub(crate) ended_enrollments: BTreeMap<(String, String), Place>,
+    pub(crate) ended_enrollments: BTreeMap<(String, String), SourceLine>,
     /// Assignments: teacher, class and kind, with the row.
-    pub(crate) assignments: BTreeMap<(String, String, i32), Place>,
+    pub(crate) assignments: BTreeMap<(String, String, i32), SourceLine>,
     /// Guardianships: guardian and child, with the row.
-    pub(crate) guardianships: BTreeMap<(String, String), Place>,
+    pub(crate) guardianships: BTreeMap<(String, String), SourceLine>,
     /// People whom the set marks as deleted, with the row.
-    pub(crate) leaving: BTreeMap<String, Place>,
+    pub(crate) leaving: BTreeMap<String, SourceLine>,
     /// Whether the set lists all people, so that members who are not in `people` are removed.
     pub(crate) people_are_complete: bool,
     /// Whether the set lists all enrollments, so that other enrollments end.
@@ -287,7 +287,7 @@ impl Parser<'_> {
         for row in &users.rows {
             let key = users.cell(row, "sourcedid");
             if let Status::Ended = self.status(&users, row) {
-                self.set.leaving.insert(key.to_owned(), place(&users, row));
+                self.set.leaving.insert(key.to_owned(), source_line(&users, row));
                 continue;
             }
             let role = roles.get(key).map(|(role, _)| *role);
@@ -313,7 +313,7 @@ impl Parser<'_> {
             let person = SourcePerson {
                 full_name,
                 role,
-                place: place(&users, row),
+                source_line: source_line(&users, row),
             };
             self.set.people.insert(key.to_owned(), person);
         }
@@ -349,7 +349,10 @@ impl Parser<'_> {
             }
         };
         let pair = (pair.0.to_owned(), pair.1.to_owned());
-        self.set.guardianships.entry(pair).or_insert(Place { file, line });
+        self.set
+            .guardianships
+            .entry(pair)
+            .or_insert(SourceLine { file, line });
     }
 
     /// Returns line, person and guardian of each active row of relationships.csv.
@@ -401,7 +404,7 @@ impl Parser<'_> {
                     .fatal(table.file, row.line, "title", "two classes have this title");
             } else {
                 let key = table.cell(row, "sourcedid").to_owned();
-                self.set.class_places.insert(key.clone(), place(&table, row));
+                self.set.class_lines.insert(key.clone(), source_line(&table, row));
                 self.set.classes.insert(key, label.to_owned());
             }
         }
@@ -445,11 +448,11 @@ impl Parser<'_> {
             }
             match (self.role_of(&table, row), status) {
                 (Some(Role::Pupil), Status::Active) => {
-                    let row = place(&table, row);
+                    let row = source_line(&table, row);
                     self.set.enrollments.entry((user, class)).or_insert(row);
                 }
                 (Some(Role::Pupil), Status::Ended) => {
-                    let row = place(&table, row);
+                    let row = source_line(&table, row);
                     self.set.ended_enrollments.entry((user, class)).or_insert(row);
                 }
                 (Some(Role::Teacher), Status::Active) => {
@@ -460,7 +463,10 @@ impl Parser<'_> {
                         AssignmentKind::SubjectTeacher
                     };
                     let key = (user, class, kind.number());
-                    self.set.assignments.entry(key).or_insert(place(&table, row));
+                    self.set
+                        .assignments
+                        .entry(key)
+                        .or_insert(source_line(&table, row));
                 }
                 (Some(Role::Teacher), Status::Ended) => {
                     let why = "has no effect: the school ends assignments itself";
@@ -477,8 +483,8 @@ impl Parser<'_> {
 }
 
 /// Returns where a row stands.
-fn place(table: &Table, row: &Row) -> Place {
-    Place {
+fn source_line(table: &Table, row: &Row) -> SourceLine {
+    SourceLine {
         file: table.file,
         line: row.line,
     }

@@ -39,12 +39,12 @@ fn code(request: &SmsRequest) -> String {
 /// Fails if the log or a waiting job names the person, the code or the secret.
 async fn assert_nothing_personal(test_env: &TestEnv, logs: &Logs, gateway: &SmsGateway) {
     let codes = gateway.requests().iter().map(code).collect::<Vec<_>>();
-    let said = format!("{:?} {:?}", logs.lines(), test_env.jobs().await);
+    let printed = format!("{:?} {:?}", logs.lines(), test_env.jobs().await);
     for personal in ["9161234567", SECRET, "входа"]
         .into_iter()
         .chain(codes.iter().map(String::as_str))
     {
-        assert!(!said.contains(personal), "{personal} in {said}");
+        assert!(!printed.contains(personal), "{personal} in {printed}");
     }
 }
 

@@ -255,7 +255,7 @@ on_postgres!(
                 })),
             ],
             subject: |school| Box::pin(school.child()),
-            gate: |child| {
+            barrier: |child| {
                 let lock = |table: &str, column: &str| {
                     format!("SELECT 1 FROM {table} WHERE {column} = '{}' FOR UPDATE", child.id)
                 };
@@ -353,7 +353,7 @@ on_postgres!(
                 })),
             ],
             subject: |school| Box::pin(school.administration()),
-            gate: |of| vec![format!("SELECT 1 FROM member WHERE org_id = '{}' FOR UPDATE", of.org.uuid())],
+            barrier: |of| vec![format!("SELECT 1 FROM member WHERE org_id = '{}' FOR UPDATE", of.org.uuid())],
             compares_reasons: false,
             state: |of| vec![format!(
                 "SELECT STRING_AGG(state || ' ' || roles, ',' ORDER BY create_time, member_id) \
@@ -383,7 +383,7 @@ on_postgres!(
                 }),
             ],
             subject: |school| Box::pin(school.founded()),
-            gate: |(org, _)| vec![
+            barrier: |(org, _)| vec![
                 format!("SELECT 1 FROM appointment WHERE org_id = '{}' FOR UPDATE", org.uuid()),
                 "LOCK TABLE member IN EXCLUSIVE MODE".to_owned(),
             ],
@@ -445,7 +445,7 @@ on_postgres!(
                 ("StartRosterImport of the other", |school, [_, other]| Box::pin(school.start(other))),
             ],
             subject: |school| Box::pin(school.imports()),
-            gate: |_| vec!["SELECT 1 FROM roster_import FOR UPDATE".to_owned()],
+            barrier: |_| vec!["SELECT 1 FROM roster_import FOR UPDATE".to_owned()],
             compares_reasons: true,
             state: |_| vec![
                 "SELECT STRING_AGG(state::TEXT, ',' ORDER BY import_id) FROM roster_import".to_owned(),

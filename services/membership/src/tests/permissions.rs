@@ -14,8 +14,8 @@ fn every_rpc_has_a_row_for_every_kind() {
         rpcs.extend(service.methods().map(|m| format!("{name}/{}", m.name())));
     }
     let rows = permissions();
-    let told: BTreeSet<_> = rows.iter().map(|row| row.rpc.to_owned()).collect();
-    assert_eq!(told, rpcs);
+    let listed: BTreeSet<_> = rows.iter().map(|row| row.rpc.to_owned()).collect();
+    assert_eq!(listed, rpcs);
     assert_eq!(rows.len(), rpcs.len() * PrincipalKind::ALL.len());
     let open = |rpc: &str| rpc.contains("AuthenticationService") || rpc.ends_with("IssueServiceAccountToken");
     let foreign = rows

@@ -78,7 +78,7 @@ on_postgres!(
                 })),
             ],
             subject: |school| Box::pin(school.class()),
-            gate: |_| vec!["LOCK TABLE unit IN EXCLUSIVE MODE".to_owned()],
+            barrier: |_| vec!["LOCK TABLE unit IN EXCLUSIVE MODE".to_owned()],
             compares_reasons: true,
             state: |class| vec![
                 format!(
@@ -130,7 +130,7 @@ on_postgres!(
                 let number = next();
                 Submitted { number, id: submit(fixture, number).await.unwrap() }
             }),
-            gate: |_| vec!["LOCK TABLE application IN EXCLUSIVE MODE".to_owned()],
+            barrier: |_| vec!["LOCK TABLE application IN EXCLUSIVE MODE".to_owned()],
             compares_reasons: true,
             state: |of| vec![
                 format!("SELECT state::TEXT FROM application WHERE application_id = '{}'", of.id.uuid()),
@@ -145,7 +145,7 @@ on_postgres!(
                 submit(fixture, *number).await.map(|_| ())
             }))],
             subject: |_| Box::pin(async { next() }),
-            gate: |_| vec!["LOCK TABLE application IN EXCLUSIVE MODE".to_owned()],
+            barrier: |_| vec!["LOCK TABLE application IN EXCLUSIVE MODE".to_owned()],
             compares_reasons: true,
             state: |number| vec![format!(
                 "SELECT COUNT(*)::TEXT FROM application WHERE ogrn = '{}'",
@@ -250,7 +250,7 @@ on_postgres!(
                 })),
             ],
             subject: |school| Box::pin(school.waiting()),
-            gate: |_| vec!["LOCK TABLE organization IN EXCLUSIVE MODE".to_owned()],
+            barrier: |_| vec!["LOCK TABLE organization IN EXCLUSIVE MODE".to_owned()],
             compares_reasons: true,
             state: |of| vec![format!(
                 "SELECT CONCAT_WS(' ', policies_version IS NULL, drop_time IS NULL) FROM policy_change \

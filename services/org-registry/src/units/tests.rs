@@ -63,7 +63,7 @@ on_both!(
         assert_eq!(labels(&active), ["Учительская", "5А", "6А"]);
         let all = json!({"org_id": org.to_string(), "include_archived": true, "kind": "UNIT_KIND_CLASS"});
         assert_eq!(labels(&fixture.expect_success(&head, LIST, all).await), ["6 а", "5А", "6А"]);
-        let told: Vec<_> = fixture.events(org, 8).await.into_iter().map(|(name, _)| name).collect();
+        let names: Vec<_> = fixture.events(org, 8).await.into_iter().map(|(name, _)| name).collect();
         let expected = [
             "organization_created",
             "unit_created",
@@ -74,7 +74,7 @@ on_both!(
             "unit_archived",
             "unit_created",
         ];
-        assert_eq!(told, expected);
+        assert_eq!(names, expected);
         fixture.close().await;
     }
 );

@@ -124,16 +124,16 @@ fn start(program: &str, options: &[&str], url: &str, service: &str) -> anyhow::R
 /// Waits for a program whose standard error a thread reads.
 fn end(
     mut child: Child,
-    said: thread::JoinHandle<String>,
+    printed: thread::JoinHandle<String>,
     program: &str,
     service: &str,
 ) -> anyhow::Result<()> {
     let status = child.wait()?;
-    let said = said.join().unwrap_or_default();
+    let printed = printed.join().unwrap_or_default();
     ensure!(
         status.success(),
         "{program} failed for the database of {service}: {}",
-        said.trim()
+        printed.trim()
     );
     Ok(())
 }
@@ -158,11 +158,11 @@ pub(super) fn dump<T>(
     let options = ["--format=custom", "--no-owner", "--no-privileges"];
     let mut child = start("pg_dump", &options, url, service)?;
     drop(child.stdin.take());
-    let said = listen(child.stderr.take());
+    let printed = listen(child.stderr.take());
     let mut output = child.stdout.take().context("pg_dump has no output")?;
     let stored = store(&mut output);
     drop(output);
-    end(child, said, "pg_dump", service)?;
+    end(child, printed, "pg_dump", service)?;
     stored
 }
 
@@ -177,11 +177,11 @@ pub(super) fn restore(url: &str, service: &str, dump: &mut dyn Read) -> anyhow::
         "--exit-on-error",
     ];
     let mut child = start("pg_restore", &options, url, service)?;
-    let (said, unread) = (listen(child.stderr.take()), listen(child.stdout.take()));
+    let (printed, unread) = (listen(child.stderr.take()), listen(child.stdout.take()));
     let mut input = child.stdin.take().context("pg_restore has no input")?;
     let copied = io::copy(dump, &mut input);
     drop(input);
-    let ended = end(child, said, "pg_restore", service);
+    let ended = end(child, printed, "pg_restore", service);
     let _none = unread.join();
     // A program that failed reads no further, so that its own words come first.
     ended?;

@@ -35,12 +35,12 @@ const SIGNING_KEYS: [&str; 3] = [
 #[derive(Debug, clap::Args)]
 pub(crate) struct Recover {
     #[command(flatten)]
-    kept: Kept,
+    kept: KeptAccess,
 }
 
 /// The choices about access that was perhaps ended after the backup.
 #[derive(Debug, Clone, Copy, clap::Args)]
-pub(super) struct Kept {
+pub(super) struct KeptAccess {
     /// Keeps the open links of a restored invitation. Otherwise they are revoked, because those that were
     /// revoked or used after the backup could be used again.
     #[arg(long)]
@@ -127,7 +127,7 @@ pub(super) async fn recover(
     settings: &Settings,
     restored: &[&str],
     since: Since,
-    kept: Kept,
+    kept: KeptAccess,
     output: Output,
 ) -> anyhow::Result<()> {
     let databases = Databases::open(settings, &[]).await?;
@@ -161,7 +161,7 @@ pub(super) async fn recover(
     done
 }
 
-async fn revoke_links(invitation: &Db, kept: Kept, output: Output) -> anyhow::Result<()> {
+async fn revoke_links(invitation: &Db, kept: KeptAccess, output: Output) -> anyhow::Result<()> {
     if kept.keep_links {
         output.line("invitation: links that were revoked or used after the backup can be used again");
         return Ok(());
@@ -357,7 +357,7 @@ async fn end_sessions(db: &Db, keys: &Path, output: Output) -> anyhow::Result<()
 
 /// Revokes the keys of service accounts: the restored database does not know which of them were revoked after
 /// the backup.
-async fn revoke_service_account_keys(db: &Db, kept: Kept, output: Output) -> anyhow::Result<()> {
+async fn revoke_service_account_keys(db: &Db, kept: KeptAccess, output: Output) -> anyhow::Result<()> {
     if kept.keep_service_accounts {
         output
             .line("membership: service accounts and keys that were revoked after the backup are valid again");

@@ -17,7 +17,7 @@ use super::{
     files,
     manifest::{DatabaseCopy, Kind, Manifest},
     postgresql,
-    recover::{Databases, Kept, Since, recover},
+    recover::{Databases, KeptAccess, Since, recover},
     sqlite,
 };
 use crate::{cli, output::Output};
@@ -40,7 +40,7 @@ pub(crate) struct Restore {
     #[arg(long, value_name = "FILE")]
     identity_file: Option<PathBuf>,
     #[command(flatten)]
-    kept: Kept,
+    kept: KeptAccess,
 }
 
 /// A database whose file was verified.
@@ -74,10 +74,10 @@ impl Restore {
         staged?;
 
         if let Some((path, text)) = &secret {
-            place_secret(path, text)?;
+            install_secret(path, text)?;
         }
         for one in &mut verified {
-            place(one, &identities).await?;
+            install(one, &identities).await?;
             output.line(format!(
                 "{}: restored the state of {}",
                 one.copy.service, one.copy.copy_time
@@ -269,7 +269,7 @@ fn unstage(verified: &[Verified<'_>]) {
 }
 
 /// Replaces a database by its verified copy.
-async fn place(one: &mut Verified<'_>, identities: &[Identity]) -> anyhow::Result<()> {
+async fn install(one: &mut Verified<'_>, identities: &[Identity]) -> anyhow::Result<()> {
     match one.copy.kind {
         Kind::Sqlite => {
             let target = one.database.file()?;
@@ -310,7 +310,7 @@ async fn place(one: &mut Verified<'_>, identities: &[Identity]) -> anyhow::Resul
 }
 
 /// Writes the master secret in one step, readable by its owner only.
-fn place_secret(path: &Path, text: &str) -> anyhow::Result<()> {
+fn install_secret(path: &Path, text: &str) -> anyhow::Result<()> {
     let failed = || format!("cannot write {}", path.display());
     if let Some(folder) = path.parent()
         && !folder.exists()

@@ -55,12 +55,12 @@ pub(super) fn inspect(file: &Path, service: &str) -> anyhow::Result<(Schema, u64
 /// Checks the structure of a file.
 pub(super) fn check(file: &Path) -> anyhow::Result<()> {
     let conn = open(file)?;
-    let said: String = conn
+    let printed: String = conn
         .query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))
         .with_context(|| format!("{} is no SQLite database", file.display()))?;
     anyhow::ensure!(
-        said == "ok",
-        "{} is damaged: {said}; use another backup",
+        printed == "ok",
+        "{} is damaged: {printed}; use another backup",
         file.display()
     );
     Ok(())

@@ -400,8 +400,8 @@ impl Details {
             } else {
                 format!(" {}", problem.column)
             };
-            let place = format!("{}:{}{column}", problem.file, problem.line);
-            output.line(format!("  {place}: {} ({kind})", problem.description));
+            let location = format!("{}:{}{column}", problem.file, problem.line);
+            output.line(format!("  {location}: {} ({kind})", problem.description));
         }
         for change in &self.changes.changes {
             let kind = change

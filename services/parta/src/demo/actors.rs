@@ -8,7 +8,7 @@ use parta_proto_membership::v1 as mbr;
 use parta_proto_org_registry::v1 as org;
 use uuid::Uuid;
 
-use super::{Codes, said};
+use super::{Codes, to_error};
 use crate::client::Session;
 
 /// Time limit for asynchronous changes.
@@ -34,7 +34,7 @@ impl Codes for Outbox {
                 ..Default::default()
             };
             let sent = self.0.operators().list_outbox_messages(request).await;
-            let sent = sent.map_err(said)?.into_inner().messages;
+            let sent = sent.map_err(to_error)?.into_inner().messages;
             // A notice may have been sent since.
             let code = |message: &mbr::OutboxMessage| {
                 let mut words = message.text.split(|c: char| !c.is_ascii_digit());
@@ -112,7 +112,7 @@ impl<'a> Actors<'a> {
         let answer = api
             .submit_application(tokio_stream::iter(parts))
             .await
-            .map_err(said)?;
+            .map_err(to_error)?;
         Ok(answer.into_inner().application_id)
     }
 
@@ -124,7 +124,7 @@ impl<'a> Actors<'a> {
             ..Default::default()
         };
         let answer = self.operator.applications().approve_application(request).await;
-        let answer = answer.map_err(said)?.into_inner();
+        let answer = answer.map_err(to_error)?.into_inner();
         self.operator
             .record_token("org-registry", &answer.consistency_token);
         Ok(answer.organization.context("no organization was answered")?.id)
@@ -141,7 +141,7 @@ impl<'a> Actors<'a> {
         let flow_id = api
             .request_code(request)
             .await
-            .map_err(said)?
+            .map_err(to_error)?
             .into_inner()
             .flow_id;
         let code = self.codes.code(phone).await?;
@@ -149,7 +149,7 @@ impl<'a> Actors<'a> {
             flow_id: flow_id.clone(),
             code,
         };
-        let verified = api.verify_code(request).await.map_err(said)?.into_inner();
+        let verified = api.verify_code(request).await.map_err(to_error)?.into_inner();
         ensure!(verified.profiles.is_empty(), "{phone} was not new");
         let request = mbr::StartSessionRequest {
             request_id: self.anonymous.act(),
@@ -160,7 +160,7 @@ impl<'a> Actors<'a> {
             proof: verified.proof,
             ..Default::default()
         };
-        let started = api.start_session(request).await.map_err(said)?.into_inner();
+        let started = api.start_session(request).await.map_err(to_error)?.into_inner();
         Ok(Account {
             session: self.anonymous.with(&started.access_token)?,
         })
@@ -174,7 +174,7 @@ impl<'a> Actors<'a> {
                 let list = api
                     .list_appointments(mbr::ListAppointmentsRequest::default())
                     .await;
-                if !list.map_err(said)?.into_inner().appointments.is_empty() {
+                if !list.map_err(to_error)?.into_inner().appointments.is_empty() {
                     return anyhow::Ok(());
                 }
                 tokio::time::sleep(Duration::from_millis(50)).await;
@@ -187,7 +187,11 @@ impl<'a> Actors<'a> {
             request_id: account.session.act(),
             org_id: org_id.to_owned(),
         };
-        let claimed = api.claim_appointment(request).await.map_err(said)?.into_inner();
+        let claimed = api
+            .claim_appointment(request)
+            .await
+            .map_err(to_error)?
+            .into_inner();
         account
             .session
             .record_token("membership", &claimed.consistency_token);
@@ -213,7 +217,7 @@ impl Account {
             .authentication()
             .issue_organization_token(request)
             .await;
-        let issued = issued.map_err(said)?.into_inner();
+        let issued = issued.map_err(to_error)?.into_inner();
         Ok(Person {
             session: self.session.with(&issued.access_token)?,
             member_id: issued.member_id,
@@ -231,7 +235,9 @@ impl Account {
             invitation_token: link.to_owned(),
         };
         let ticket = self.session.authentication().create_join_ticket(request).await;
-        let joiner = self.session.with(&ticket.map_err(said)?.into_inner().ticket)?;
+        let joiner = self
+            .session
+            .with(&ticket.map_err(to_error)?.into_inner().ticket)?;
         let request = inv::AcceptInvitationRequest {
             request_id: joiner.act(),
             secret: Some(inv::accept_invitation_request::Secret::LinkToken(link.to_owned())),
@@ -242,7 +248,7 @@ impl Account {
 
     /// Joins by a link that names the person.
     pub(super) async fn join(&self, link: &str) -> anyhow::Result<Person> {
-        let accepted = self.accept(link).await?.map_err(said)?;
+        let accepted = self.accept(link).await?.map_err(to_error)?;
         ensure!(accepted.join_request_id.is_empty(), "the link names nobody");
         self.session
             .record_token("invitation", &accepted.consistency_token);
@@ -251,7 +257,7 @@ impl Account {
 
     /// Asks to join by a link that names nobody, and joins when `decider` has accepted.
     pub(super) async fn ask(&self, link: &str, decider: &Person) -> anyhow::Result<Person> {
-        let accepted = self.accept(link).await?.map_err(said)?;
+        let accepted = self.accept(link).await?.map_err(to_error)?;
         ensure!(
             accepted.member_id.is_empty(),
             "a link that names nobody admitted a person at once"
@@ -270,7 +276,7 @@ impl Account {
             .join_requests()
             .decide_join_requests(request)
             .await;
-        let decided = decided.map_err(said)?.into_inner();
+        let decided = decided.map_err(to_error)?.into_inner();
         self.session
             .record_token("membership", &decided.consistency_token);
         self.enter(&accepted.org_id).await
@@ -296,7 +302,7 @@ impl Person {
     }
 
     pub(super) async fn link(&self, request: inv::CreateInvitationRequest) -> anyhow::Result<String> {
-        let made = self.invite(request).await.map_err(said)?;
+        let made = self.invite(request).await.map_err(to_error)?;
         Ok(made.link.context("no link was answered")?.link_token)
     }
 }

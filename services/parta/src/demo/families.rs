@@ -7,8 +7,9 @@ use super::{
     Narrator, Step,
     actors::{Actors, Person},
     participants::{self, School},
-    refused_because, said,
+    refused_because,
     talk::{find, list, open_personal_chat, write},
+    to_error,
 };
 
 /// `pupils` is the chat of the pupils of the class.
@@ -26,11 +27,11 @@ pub(super) async fn play<F: FnMut(&Step)>(
 async fn court_order<F: FnMut(&Step)>(narrator: &mut Narrator<F>, school: &School) -> anyhow::Result<()> {
     let [mother, father] = &school.parents;
     let child = &school.pupil;
-    let of_father = open_personal_chat(father, child).await.map_err(said)?;
-    let of_mother = open_personal_chat(mother, child).await.map_err(said)?;
+    let of_father = open_personal_chat(father, child).await.map_err(to_error)?;
+    let of_mother = open_personal_chat(mother, child).await.map_err(to_error)?;
     write(father, &of_father, "Как дела в школе?")
         .await
-        .map_err(said)?;
+        .map_err(to_error)?;
     let relation = relation(&school.administrator, child, father).await?;
     let order = mbr::Order {
         number: "2-117/2026".into(),
@@ -39,7 +40,7 @@ async fn court_order<F: FnMut(&Step)>(narrator: &mut Narrator<F>, school: &Schoo
     };
     limit(&school.administrator, &relation, Some(order))
         .await
-        .map_err(said)?;
+        .map_err(to_error)?;
     refused_because(
         "PERMISSION_DENIED",
         "a message of the father to the child",
@@ -50,11 +51,13 @@ async fn court_order<F: FnMut(&Step)>(narrator: &mut Narrator<F>, school: &Schoo
         "a new personal chat of the father with the child",
         open_personal_chat(father, child).await,
     )?;
-    write(mother, &of_mother, "Жду тебя дома").await.map_err(said)?;
+    write(mother, &of_mother, "Жду тебя дома")
+        .await
+        .map_err(to_error)?;
     let of_parents = find(&list(father).await?, ChatKind::ClassParents)?;
     write(father, &of_parents, "Когда собрание?")
         .await
-        .map_err(said)?;
+        .map_err(to_error)?;
     narrator.step(
         "R27 F13",
         "A court forbids the father contact with the child. His messages to the child are refused \
@@ -83,14 +86,16 @@ async fn teacher_and_parent<F: FnMut(&Step)>(
     let [mother, _] = &school.parents;
     let classmate = participants::pupil(actors, &school.leader, 18, "Яна Зайцева", &school.class).await?;
     participants::change_roles(&school.administrator, mother, &[Role::Parent, Role::Teacher]).await?;
-    let own = open_personal_chat(mother, &school.pupil).await.map_err(said)?;
+    let own = open_personal_chat(mother, &school.pupil)
+        .await
+        .map_err(to_error)?;
     write(mother, &own, "Я теперь работаю в школе")
         .await
-        .map_err(said)?;
+        .map_err(to_error)?;
     let of_parents = find(&list(mother).await?, ChatKind::ClassParents)?;
     write(mother, &of_parents, "Кто идёт в театр?")
         .await
-        .map_err(said)?;
+        .map_err(to_error)?;
     refused_because(
         "MEMBER_NOT_REACHABLE",
         "a personal chat of a parent with a classmate of the child",
@@ -117,7 +122,11 @@ async fn relation(by: &Person, child: &Person, guardian: &Person) -> anyhow::Res
         ..Default::default()
     };
     let mut api = by.session.guardianships();
-    let listed = api.list_guardianships(request).await.map_err(said)?.into_inner();
+    let listed = api
+        .list_guardianships(request)
+        .await
+        .map_err(to_error)?
+        .into_inner();
     let mut all = listed.guardianships.into_iter();
     let found = all.find(|relation| relation.guardian_id == guardian.member_id);
     Ok(found.context("the relation is not listed")?.id)

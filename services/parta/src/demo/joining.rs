@@ -7,7 +7,7 @@ use super::{
     Narrator, Step,
     actors::{Account, Actors, Person},
     participants::School,
-    refused, said,
+    refused, to_error,
 };
 
 /// A stranger asks by the link of a class, enters nothing, and is refused by the class teacher.
@@ -24,7 +24,7 @@ pub(super) async fn play<F: FnMut(&Step)>(
     };
     let link = school.leader.link(invitation).await?;
     let stranger = actors.newcomer(&actors.phone(15), "Чужой Человек").await?;
-    let asked = stranger.accept(&link).await?.map_err(said)?;
+    let asked = stranger.accept(&link).await?.map_err(to_error)?;
     ensure!(asked.member_id.is_empty(), "a forwarded link admitted a stranger");
     let issue = mbr::IssueOrganizationTokenRequest {
         org_id: asked.org_id.clone(),
@@ -57,7 +57,7 @@ async fn refuse(leader: &Person, join_request_id: &str) -> anyhow::Result<()> {
         }],
     };
     let mut api = leader.session.join_requests();
-    api.decide_join_requests(request).await.map_err(said)?;
+    api.decide_join_requests(request).await.map_err(to_error)?;
     Ok(())
 }
 
@@ -67,7 +67,7 @@ async fn own_state(account: &Account) -> anyhow::Result<mbr::JoinRequestState> {
     let listed = api
         .list_own_join_requests(request)
         .await
-        .map_err(said)?
+        .map_err(to_error)?
         .into_inner();
     Ok(listed
         .join_requests

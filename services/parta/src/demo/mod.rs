@@ -102,7 +102,7 @@ pub async fn play_with_codes(
 }
 
 /// Converts a failed call into an error of the command line. [`Failure`] can be downcast from it.
-fn said(status: Status) -> anyhow::Error {
+fn to_error(status: Status) -> anyhow::Error {
     anyhow::Error::new(Failure::from(status))
 }
 

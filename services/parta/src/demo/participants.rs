@@ -7,7 +7,7 @@ use parta_proto_org_registry::v1 as org;
 use super::{
     Narrator, Step,
     actors::{Actors, Person},
-    refused, said,
+    refused, to_error,
 };
 
 /// The class and its members.
@@ -38,7 +38,7 @@ pub(super) async fn registration<F: FnMut(&Step)>(
     let list = api
         .list_appointments(mbr::ListAppointmentsRequest::default())
         .await;
-    let offered = list.map_err(said)?.into_inner().appointments;
+    let offered = list.map_err(to_error)?.into_inner().appointments;
     ensure!(offered.is_empty(), "another phone was offered the appointment");
     let claim = mbr::ClaimAppointmentRequest {
         request_id: stranger.session.act(),
@@ -69,7 +69,7 @@ async fn class(administrator: &Person, label: &str) -> anyhow::Result<String> {
         .units()
         .create_unit(request)
         .await
-        .map_err(said)?
+        .map_err(to_error)?
         .into_inner();
     administrator
         .session
@@ -111,7 +111,7 @@ pub(super) async fn teacher(
         evidence: "приказ № 7".into(),
     };
     let mut api = by.session.members();
-    let verified = api.verify_teacher(request).await.map_err(said)?.into_inner();
+    let verified = api.verify_teacher(request).await.map_err(to_error)?.into_inner();
     by.session.record_token("membership", &verified.consistency_token);
     Ok(teacher)
 }
@@ -134,7 +134,11 @@ pub(super) async fn assign(
         until_date: String::new(),
     };
     let mut api = by.session.assignments();
-    let assigned = api.create_assignment(request).await.map_err(said)?.into_inner();
+    let assigned = api
+        .create_assignment(request)
+        .await
+        .map_err(to_error)?
+        .into_inner();
     by.session.record_token("membership", &assigned.consistency_token);
     Ok(assigned.assignment.context("no assignment was answered")?.id)
 }
@@ -148,7 +152,11 @@ pub(super) async fn change_roles(by: &Person, of: &Person, roles: &[Role]) -> an
         roles: roles.clone(),
     };
     let mut api = by.session.roles();
-    let preview = api.preview_role_change(preview).await.map_err(said)?.into_inner();
+    let preview = api
+        .preview_role_change(preview)
+        .await
+        .map_err(to_error)?
+        .into_inner();
     let request = mbr::ChangeMemberRolesRequest {
         request_id: by.session.act(),
         org_id: by.org_id.clone(),
@@ -158,7 +166,11 @@ pub(super) async fn change_roles(by: &Person, of: &Person, roles: &[Role]) -> an
         preview_etag: preview.preview_etag,
     };
     let mut api = by.session.members();
-    let changed = api.change_member_roles(request).await.map_err(said)?.into_inner();
+    let changed = api
+        .change_member_roles(request)
+        .await
+        .map_err(to_error)?
+        .into_inner();
     by.session.record_token("membership", &changed.consistency_token);
     Ok(())
 }
@@ -200,9 +212,9 @@ pub(super) async fn parents<const N: usize>(
         ..Default::default()
     };
     let link = by.link(invitation).await?;
-    let mut came = Vec::new();
+    let mut joined = Vec::new();
     for (phone, name) in people {
-        came.push(
+        joined.push(
             actors
                 .newcomer(&actors.phone(phone), name)
                 .await?
@@ -220,7 +232,7 @@ pub(super) async fn parents<const N: usize>(
     let pending = api
         .list_guardianships(request)
         .await
-        .map_err(said)?
+        .map_err(to_error)?
         .into_inner()
         .guardianships;
     ensure!(
@@ -238,12 +250,12 @@ pub(super) async fn parents<const N: usize>(
         let confirmed = api
             .confirm_guardianship(request)
             .await
-            .map_err(said)?
+            .map_err(to_error)?
             .into_inner();
         by.session
             .record_token("membership", &confirmed.consistency_token);
     }
-    Ok(came)
+    Ok(joined)
 }
 
 pub(super) async fn people<F: FnMut(&Step)>(

@@ -9,7 +9,7 @@ use parta_proto_membership::v1::{self as mbr, Role, RosterImportState};
 use super::{
     Narrator, Step,
     actors::{Actors, Person},
-    said, school,
+    school, to_error,
 };
 use crate::{
     command::roster::{carry_out, check, counts},
@@ -40,7 +40,7 @@ async fn link(of: &Person, role: Role) -> anyhow::Result<(inv::Invitation, Strin
             let page = api
                 .list_invitations(request.clone())
                 .await
-                .map_err(said)?
+                .map_err(to_error)?
                 .into_inner();
             let imported = page
                 .invitations
@@ -64,7 +64,7 @@ async fn link(of: &Person, role: Role) -> anyhow::Result<(inv::Invitation, Strin
         .invitations()
         .get_invitation_link(request)
         .await
-        .map_err(said)?;
+        .map_err(to_error)?;
     let link = link.into_inner().link.context("no link was answered")?.link_token;
     Ok((found, link))
 }
@@ -117,7 +117,7 @@ pub(super) async fn play<F: FnMut(&Step)>(
         .members()
         .get_member(request)
         .await
-        .map_err(said)?
+        .map_err(to_error)?
         .into_inner()
         .member;
     let member = member.context("no member was answered")?;

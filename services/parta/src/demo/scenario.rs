@@ -12,8 +12,9 @@ use super::{
     families, joining,
     outsiders::{self, Known},
     participants::{self, School},
-    refused, refused_because, roster, said, staff,
+    refused, refused_because, roster, staff,
     talk::{self, entries, list, says, subscribe, wait_for_entry, write},
+    to_error,
 };
 
 pub(super) async fn play<F: FnMut(&Step)>(
@@ -64,7 +65,7 @@ async fn lesson<F: FnMut(&Step)>(
         announce: true,
         ..Default::default()
     };
-    let planned = api.plan_call(request).await.map_err(said)?.into_inner();
+    let planned = api.plan_call(request).await.map_err(to_error)?.into_inner();
     leader
         .session
         .record_token("call-scheduling", &planned.consistency_token);
@@ -92,7 +93,7 @@ async fn lesson<F: FnMut(&Step)>(
         .calls()
         .list_occurrences(request)
         .await
-        .map_err(said)?
+        .map_err(to_error)?
         .into_inner();
     ensure!(
         seen.occurrences.len() == 4,
@@ -118,7 +119,7 @@ async fn lesson<F: FnMut(&Step)>(
                 .calls()
                 .issue_join_token(request(&school.pupil))
                 .await;
-            let joined = joined.map_err(said)?.into_inner();
+            let joined = joined.map_err(to_error)?.into_inner();
             ensure!(!joined.token.is_empty(), "a join token is empty");
             narrator.step(
                 "R55",
@@ -130,7 +131,7 @@ async fn lesson<F: FnMut(&Step)>(
             let absent = refusal.is_some_and(|r| {
                 r.reason() == "DEPENDENCY_UNAVAILABLE" && r.metadata("dependency") == Some("the media server")
             });
-            ensure!(absent, said(status));
+            ensure!(absent, to_error(status));
             narrator.step(
                 "R55",
                 "Joining returns DEPENDENCY_UNAVAILABLE because this server has no LiveKit",
@@ -159,20 +160,20 @@ async fn movement<F: FnMut(&Step)>(
         .enrollments()
         .transfer_pupil(request)
         .await
-        .map_err(said)?
+        .map_err(to_error)?
         .into_inner();
     administrator
         .session
         .record_token("membership", &moved.consistency_token);
     let secret = write(&school.leader, old, "Пётр перешёл в 6Б")
         .await
-        .map_err(said)?;
+        .map_err(to_error)?;
     let now: Vec<_> = list(&school.pupil).await?;
     let fresh = now
         .iter()
         .find(|c| c.kind() == ChatKind::ClassPupils && c.unit_id == school.other_class)
         .context("the pupil is not in the new class chat")?;
-    entries(&school.pupil, &fresh.id).await.map_err(said)?;
+    entries(&school.pupil, &fresh.id).await.map_err(to_error)?;
     if let Ok(still) = entries(&school.pupil, old).await {
         ensure!(
             !still.iter().any(|e| says(e, &secret.entry_id)),
@@ -201,7 +202,7 @@ async fn bulk_revocation<F: FnMut(&Step)>(
         unit_id: school.class.clone(),
         ..Default::default()
     };
-    let made = school.leader.invite(invitation).await.map_err(said)?;
+    let made = school.leader.invite(invitation).await.map_err(to_error)?;
     let (made, link) = (
         made.invitation.context("no invitation")?,
         made.link.context("no link")?,
@@ -218,7 +219,7 @@ async fn bulk_revocation<F: FnMut(&Step)>(
         .invitations()
         .revoke_invitation(request)
         .await
-        .map_err(said)?;
+        .map_err(to_error)?;
     let late = actors.newcomer(&actors.phone(8), "Опоздавший").await?;
     let outcome = late.accept(&link.link_token).await?;
     refused_because("INVITATION_NOT_USABLE", "a revoked link", outcome)?;

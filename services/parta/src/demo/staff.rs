@@ -8,8 +8,9 @@ use super::{
     Narrator, Step,
     actors::{Actors, Person},
     participants::{self, School},
-    refused_because, said,
+    refused_because,
     talk::{entries, open_personal_chat, write},
+    to_error,
 };
 
 const DAY_SECONDS: i64 = 24 * 60 * 60;
@@ -40,7 +41,7 @@ async fn substitute<F: FnMut(&Step)>(
     let assignment = participants::assign(by, &teacher, &school.class, kind, Some(end)).await?;
     write(&teacher, pupils, "Сегодня урок веду я")
         .await
-        .map_err(said)?;
+        .map_err(to_error)?;
     let invitation = inv::CreateInvitationRequest {
         role: Role::Pupil.into(),
         unit_id: school.class.clone(),
@@ -65,7 +66,7 @@ async fn substitute<F: FnMut(&Step)>(
         assignment_id: assignment,
     };
     let mut api = by.session.assignments();
-    let ended = api.end_assignment(request).await.map_err(said)?.into_inner();
+    let ended = api.end_assignment(request).await.map_err(to_error)?.into_inner();
     by.session.record_token("membership", &ended.consistency_token);
     refused_because(
         "NOT_FOUND",
@@ -96,8 +97,10 @@ async fn demotion<F: FnMut(&Step)>(
     participants::assign(by, teacher, &school.class, kind, None).await?;
     write(teacher, pupils, "Теперь физику веду я")
         .await
-        .map_err(said)?;
-    let personal = open_personal_chat(teacher, &school.pupil).await.map_err(said)?;
+        .map_err(to_error)?;
+    let personal = open_personal_chat(teacher, &school.pupil)
+        .await
+        .map_err(to_error)?;
     let request = mbr::WithdrawTeacherVerificationRequest {
         request_id: by.session.act(),
         org_id: by.org_id.clone(),
@@ -105,7 +108,9 @@ async fn demotion<F: FnMut(&Step)>(
         cause: "приказ № 8".into(),
     };
     let mut api = by.session.members();
-    api.withdraw_teacher_verification(request).await.map_err(said)?;
+    api.withdraw_teacher_verification(request)
+        .await
+        .map_err(to_error)?;
     participants::change_roles(by, teacher, &[Role::Staff]).await?;
     refused_because(
         "NOT_FOUND",
@@ -148,7 +153,7 @@ async fn suspension<F: FnMut(&Step)>(
         cause: "проверка жалобы".into(),
     };
     let mut api = by.session.suspensions();
-    let suspended = api.suspend_member(request).await.map_err(said)?.into_inner();
+    let suspended = api.suspend_member(request).await.map_err(to_error)?.into_inner();
     by.session
         .record_token("membership", &suspended.consistency_token);
     let suspension = suspended.suspension.context("no suspension was answered")?.id;
@@ -165,10 +170,10 @@ async fn suspension<F: FnMut(&Step)>(
     );
     let own = lift(by, &suspension).await;
     refused_because("SECOND_PERSON_REQUIRED", "lifting by the suspender", own)?;
-    lift(&head, &suspension).await.map_err(said)?;
+    lift(&head, &suspension).await.map_err(to_error)?;
     write(leader, pupils, "Здравствуйте, я снова с вами")
         .await
-        .map_err(said)?;
+        .map_err(to_error)?;
     narrator.step(
         "R82 F5 F6",
         "The administrator cannot lift the suspension alone (SECOND_PERSON_REQUIRED). The head lifts it, and \

@@ -5,7 +5,7 @@ use anyhow::{Context as _, bail, ensure};
 use parta_proto_chat::v1::{self as chat, ChatKind};
 use tonic::Streaming;
 
-use super::{Narrator, Step, actors::Person, participants::School, refused, said};
+use super::{Narrator, Step, actors::Person, participants::School, refused, to_error};
 
 /// Time limit for live delivery.
 const LIVE: Duration = Duration::from_secs(20);
@@ -21,7 +21,7 @@ pub(super) async fn list(of: &Person) -> anyhow::Result<Vec<chat::Chat>> {
         .chats()
         .list_chats(request)
         .await
-        .map_err(said)?
+        .map_err(to_error)?
         .into_inner()
         .chats)
 }
@@ -76,9 +76,9 @@ pub(super) async fn subscribe(who: &Person) -> anyhow::Result<Live> {
         .live()
         .subscribe_chats(request)
         .await
-        .map_err(said)?
+        .map_err(to_error)?
         .into_inner();
-    match stream.message().await.map_err(said)?.and_then(|m| m.item) {
+    match stream.message().await.map_err(to_error)?.and_then(|m| m.item) {
         Some(chat::subscribe_chats_response::Item::Started(_)) => Ok(stream),
         other => bail!("a subscription began with {other:?}"),
     }
@@ -90,7 +90,7 @@ pub(super) async fn wait_for_entry(
     wanted: impl Fn(&chat::Entry) -> bool,
 ) -> anyhow::Result<()> {
     let found = async {
-        while let Some(next) = stream.message().await.map_err(said)? {
+        while let Some(next) = stream.message().await.map_err(to_error)? {
             if let Some(chat::subscribe_chats_response::Item::Entry(entry)) = next.item
                 && wanted(&entry)
             {
@@ -176,7 +176,7 @@ pub(super) async fn chats<F: FnMut(&Step)>(
     let (mut to_pupil, mut to_father) = (subscribe(&school.pupil).await?, subscribe(father).await?);
     let sent = write(&school.leader, &pupils, "Здравствуйте, 5А!")
         .await
-        .map_err(said)?;
+        .map_err(to_error)?;
     wait_for_entry(&mut to_pupil, "the teacher's greeting", |e| {
         says(e, &sent.entry_id)
     })
@@ -184,7 +184,7 @@ pub(super) async fn chats<F: FnMut(&Step)>(
     let of_parents = find(&of_mother, ChatKind::ClassParents)?;
     let sent = write(mother, &of_parents, "Когда собрание?")
         .await
-        .map_err(said)?;
+        .map_err(to_error)?;
     wait_for_entry(&mut to_father, "the mother's question", |e| {
         says(e, &sent.entry_id)
     })
@@ -198,7 +198,7 @@ pub(super) async fn chats<F: FnMut(&Step)>(
     )?;
     let news = write(&school.administrator, &everybody, "Завтра первый звонок в 9:00")
         .await
-        .map_err(said)?;
+        .map_err(to_error)?;
     wait_for_entry(&mut to_pupil, "the announcement", |e| says(e, &news.entry_id)).await?;
     wait_for_entry(&mut to_father, "the announcement", |e| says(e, &news.entry_id)).await?;
     narrator.step("R33", "«Общешкольный канал» carries the administration's announcement to all; a pupil may not publish there");

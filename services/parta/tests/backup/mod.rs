@@ -83,8 +83,8 @@ impl Installation {
 
     async fn succeeds(&self, words: &[&str]) -> String {
         let output = self.run(words).await;
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(output.status.success(), "{words:?}: {said}");
+        let printed = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{words:?}: {printed}");
         String::from_utf8(output.stdout).unwrap()
     }
 
@@ -138,45 +138,48 @@ async fn restored_installation_has_what_was_backed_up(first: Installation) {
         assert_eq!(mode(&file), 0o600, "{}", file.display());
     }
     // An existing folder is never written to.
-    let said = first.fails(&["backup", "backup"]).await;
+    let printed = first.fails(&["backup", "backup"]).await;
     assert!(
-        said.contains("backup") && said.contains("does not exist yet"),
-        "{said}"
+        printed.contains("backup") && printed.contains("does not exist yet"),
+        "{printed}"
     );
     let (well, _, log) = serving.end().await;
     assert!(well, "{log}");
 
     let second = first.another().await;
-    let said = second.succeeds(&["restore", &text(&backup)]).await;
+    let printed = second.succeeds(&["restore", &text(&backup)]).await;
     assert!(
-        said.contains("suite.secret") && said.contains("sessions have ended"),
-        "{said}"
+        printed.contains("suite.secret") && printed.contains("sessions have ended"),
+        "{printed}"
     );
-    assert!(said.contains("changes of roles"), "{said}");
-    assert!(said.contains("keys of service accounts were revoked"), "{said}");
+    assert!(printed.contains("changes of roles"), "{printed}");
+    assert!(
+        printed.contains("keys of service accounts were revoked"),
+        "{printed}"
+    );
     assert_eq!(second.state("again").await, made);
     // An existing database is not replaced unless that is requested.
-    let said = second.fails(&["restore", &text(&backup)]).await;
-    assert!(said.contains("--replace"), "{said}");
+    let printed = second.fails(&["restore", &text(&backup)]).await;
+    assert!(printed.contains("--replace"), "{printed}");
     let mut serving = second.start();
     serving.address().await;
     if second.databases.is_empty() {
         // A file in use is not replaced.
-        let said = second.fails(&["restore", &text(&backup), "--replace"]).await;
-        assert!(said.contains("stop it"), "{said}");
+        let printed = second.fails(&["restore", &text(&backup), "--replace"]).await;
+        assert!(printed.contains("stop it"), "{printed}");
     }
     let (well, _, log) = serving.end().await;
     assert!(well && !log.contains("ERROR"), "{log}");
     second.succeeds(&["restore", &text(&backup), "--replace"]).await;
     assert_eq!(second.state("third").await, made);
     second.succeeds(&["expire-cursors", "--only", "membership"]).await;
-    let said = second
+    let printed = second
         .succeeds(&["recover", "--keep-links", "--keep-service-accounts"])
         .await;
-    assert!(said.contains("0 sessions have ended"), "{said}");
+    assert!(printed.contains("0 sessions have ended"), "{printed}");
     assert!(
-        said.contains("keys that were revoked after the backup are valid again"),
-        "{said}"
+        printed.contains("keys that were revoked after the backup are valid again"),
+        "{printed}"
     );
 }
 
@@ -206,10 +209,10 @@ fn absent_pg_dump_is_named() {
             .args(&first.set)
             .env("PATH", "/nonexistent");
         let output = command.output().await.unwrap();
-        let said = String::from_utf8_lossy(&output.stderr);
+        let printed = String::from_utf8_lossy(&output.stderr);
         assert!(
-            said.contains("pg_dump was not found") && said.contains("install"),
-            "{said}"
+            printed.contains("pg_dump was not found") && printed.contains("install"),
+            "{printed}"
         );
         assert!(!first.path().join("backup").exists());
         serving.end().await;
@@ -245,8 +248,8 @@ async fn damaged_backup_changes_nothing(first: Installation) {
             Some(content) => fs::write(&file, content).unwrap(),
             None => fs::remove_file(&file).unwrap(),
         }
-        let said = second.fails(&["restore", &text(&backup)]).await;
-        assert!(said.contains(why) && said.contains(name), "{said}");
+        let printed = second.fails(&["restore", &text(&backup)]).await;
+        assert!(printed.contains(why) && printed.contains(name), "{printed}");
     }
     fs::write(&file, &whole).unwrap();
     let manifest = backup.join("manifest.json");
@@ -267,12 +270,12 @@ async fn damaged_backup_changes_nothing(first: Installation) {
         let changed = known.replacen(from, to, 1);
         assert_ne!(changed, known);
         fs::write(&manifest, changed).unwrap();
-        let said = second.fails(&["restore", &text(&backup)]).await;
-        assert!(said.contains(why), "{said}");
+        let printed = second.fails(&["restore", &text(&backup)]).await;
+        assert!(printed.contains(why), "{printed}");
     }
     fs::remove_file(&manifest).unwrap();
-    let said = second.fails(&["restore", &text(&backup)]).await;
-    assert!(said.contains("finished backup"), "{said}");
+    let printed = second.fails(&["restore", &text(&backup)]).await;
+    assert!(printed.contains("finished backup"), "{printed}");
     // Nothing was changed: the target is still empty, so that nothing has to be replaced.
     fs::write(&manifest, known).unwrap();
     second.succeeds(&["restore", &text(&backup)]).await;
@@ -296,8 +299,8 @@ fn backup_of_another_kind_of_database_is_refused() {
         let first = Installation::sqlite();
         let backup = backed_up(&first, &[]).await;
         let second = Installation::postgres().await;
-        let said = second.fails(&["restore", &text(&backup)]).await;
-        assert!(said.contains("another kind of database"), "{said}");
+        let printed = second.fails(&["restore", &text(&backup)]).await;
+        assert!(printed.contains("another kind of database"), "{printed}");
     });
 }
 
@@ -314,16 +317,16 @@ fn encrypted_backup_needs_its_key() {
             assert_eq!(content.starts_with(b"age-encryption.org/v1"), !manifest);
         }
         let second = Installation::sqlite();
-        let said = second.fails(&["restore", &text(&backup)]).await;
-        assert!(said.contains("--identity-file"), "{said}");
+        let printed = second.fails(&["restore", &text(&backup)]).await;
+        assert!(printed.contains("--identity-file"), "{printed}");
         for (key, well) in [(ANOTHER_KEY, false), (KEY, true)] {
             let text_of_key = format!("# a comment\n{key}\n");
             fs::write(second.path().join("key.txt"), text_of_key).unwrap();
             let restore = ["restore", &text(&backup), "--identity-file", "key.txt"];
             let output = second.run(&restore).await;
-            let said = String::from_utf8_lossy(&output.stderr);
-            assert_eq!(output.status.success(), well, "{said}");
-            assert_eq!(said.contains("cannot decrypt"), !well, "{said}");
+            let printed = String::from_utf8_lossy(&output.stderr);
+            assert_eq!(output.status.success(), well, "{printed}");
+            assert_eq!(printed.contains("cannot decrypt"), !well, "{printed}");
         }
         let secret = |of: &Installation| fs::read(of.path().join("data/keys/suite.secret")).unwrap();
         assert_eq!(secret(&second), secret(&first));

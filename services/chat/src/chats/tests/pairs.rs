@@ -56,11 +56,11 @@ on_postgres!(
                 })),
             ],
             subject: |school| Box::pin(trip(school)),
-            gate: |_| vec!["LOCK TABLE chat, participant IN EXCLUSIVE MODE".to_owned()],
+            barrier: |_| vec!["LOCK TABLE chat, participant IN EXCLUSIVE MODE".to_owned()],
             compares_reasons: true,
             state: |trip| {
                 let chat = trip.chat.uuid();
-                let place = |member: MemberId| {
+                let participant_row = |member: MemberId| {
                     format!(
                         "SELECT MAX(CONCAT_WS(' ', left_seq IS NULL, may_post)) FROM participant \
                          WHERE chat_id = '{chat}' AND member_id = '{}'",
@@ -69,9 +69,9 @@ on_postgres!(
                 };
                 let [one, another] = trip.participants;
                 vec![
-                    place(one),
-                    place(another),
-                    place(trip.other),
+                    participant_row(one),
+                    participant_row(another),
+                    participant_row(trip.other),
                     format!(
                         "SELECT STRING_AGG(kind::TEXT, ',' ORDER BY seq) FROM entry WHERE chat_id = '{chat}'"
                     ),

@@ -182,7 +182,7 @@ pub(crate) async fn move_read_mark(
         .filter(participant::Column::LeftSeq.is_null())
         .filter(participant::Column::ReadSeq.lt(seq));
     // One statement needs no transaction around it, which would cost two round trips more.
-    let _write = db.write_gate().enter().await;
+    let _write = db.write_lock().acquire().await;
     update.exec(db.writer()).await?;
     Ok(())
 }

@@ -166,7 +166,7 @@ on_both!(
         let mut inside = false;
         for entry in &log {
             match mover(entry) {
-                Some((member, came)) if member == pupil => inside = came,
+                Some((member, joined)) if member == pupil => inside = joined,
                 _ => {}
             }
             if sender(entry) == Some(pupil.as_str()) {

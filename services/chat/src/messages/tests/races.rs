@@ -305,7 +305,7 @@ on_both!(full_queue_is_refused_with_a_retry_delay, |database| async move {
     let db = &school.fixture.db;
     // Nothing is stored while the test holds the write lock of SQLite and, on PostgreSQL, the table of the
     // chats: the writer passes over a row that is locked, and waits for a table.
-    let write_lock = db.write_gate().enter().await;
+    let write_lock = db.write_lock().acquire().await;
     let table_lock = if db.is_postgres() {
         let transaction = db.writer().begin().await.unwrap();
         let statement = "LOCK TABLE chat IN ACCESS EXCLUSIVE MODE";

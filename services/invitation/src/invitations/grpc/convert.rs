@@ -116,7 +116,7 @@ pub(crate) fn draft(v: &mut FieldViolations, from: &pb::CreateInvitationRequest)
         );
         let least = usize::from(role.is_staff());
         label = field::name(v, "recipient_label", &from.recipient_label, least..=100);
-        place(v, from, role);
+        validate_target(v, from, role);
     }
     let recipient_address = recipient(v, from, role);
     let draft = Draft {
@@ -140,7 +140,7 @@ pub(crate) fn draft(v: &mut FieldViolations, from: &pb::CreateInvitationRequest)
 
 /// Checks whether the request names the unit and the child that the role needs. The children of a claimed
 /// parent are those of the record, in whatever units they are.
-fn place(v: &mut FieldViolations, from: &pb::CreateInvitationRequest, role: InviteRole) {
+fn validate_target(v: &mut FieldViolations, from: &pb::CreateInvitationRequest, role: InviteRole) {
     if role == InviteRole::Parent && !from.claim_member_id.is_empty() {
         for (path, given) in [("unit_id", &from.unit_id), ("child_id", &from.child_id)] {
             v.check(

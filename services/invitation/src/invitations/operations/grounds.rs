@@ -15,13 +15,13 @@ use super::{
 use crate::{context::Context, error::Error};
 
 /// The facts about the members and units that some invitations of one organization name.
-struct Facts {
+struct LoadedGrounds {
     members: BTreeMap<MemberId, MemberContext>,
     /// The units that are not archived.
     living: BTreeSet<UnitId>,
 }
 
-impl Facts {
+impl LoadedGrounds {
     async fn load(context: &Context, tx: &Tx, invitations: &[Invitation]) -> Result<Self, Error> {
         let mut facts = Self {
             members: BTreeMap::new(),
@@ -74,7 +74,7 @@ pub(crate) async fn stop_of(
     tx: &Tx,
     invitation: &Invitation,
 ) -> Result<Option<Stop>, Error> {
-    let facts = Facts::load(context, tx, std::slice::from_ref(invitation)).await?;
+    let facts = LoadedGrounds::load(context, tx, std::slice::from_ref(invitation)).await?;
     Ok(facts.stop(invitation))
 }
 
@@ -84,7 +84,7 @@ pub(crate) async fn show_all(
     tx: &Tx,
     invitations: Vec<Invitation>,
 ) -> Result<Vec<Shown>, Error> {
-    let facts = Facts::load(context, tx, &invitations).await?;
+    let facts = LoadedGrounds::load(context, tx, &invitations).await?;
     let show = |invitation: Invitation| {
         let state = invitation.state(tx.now());
         Shown {

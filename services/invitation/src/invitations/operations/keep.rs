@@ -19,11 +19,11 @@ use crate::{context::Context, error::Error};
 
 /// The outcome of AdoptInvitations and ExtendInvitations.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Kept {
+pub(crate) struct ChangedInvitations {
     invitation_ids: Vec<InvitationId>,
 }
 
-impl Stored for Kept {}
+impl Stored for ChangedInvitations {}
 
 /// The proof that the caller may change these invitations, whose rows are locked.
 pub(crate) struct MayKeep {
@@ -68,7 +68,7 @@ pub(crate) struct AdoptInvitations {
 impl Mutation for AdoptInvitations {
     type Context = Context;
     type Grant = MayKeep;
-    type Outcome = Kept;
+    type Outcome = ChangedInvitations;
     type View = Vec<Shown>;
     type Error = Error;
 
@@ -88,7 +88,13 @@ impl Mutation for AdoptInvitations {
         })
     }
 
-    async fn act(&self, _: &Context, tx: &Tx, caller: &Caller, grant: &MayKeep) -> Result<Kept, Error> {
+    async fn act(
+        &self,
+        _: &Context,
+        tx: &Tx,
+        caller: &Caller,
+        grant: &MayKeep,
+    ) -> Result<ChangedInvitations, Error> {
         for invitation in grant.invitations.values() {
             // An expired link is adopted before it is extended.
             match invitation.state(tx.now()) {
@@ -100,7 +106,7 @@ impl Mutation for AdoptInvitations {
                 parta_audit::record(tx, caller, Some(self.org_id), invitation.resource_name()).await?;
             }
         }
-        Ok(Kept {
+        Ok(ChangedInvitations {
             invitation_ids: self.invitation_ids.clone(),
         })
     }
@@ -110,7 +116,7 @@ impl Mutation for AdoptInvitations {
         context: &Context,
         tx: &Tx,
         grant: &MayKeep,
-        outcome: &Kept,
+        outcome: &ChangedInvitations,
     ) -> Result<Vec<Shown>, Error> {
         view(context, tx, &grant.scope, &outcome.invitation_ids).await
     }
@@ -129,7 +135,7 @@ pub(crate) struct ExtendInvitations {
 impl Mutation for ExtendInvitations {
     type Context = Context;
     type Grant = MayKeep;
-    type Outcome = Kept;
+    type Outcome = ChangedInvitations;
     type View = Vec<Shown>;
     type Error = Error;
 
@@ -148,7 +154,13 @@ impl Mutation for ExtendInvitations {
         })
     }
 
-    async fn act(&self, context: &Context, tx: &Tx, caller: &Caller, grant: &MayKeep) -> Result<Kept, Error> {
+    async fn act(
+        &self,
+        context: &Context,
+        tx: &Tx,
+        caller: &Caller,
+        grant: &MayKeep,
+    ) -> Result<ChangedInvitations, Error> {
         let now = tx.now();
         for invitation in grant.invitations.values() {
             match invitation.state(now) {
@@ -162,7 +174,7 @@ impl Mutation for ExtendInvitations {
             storage::update_expiry(tx, &grant.scope, invitation.id, now + ttl).await?;
             parta_audit::record(tx, caller, Some(self.org_id), invitation.resource_name()).await?;
         }
-        Ok(Kept {
+        Ok(ChangedInvitations {
             invitation_ids: self.invitation_ids.clone(),
         })
     }
@@ -172,7 +184,7 @@ impl Mutation for ExtendInvitations {
         context: &Context,
         tx: &Tx,
         grant: &MayKeep,
-        outcome: &Kept,
+        outcome: &ChangedInvitations,
     ) -> Result<Vec<Shown>, Error> {
         view(context, tx, &grant.scope, &outcome.invitation_ids).await
     }
@@ -186,7 +198,7 @@ mod tests {
 
     #[test]
     fn outcome_has_its_golden_form() {
-        let kept = Kept {
+        let kept = ChangedInvitations {
             invitation_ids: vec![InvitationId::from_uuid(Uuid::from_u128(9))],
         };
         let stored = kept.encode().unwrap();
@@ -195,6 +207,6 @@ mod tests {
             InvitationId::from_uuid(Uuid::from_u128(9))
         );
         assert_eq!(stored, form.as_bytes());
-        assert_eq!(Kept::decode(&stored).unwrap(), kept);
+        assert_eq!(ChangedInvitations::decode(&stored).unwrap(), kept);
     }
 }

@@ -144,7 +144,7 @@ on_both!(
         let fixture = Fixture::open(&database).await;
         let (id, token) = fixture.link(2).await;
         let flow = fixture.flow();
-        let came = fixture.accept(flow, &token).await.unwrap();
+        let accepted = fixture.accept(flow, &token).await.unwrap();
         let revoke = async |member, etag: &str| {
             let request = pb::RevokeInvitationRequest {
                 request_id: fixture.test_env.request_id(),
@@ -191,10 +191,10 @@ on_both!(
         );
         // The token of a repetition covers the revocation; the rest of the response is unchanged.
         let again = fixture.accept(flow, &token).await.unwrap();
-        assert_ne!(again.consistency_token, came.consistency_token);
+        assert_ne!(again.consistency_token, accepted.consistency_token);
         let expected = pb::AcceptInvitationResponse {
             consistency_token: again.consistency_token.clone(),
-            ..came
+            ..accepted
         };
         assert_eq!(again, expected);
     }

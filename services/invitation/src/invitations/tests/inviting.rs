@@ -284,9 +284,12 @@ on_both!(link_resolves_to_its_unit_and_role, |database| async move {
         .await
         .unwrap();
     let link = made.link.unwrap();
-    let told = fixture.resolve(&link.link_token).await.unwrap();
-    assert_eq!(told.organization_display_name, "Школа № 5");
-    assert_eq!((told.role(), told.unit_label.as_str()), (Role::Parent, "5А"));
+    let resolved = fixture.resolve(&link.link_token).await.unwrap();
+    assert_eq!(resolved.organization_display_name, "Школа № 5");
+    assert_eq!(
+        (resolved.role(), resolved.unit_label.as_str()),
+        (Role::Parent, "5А")
+    );
     let typed = link
         .code
         .to_lowercase()
@@ -300,7 +303,7 @@ on_both!(link_resolves_to_its_unit_and_role, |database| async move {
         .resolve_invitation(pb::ResolveInvitationRequest { secret })
         .await
         .unwrap();
-    assert_eq!(by_code.into_inner(), told);
+    assert_eq!(by_code.into_inner(), resolved);
     let none = fixture
         .client
         .clone()

@@ -77,7 +77,7 @@ fn code(result: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::template::Place, *};
+    use super::{super::template::Escaping, *};
 
     const MESSAGE: Message<'_> = Message {
         phone: "+79161234567",
@@ -87,7 +87,7 @@ mod tests {
     };
 
     fn results(fields: &[&str], accepted: &[&str], temporary: &[&str]) -> Results {
-        let field = |text: &&str| Template::parse(text, Place::Plain).unwrap();
+        let field = |text: &&str| Template::parse(text, Escaping::Plain).unwrap();
         let texts = |list: &[&str]| list.iter().map(|text| (*text).to_owned()).collect();
         Results {
             fields: fields.iter().map(field).collect(),

@@ -18,7 +18,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 
 use super::{
     answer::Results,
-    template::{Message, Place, Slot, Template},
+    template::{Escaping, Message, Slot, Template},
 };
 use crate::{
     config::{BodyFormat, Config, SmsMethod},
@@ -44,8 +44,8 @@ pub(crate) fn problems(config: &Config) -> Vec<String> {
 impl Plan {
     fn of(config: &Config) -> Result<Self, Vec<String>> {
         let mut problems = Vec::new();
-        let mut parse = |key: &str, text: &str, place| {
-            let parsed = Template::parse(text, place);
+        let mut parse = |key: &str, text: &str, escaping| {
+            let parsed = Template::parse(text, escaping);
             parsed
                 .map_err(|problem| problems.push(format!("{key}: {problem}")))
                 .ok()
@@ -53,15 +53,15 @@ impl Plan {
         let url = parse(
             "sms_url",
             config.sms_url.as_deref().unwrap_or_default(),
-            Place::Url,
+            Escaping::Url,
         );
-        let place = match config.sms_body_format {
-            BodyFormat::Form => Place::Url,
-            BodyFormat::Json => Place::Json,
+        let escaping = match config.sms_body_format {
+            BodyFormat::Form => Escaping::Url,
+            BodyFormat::Json => Escaping::Json,
         };
-        let body = parse("sms_body", &config.sms_body, place);
+        let body = parse("sms_body", &config.sms_body, escaping);
         let mut list = |key: &str, texts: &[String]| -> Vec<Template> {
-            let one = |text: &String| parse(key, text, Place::Plain);
+            let one = |text: &String| parse(key, text, Escaping::Plain);
             texts.iter().filter_map(one).collect()
         };
         let fields = list("sms_result_fields", &config.sms_result_fields);
@@ -95,7 +95,7 @@ fn headers(lines: &[String], problems: &mut Vec<String>) -> Vec<(HeaderName, Tem
         let parsed = name
             .parse()
             .map_err(|_| format!("{name} is not the name of a header"))?;
-        let value = Template::parse(value.trim(), Place::Plain)?;
+        let value = Template::parse(value.trim(), Escaping::Plain)?;
         let personal = [Slot::Phone, Slot::PhoneDigits, Slot::Text];
         if personal.iter().any(|slot| value.has(*slot)) {
             return Err(format!("{name} takes {{id}} and {{secret}} only"));

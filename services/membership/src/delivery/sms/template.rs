@@ -42,7 +42,7 @@ impl Slot {
 
 /// The place of a template, which decides how values are escaped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum Escaping {
     /// A URL, or a form: everything but letters, digits and `-._~` is percent-encoded.
     Url,
     /// The inside of a JSON string.
@@ -61,13 +61,13 @@ enum Part {
 #[derive(Debug, Clone)]
 pub(super) struct Template {
     parts: Vec<Part>,
-    place: Place,
+    escaping: Escaping,
 }
 
 impl Template {
     /// Parses a text. Braces around anything but a lower-case word are literal, so JSON needs no escapes; a
     /// word that is no placeholder is an error.
-    pub(super) fn parse(text: &str, place: Place) -> Result<Self, String> {
+    pub(super) fn parse(text: &str, escaping: Escaping) -> Result<Self, String> {
         let (mut parts, mut literal, mut rest) = (Vec::new(), String::new(), text);
         while let Some(open) = rest.find('{') {
             let (before, from) = rest.split_at(open);
@@ -92,7 +92,7 @@ impl Template {
         }
         literal.push_str(rest);
         parts.push(Part::Literal(literal));
-        Ok(Self { parts, place })
+        Ok(Self { parts, escaping })
     }
 
     /// Whether a placeholder occurs.
@@ -115,21 +115,21 @@ impl Template {
         for part in &self.parts {
             match part {
                 Part::Literal(text) => out.push_str(text),
-                Part::Slot(slot) => escape(&mut out, slot.value(message), self.place),
+                Part::Slot(slot) => escape(&mut out, slot.value(message), self.escaping),
             }
         }
         out
     }
 }
 
-fn escape(out: &mut String, value: &str, place: Place) {
-    match place {
-        Place::Plain => out.push_str(value),
-        Place::Json => {
+fn escape(out: &mut String, value: &str, escaping: Escaping) {
+    match escaping {
+        Escaping::Plain => out.push_str(value),
+        Escaping::Json => {
             let quoted = serde_json::Value::from(value).to_string();
             out.push_str(&quoted[1..quoted.len() - 1]);
         }
-        Place::Url => {
+        Escaping::Url => {
             for byte in value.bytes() {
                 match byte {
                     b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
@@ -154,21 +154,24 @@ mod tests {
         secret: "a b/c",
     };
 
-    fn rendered(text: &str, place: Place) -> String {
-        Template::parse(text, place).unwrap().render(&MESSAGE)
+    fn rendered(text: &str, escaping: Escaping) -> String {
+        Template::parse(text, escaping).unwrap().render(&MESSAGE)
     }
 
     #[test]
     fn value_is_percent_encoded_in_urls_and_forms() {
         assert_eq!(
-            rendered("https://a.example/s?to={phone}&m={text}&k={secret}", Place::Url),
+            rendered(
+                "https://a.example/s?to={phone}&m={text}&k={secret}",
+                Escaping::Url
+            ),
             "https://a.example/s?to=%2B79161234567&m=%D0%9A%D0%BE%D0%B4%3A%201%262%3D3%20%22%7Bsecret%7D%22%5C%0A&k=a%20b%2Fc"
         );
     }
 
     #[test]
     fn value_is_escaped_in_json_and_values_are_not_parsed_again() {
-        let body = rendered(r#"{"to":"{phone_digits}","m":{"t":"{text}"}}"#, Place::Json);
+        let body = rendered(r#"{"to":"{phone_digits}","m":{"t":"{text}"}}"#, Escaping::Json);
         let json: serde_json::Value = serde_json::from_str(&body).unwrap();
         assert_eq!(json["to"], "79161234567");
         assert_eq!(json["m"]["t"], MESSAGE.text);
@@ -176,8 +179,8 @@ mod tests {
 
     #[test]
     fn unknown_placeholder_is_refused_and_other_braces_are_literal() {
-        let error = Template::parse("to={fone}", Place::Url).unwrap_err();
+        let error = Template::parse("to={fone}", Escaping::Url).unwrap_err();
         assert!(error.contains("there is no placeholder {fone}"), "{error}");
-        assert_eq!(rendered("{ {} {A} {id} {", Place::Plain), "{ {} {A} 0190 {");
+        assert_eq!(rendered("{ {} {A} {id} {", Escaping::Plain), "{ {} {A} 0190 {");
     }
 }

@@ -11,7 +11,7 @@ use sea_orm::{
     IntoActiveModel as _, QueryFilter as _, QueryOrder as _, QuerySelect as _, sea_query::Expr,
 };
 
-use crate::roles::model::{Resting, RoleChange};
+use crate::roles::model::{EndedGrounds, RoleChange};
 use entity::{Column, Entity, Model};
 
 table!(entity, "role_change", {
@@ -50,7 +50,7 @@ const GUARDIANSHIP: i32 = 4;
 const ACTING_HEAD: i32 = 5;
 
 /// The facts of a change as pairs of a kind and an id.
-fn pairs(ended: &Resting) -> Vec<(i32, Uuid)> {
+fn pairs(ended: &EndedGrounds) -> Vec<(i32, Uuid)> {
     fn of<T: TypedId>(kind: i32, ids: &[T]) -> impl Iterator<Item = (i32, Uuid)> {
         ids.iter().map(move |id| (kind, id.uuid()))
     }
@@ -63,7 +63,7 @@ fn pairs(ended: &Resting) -> Vec<(i32, Uuid)> {
 }
 
 /// Adds a stored fact.
-fn add(ended: &mut Resting, (kind, id): (i32, Uuid)) -> Result<(), StorageError> {
+fn add(ended: &mut EndedGrounds, (kind, id): (i32, Uuid)) -> Result<(), StorageError> {
     match kind {
         ASSIGNMENT => ended.assignments.push(TypedId::from_uuid(id)),
         DUTY => ended.duties.push(TypedId::from_uuid(id)),
@@ -87,7 +87,7 @@ async fn changes(
         .order_by_asc(fact::Column::ObjectId)
         .all(conn)
         .await?;
-    let mut ended: BTreeMap<Uuid, Resting> = BTreeMap::new();
+    let mut ended: BTreeMap<Uuid, EndedGrounds> = BTreeMap::new();
     for fact in facts {
         let of_change = ended.entry(fact.role_change_id).or_default();
         add(of_change, (fact.kind, fact.object_id))?;
@@ -105,7 +105,7 @@ async fn changes(
             id: RoleChangeId::from_uuid(row.role_change_id),
             member_id: MemberId::from_uuid(row.member_id),
             lost,
-            ended: Resting {
+            ended: EndedGrounds {
                 badge: row.badge,
                 ..ended.remove(&row.role_change_id).unwrap_or_default()
             },
@@ -255,7 +255,7 @@ pub(in crate::roles) async fn forget_facts(
     relations: &[GuardianshipId],
     duties: &[DutyId],
 ) -> Result<(), StorageError> {
-    let ended = Resting {
+    let ended = EndedGrounds {
         guardianships: relations.to_vec(),
         duties: duties.to_vec(),
         ..Default::default()

@@ -11,7 +11,7 @@ use super::ROWS_PER_INSERT;
 use crate::roster_import::{
     Problem,
     files::accepted_name,
-    model::{ChangeKind, NoEffect, Outcome, Place},
+    model::{ChangeKind, NoEffect, Outcome, SourceLine},
     plan::{Change, Details},
 };
 
@@ -56,7 +56,7 @@ fn change(row: roster_import_change::Model) -> Result<(i64, Change), StorageErro
     let change = Change {
         kind: kind.ok_or_else(unknown)?,
         source_key: row.source_key,
-        place: Place {
+        source_line: SourceLine {
             file: accepted_name(&row.file).unwrap_or_default(),
             line: u32::try_from(row.line)
                 .map_err(|_| StorageError::unknown_value("roster_import_change.line", row.line))?,
@@ -110,8 +110,8 @@ pub(super) async fn insert_changes(
                 before: change.details.before.clone(),
                 after: change.details.after.clone(),
                 value: change.details.value,
-                file: change.place.file.to_owned(),
-                line: change.place.line.into(),
+                file: change.source_line.file.to_owned(),
+                line: change.source_line.line.into(),
                 outcome: change.outcome.number(),
                 no_effect: change.outcome.no_effect().map_or(0, NoEffect::number),
             }

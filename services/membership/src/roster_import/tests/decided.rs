@@ -162,7 +162,7 @@ on_both!(
 on_both!(no_import_gives_a_badge, |database| async move {
     let school = School::open(database).await;
     let source = Source::pupils(1, "1А").with("t1", "teacher", "Олег,Волков");
-    let source = source.place("1А", "t1", "teacher");
+    let source = source.source_line("1А", "t1", "teacher");
     school.import(&source).await;
     let teacher = school.claim("+79161111111", "Волков Олег").await;
     assert!(!school.member("Волков").await.teacher_verified);
@@ -256,7 +256,7 @@ on_both!(role_that_a_decision_took_stays_taken, |database| async move {
     school.import(&source).await;
     let teacher = school.claim("+79161111111", "Волков Олег").await;
     school.change_roles(&teacher.member_id, &[Role::Staff]).await;
-    let source = source.place("1А", "t1", "teacher");
+    let source = source.source_line("1А", "t1", "teacher");
     let done = school.import(&source).await;
     let rows = [
         row("users.csv", 3, NoEffect::RoleRevoked),
@@ -281,7 +281,7 @@ on_both!(
     |database| async move {
         let school = School::open(database).await;
         let source = Source::pupils(1, "1А").with("t1", "teacher", "Олег,Волков");
-        let source = source.place("1А", "t1", "teacher");
+        let source = source.source_line("1А", "t1", "teacher");
         school.import(&source).await;
         let assignment = school.assignments().await.remove(0);
         let request = pb::EndAssignmentRequest {

@@ -42,7 +42,7 @@ impl Source {
     }
 
     /// Adds an enrollment or an assignment.
-    pub(super) fn place(mut self, class: &'static str, key: &str, role: &'static str) -> Self {
+    pub(super) fn source_line(mut self, class: &'static str, key: &str, role: &'static str) -> Self {
         self.places.push((class, key.to_owned(), role));
         self
     }

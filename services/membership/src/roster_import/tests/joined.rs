@@ -14,7 +14,7 @@ on_both!(import_knows_a_person_by_both_ids, |database| async move {
         .with("p1", "parent", name)
         .with("t1", "teacher", name)
         .relate("s1", "p1")
-        .place("1А", "t1", "teacher");
+        .source_line("1А", "t1", "teacher");
     school.import(&source).await;
     let records = school.members().await;
     let of_role = |role: Role| {

@@ -31,9 +31,9 @@ on_both!(own_task_waits_for_a_second_person, |database| async move {
     school.import(&source).await;
     let importer = importer(&school, &[Role::Teacher]).await;
     let with_task = source
-        .place("1А", "t1", "teacher")
+        .source_line("1А", "t1", "teacher")
         .with("t2", "teacher", "Олег,Волков");
-    let with_task = with_task.place("1А", "t2", "teacher");
+    let with_task = with_task.source_line("1А", "t2", "teacher");
     let done = school.import_by(&importer, &with_task).await;
     let counts = done.done.unwrap();
     assert_eq!(
@@ -190,7 +190,7 @@ on_both!(
         let source = Source::pupils(1, "1А").with("t1", "teacher", "Ольга,Егорова");
         school.import(&source).await;
         let importer = importer(&school, &[Role::Teacher, Role::Staff]).await;
-        let with_task = source.place("1А", "t1", "teacher");
+        let with_task = source.source_line("1А", "t1", "teacher");
         let done = school.import_by(&importer, &with_task).await;
         let waiting = numbers(&school.changes(&done.id, Outcome::Waiting).await);
         school.change_roles(&importer.member_id, &[Role::Staff]).await;

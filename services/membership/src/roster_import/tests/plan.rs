@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use crate::roster_import::{
     Problems,
     mass::{is_mass, mass_changes},
-    model::{ChangeKind as Kind, Counts as RosterImportCounts, MassChange, NoEffect, Outcome, Place},
+    model::{ChangeKind as Kind, Counts as RosterImportCounts, MassChange, NoEffect, Outcome, SourceLine},
     plan::{self, Change, CurrentMember, CurrentRoster, DroppedMember},
     set::{self, EarlierImports, Files, SourceRoster},
 };
@@ -371,7 +371,7 @@ fn planned(kind: Kind, key: &str, label: &str, after: &str) -> Change {
             value: 2,
             ..plan::Details::default()
         },
-        place: Place::default(),
+        source_line: SourceLine::default(),
         outcome: Outcome::Planned,
     }
 }
@@ -412,7 +412,12 @@ fn every_kind_of_change_is_guarded() {
 fn without_effect(changes: &[Change]) -> Vec<(Kind, &str, u32, NoEffect)> {
     let rows = changes.iter().filter_map(|change| {
         let reason = change.outcome.no_effect()?;
-        Some((change.kind, change.place.file, change.place.line, reason))
+        Some((
+            change.kind,
+            change.source_line.file,
+            change.source_line.line,
+            reason,
+        ))
     });
     rows.collect()
 }
@@ -485,7 +490,7 @@ proptest! {
         // Only the lines differ.
         let build = |files: &Files| {
             let mut changes = plan::plan(&parse(files).0, &CurrentRoster::default());
-            changes.iter_mut().for_each(|change| change.place = Place::default());
+            changes.iter_mut().for_each(|change| change.source_line = SourceLine::default());
             changes
         };
         prop_assert_eq!(build(&shuffled), build(&small_set()));

@@ -61,7 +61,7 @@ on_postgres!(
                 })),
             ],
             subject: |school| Box::pin(school.taught_class()),
-            gate: |taught| {
+            barrier: |taught| {
                 let lock = |table: &str, column: &str| {
                     format!("SELECT 1 FROM {table} WHERE {column} = '{}' FOR UPDATE", taught.id)
                 };
