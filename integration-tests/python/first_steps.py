@@ -137,10 +137,10 @@ def main(address: str, operator_key_file: str) -> None:
     joined = suite.invitations.AcceptInvitation(accept, metadata=bearer(ticket))
     teacher, _ = suite.member(account, org_id)
 
-    # Both are in «Сотрудники», so each receives the messages of the other.
+    # Both are in «Учительская», so each receives the messages of the other.
     at_least = [("parta-at-least", joined.consistency_token)] if joined.consistency_token else []
     chats = suite.chats.ListChats(chat_service_pb2.ListChatsRequest(org_id=org_id), metadata=administrator + at_least)
-    staff = next(chat for chat in chats.chats if chat.title == "Сотрудники")
+    staff = next(chat for chat in chats.chats if chat.title == "Учительская")
     subscribe = live_service_pb2.SubscribeChatsRequest(org_id=org_id)
     stream = suite.live.SubscribeChats(subscribe, metadata=teacher + at_least, timeout=20)
     next(item for item in stream if item.WhichOneof("item") == "started")

@@ -1,6 +1,6 @@
 //! The error of all features and its mapping to a refusal. The refusals of one feature are in its `error.rs`.
 use parta_database::StorageError;
-use parta_ids::CallId;
+use parta_ids::{CallId, UnitId};
 use parta_proto_call_scheduling::v1::ErrorReason;
 use parta_status::{RpcError, not_found};
 
@@ -31,6 +31,12 @@ pub(crate) enum Error {
 /// A refusal because of the state of a call.
 pub(crate) fn precondition_failed(reason: ErrorReason, kind: &str, why: &str) -> RpcError {
     RpcError::new(reason, why).precondition(kind, "call", why)
+}
+
+/// Nothing happens in the calls of an archived unit (F17).
+pub(crate) fn unit_archived(unit: UnitId) -> RpcError {
+    let why = "The class or group of the call was archived. Plan a call in another unit.";
+    precondition_failed(ErrorReason::UnitArchived, "UNIT", why).meta("unit_id", unit)
 }
 
 impl From<Error> for RpcError {

@@ -347,6 +347,8 @@ fn announcement_is_refused_when_the_unit_is_unknown() {
             org_id: school.org_id.clone(),
             unit_id: Env::system().id::<UnitId>().to_string(),
             text: "Урок".to_owned(),
+            pupils: true,
+            parents: false,
         };
         let token = person.credential().unwrap().trim_start_matches("Bearer ");
         let request = person.request(request).on_behalf(token.into());

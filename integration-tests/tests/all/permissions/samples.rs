@@ -435,7 +435,9 @@ pub async fn sample(
             fields.retain(|field, _| input.get_field_by_name(field).is_some());
             body
         }
-        "AnnouncementService/PostAnnouncement" => json!({"unit_id": place.class, "text": "Урок"}),
+        "AnnouncementService/PostAnnouncement" => {
+            json!({"unit_id": place.class, "text": "Урок", "pupils": true})
+        }
         _ => json!({}),
     };
     let input = parta_testkit::dynamic::method(rpc).input();

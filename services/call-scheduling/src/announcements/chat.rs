@@ -1,17 +1,22 @@
 //! The call to chat that posts an announcement.
 use parta_access::Caller;
 use parta_grpc::RequestExt as _;
-use parta_ids::TypedId as _;
+use parta_ids::{TypedId as _, UnitId};
+use parta_proto_call_scheduling::v1::ErrorReason;
 use parta_proto_chat::internal::v1::{
     PostAnnouncementRequest, announcement_service_client::AnnouncementServiceClient,
 };
 use parta_status::{RpcError, permission_denied, unavailable};
 use tonic::{Code, IntoRequest as _, Status};
 
-use crate::{calls::Call, context::Context};
+use crate::{
+    calls::Call,
+    context::Context,
+    error::{precondition_failed, unit_archived},
+};
 
-/// Posts the announcement of a call with the rights of the caller. Returns the refusal if chat did not post
-/// it. Repeated calls post it only once.
+/// Posts the announcement of a call to its audience with the rights of the caller. Returns the refusal if chat
+/// did not post it. Repeated calls post it only once.
 pub(super) async fn post(
     context: &Context,
     caller: &Caller,
@@ -20,11 +25,14 @@ pub(super) async fn post(
     let Some(token) = caller.token.clone() else {
         return Err(RpcError::internal("the request of a person has no token"));
     };
+    let audience = call.draft.kind.rule().audience;
     let request = PostAnnouncementRequest {
         request_id: call.id.uuid().to_string(),
         org_id: call.draft.org_id.to_string(),
         unit_id: call.draft.unit_id.to_string(),
         text: text(call),
+        pupils: audience.pupils,
+        parents: audience.parents,
     };
     let request = request.into_request().idempotent().on_behalf(token);
     let channel = context.clients.client("chat").map_err(RpcError::internal)?;
@@ -33,7 +41,7 @@ pub(super) async fn post(
         .await;
     Ok(response.err().map(|status| {
         tracing::info!(call.id = %call.id, code = ?status.code(), "chat did not post an announcement");
-        refusal(&status)
+        refusal(&status, call.draft.unit_id)
     }))
 }
 
@@ -56,10 +64,17 @@ fn text(call: &Call) -> String {
     )
 }
 
-fn refusal(status: &Status) -> RpcError {
-    match status.code() {
-        Code::PermissionDenied | Code::NotFound => {
-            permission_denied("You cannot write in the chat of the unit.")
+fn refusal(status: &Status, unit: UnitId) -> RpcError {
+    let refused = RpcError::from_status(status);
+    let reason = refused.as_ref().map(RpcError::reason).unwrap_or_default();
+    match (status.code(), reason) {
+        (Code::FailedPrecondition, "ANNOUNCEMENT_REACHES_NOBODY") => {
+            let why = "Nobody reads the chats of the audience of this call yet. Inform the people yourself.";
+            precondition_failed(ErrorReason::AnnouncementReachesNobody, "UNIT", why).meta("unit_id", unit)
+        }
+        (Code::FailedPrecondition, "CHAT_ARCHIVED") => unit_archived(unit),
+        (Code::PermissionDenied | Code::NotFound | Code::FailedPrecondition, _) => {
+            permission_denied("You cannot write in the chats of the audience of this call.")
         }
         _ => unavailable("chat"),
     }

@@ -1,4 +1,4 @@
-//! Announcements: messages about calls in the chat of their unit (R57).
+//! Announcements: messages about calls in the chats of their audience (R57, F25).
 //!
 //! Owns no table; it marks the call as announced. An announcement is a saga: a mutation authorizes it and is
 //! committed, chat posts the message outside any transaction with the rights of the calling person, and a

@@ -1,4 +1,4 @@
-//! Announcing calls in the chat of their unit.
+//! Announcing calls in the chats of their audience.
 //!
 //! No transaction is open while chat is called. Every AnnounceCall, including repetitions, calls chat unless
 //! the call is marked as announced.
@@ -56,7 +56,7 @@ pub(crate) struct Announcement {
     pub(crate) refusal: Option<Error>,
 }
 
-/// Posts a call in the chat of its unit unless it is announced or canceled, and marks it as announced.
+/// Posts a call in the chats of its audience unless it is announced or canceled, and marks it as announced.
 pub(crate) async fn announce(
     context: &Context,
     caller: &Caller,

@@ -1,5 +1,5 @@
-//! The permission to announce a call: for members who may manage the call and may write in the chat of its
-//! unit.
+//! The permission to announce a call: for members who may manage the call and may write in a chat of its
+//! audience.
 use parta_access::{PermissionRule, PrincipalKind};
 use parta_roster::MemberContext;
 

@@ -1,19 +1,10 @@
 //! The refusals of joining.
 use chrono::{DateTime, SecondsFormat, Utc};
-use parta_ids::UnitId;
 use parta_proto_call_scheduling::v1::ErrorReason;
 
 use crate::error::{Error, precondition_failed};
 
 impl Error {
-    /// Nobody joins a call of an archived unit.
-    pub(in crate::join) fn unit_archived(unit: UnitId) -> Self {
-        let why = "The class or group of the call was archived. Plan a call in another unit.";
-        precondition_failed(ErrorReason::UnitArchived, "UNIT", why)
-            .meta("unit_id", unit)
-            .into()
-    }
-
     pub(in crate::join) fn occurrence_canceled() -> Self {
         let why = "This occurrence of the call was canceled. Choose another occurrence.";
         precondition_failed(ErrorReason::OccurrenceCanceled, "STATE", why).into()

@@ -15,7 +15,7 @@ use super::{
 use crate::{
     calls::{self, Format},
     context::Context,
-    error::Error,
+    error::{Error, unit_archived},
 };
 
 /// The room opens this long before the start and closes this long after the end.
@@ -59,7 +59,7 @@ impl UnclaimedMutation for IssueJoinToken {
         let unit_id = call.draft.unit_id;
         let unit = context.roster.unit(tx, self.org_id, unit_id).await?;
         if unit.is_none_or(|unit| unit.archived) {
-            return Err(Error::unit_archived(unit_id));
+            return Err(unit_archived(unit_id).into());
         }
         if call.is_canceled_at(start) {
             return Err(Error::CallCanceled);

@@ -8,6 +8,7 @@ use parta_proto_chat::internal::v1::{
     self as pb,
     announcement_service_server::{AnnouncementService, AnnouncementServiceServer},
 };
+use parta_proto_chat::v1::ErrorReason;
 use tonic::{Request, Response, Status};
 
 pub(crate) const NAME: &str = "parta.chat.internal.v1.AnnouncementService";
@@ -19,6 +20,7 @@ pub(crate) struct Chat(Arc<Mutex<State>>);
 struct State {
     posted: Vec<(pb::PostAnnouncementRequest, MemberId)>,
     down: bool,
+    refusal: Option<ErrorReason>,
 }
 
 impl Chat {
@@ -28,6 +30,11 @@ impl Chat {
 
     pub(crate) fn set_down(&self, down: bool) {
         self.0.lock().unwrap().down = down;
+    }
+
+    /// Chat refuses each announcement for this reason.
+    pub(crate) fn refuse(&self, reason: ErrorReason) {
+        self.0.lock().unwrap().refusal = Some(reason);
     }
 
     pub(crate) fn posted(&self) -> Vec<(pb::PostAnnouncementRequest, MemberId)> {
@@ -45,6 +52,9 @@ impl AnnouncementService for Chat {
         let mut state = self.0.lock().unwrap();
         if state.down {
             return Err(parta_status::conflict().into());
+        }
+        if let Some(reason) = state.refusal {
+            return Err(parta_status::RpcError::new(reason, "Refused.").into());
         }
         state.posted.push((request.into_inner(), member));
         Ok(Response::new(pb::PostAnnouncementResponse::default()))

@@ -54,10 +54,12 @@ impl AudienceUpdater {
         Ok(())
     }
 
-    /// Creates the two chats of the organization if they do not exist.
+    /// Creates the chats of the organization that do not exist.
     pub(super) async fn ensure_organization(&self, tx: &Tx, scope: &OrgScope) -> Result<(), HandleError> {
-        self.ensure(tx, scope, Rule::School, "").await?;
-        self.ensure(tx, scope, Rule::Staff, "").await
+        for rule in Rule::OF_ORGANIZATION {
+            self.ensure(tx, scope, rule, "").await?;
+        }
+        Ok(())
     }
 
     /// Creates the chats of a unit that has pupils, updates their label and archives those of an archived

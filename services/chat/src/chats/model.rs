@@ -13,6 +13,9 @@ pub(crate) fn titles(kind: ChatKind, label: &str) -> (String, String) {
     match kind {
         ChatKind::SchoolChannel => ("Общешкольный канал".into(), "School channel".into()),
         ChatKind::StaffChannel => ("Сотрудники".into(), "Staff".into()),
+        ChatKind::StaffRoom => ("Учительская".into(), "Staff room".into()),
+        ChatKind::ParentsChannel => ("Родителям".into(), "For parents".into()),
+        ChatKind::PupilsChannel => ("Ученикам".into(), "For pupils".into()),
         ChatKind::ClassPupils => (label.to_owned(), label.to_owned()),
         ChatKind::ClassParents => (format!("{label}. Родители"), format!("{label}. Parents")),
         ChatKind::ClassTeachers => (format!("{label}. Учителя"), format!("{label}. Teachers")),

@@ -19,13 +19,17 @@ pub(crate) fn remove(facts: &MemberContext, only_oneself: bool) -> Decision {
     Decision::allow_if(allowed, "Only staff may remove other participants from a chat.")
 }
 
-/// Whether the caller may list the participants of a chat. Families may not list everybody of the
-/// organization.
+/// Whether the caller may list the participants of a chat. The administration reads the roster; nobody else
+/// lists the families of the organization (F3, F25).
 pub(crate) fn list_participants(facts: &MemberContext, kind: ChatKind) -> Decision {
-    let allowed = facts.is_active() && (kind != ChatKind::SchoolChannel || facts.is_staff());
+    let has_all_families = matches!(
+        kind,
+        ChatKind::SchoolChannel | ChatKind::ParentsChannel | ChatKind::PupilsChannel
+    );
+    let allowed = facts.is_active() && (!has_all_families || facts.is_administration());
     Decision::allow_if(
         allowed,
-        "Only staff may list the participants of the school channel.",
+        "Only the administration may list the participants of the channels of the organization.",
     )
 }
 
@@ -38,7 +42,7 @@ pub(crate) fn list_unsupervised(facts: &MemberContext) -> Decision {
 }
 
 /// The rows of the permission matrix. The sample chat is the chat of the pupils of the sample class; for
-/// principals who do not participate in it, «Сотрудники».
+/// principals who do not participate in it, «Учительская».
 pub(crate) fn rules() -> Vec<PermissionRule> {
     let named = |kind| MemberContext::sample(kind).is_some_and(|f| name_people(&f).is_allowed());
     let removes = |kind| MemberContext::sample(kind).is_some_and(|f| remove(&f, true).is_allowed());

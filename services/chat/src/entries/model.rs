@@ -21,6 +21,12 @@ pub(crate) enum ChatKind {
     Custom = 6,
     /// A personal chat of two people.
     Direct = 7,
+    /// The chat of the teachers and the administration, «Учительская».
+    StaffRoom = 8,
+    /// The channel of the parents, «Родителям».
+    ParentsChannel = 9,
+    /// The channel of the pupils, «Ученикам».
+    PupilsChannel = 10,
 }
 
 impl ChatKind {
@@ -34,6 +40,9 @@ impl ChatKind {
             Self::ClassTeachers,
             Self::Custom,
             Self::Direct,
+            Self::StaffRoom,
+            Self::ParentsChannel,
+            Self::PupilsChannel,
         ]
         .into_iter()
         .find(|kind| *kind as i16 == number)
@@ -56,7 +65,14 @@ impl ChatKind {
 pub(crate) enum Rule {
     /// The whole organization; families only if the policy of the organization says so.
     School,
+    /// All staff.
     Staff,
+    /// Teachers and the administration.
+    StaffRoom,
+    /// The confirmed parents of the organization and the administration.
+    ParentsChannel,
+    /// The pupils of the organization and the administration.
+    PupilsChannel,
     /// The pupils of the class, its class teacher and its subject teachers.
     Pupils(UnitId),
     /// The confirmed parents of the pupils of the class and its class teacher.
@@ -66,6 +82,15 @@ pub(crate) enum Rule {
 }
 
 impl Rule {
+    /// The rules of the organization, whose chats exist from its beginning.
+    pub(crate) const OF_ORGANIZATION: [Self; 5] = [
+        Self::School,
+        Self::Staff,
+        Self::StaffRoom,
+        Self::ParentsChannel,
+        Self::PupilsChannel,
+    ];
+
     /// The three rules of a class.
     pub(crate) fn of_unit(unit: UnitId) -> [Self; 3] {
         [Self::Pupils(unit), Self::Parents(unit), Self::Teachers(unit)]
@@ -76,6 +101,9 @@ impl Rule {
         match self {
             Self::School => ChatKind::SchoolChannel,
             Self::Staff => ChatKind::StaffChannel,
+            Self::StaffRoom => ChatKind::StaffRoom,
+            Self::ParentsChannel => ChatKind::ParentsChannel,
+            Self::PupilsChannel => ChatKind::PupilsChannel,
             Self::Pupils(_) => ChatKind::ClassPupils,
             Self::Parents(_) => ChatKind::ClassParents,
             Self::Teachers(_) => ChatKind::ClassTeachers,
@@ -85,8 +113,8 @@ impl Rule {
     /// The class of the rule, if it has one.
     pub(crate) fn unit(self) -> Option<UnitId> {
         match self {
-            Self::School | Self::Staff => None,
             Self::Pupils(unit) | Self::Parents(unit) | Self::Teachers(unit) => Some(unit),
+            Self::School | Self::Staff | Self::StaffRoom | Self::ParentsChannel | Self::PupilsChannel => None,
         }
     }
 
@@ -95,6 +123,9 @@ impl Rule {
         match self {
             Self::School => "school".into(),
             Self::Staff => "staff".into(),
+            Self::StaffRoom => "staff_room".into(),
+            Self::ParentsChannel => "parents_channel".into(),
+            Self::PupilsChannel => "pupils_channel".into(),
             Self::Pupils(unit) => format!("pupils:{}", unit.uuid()),
             Self::Parents(unit) => format!("parents:{}", unit.uuid()),
             Self::Teachers(unit) => format!("teachers:{}", unit.uuid()),
@@ -106,6 +137,9 @@ impl Rule {
         match (kind, unit) {
             (ChatKind::SchoolChannel, _) => Some(Self::School),
             (ChatKind::StaffChannel, _) => Some(Self::Staff),
+            (ChatKind::StaffRoom, _) => Some(Self::StaffRoom),
+            (ChatKind::ParentsChannel, _) => Some(Self::ParentsChannel),
+            (ChatKind::PupilsChannel, _) => Some(Self::PupilsChannel),
             (ChatKind::ClassPupils, Some(unit)) => Some(Self::Pupils(unit)),
             (ChatKind::ClassParents, Some(unit)) => Some(Self::Parents(unit)),
             (ChatKind::ClassTeachers, Some(unit)) => Some(Self::Teachers(unit)),
@@ -159,7 +193,10 @@ impl ParticipantKind {
     pub(crate) fn reads_as_staff(self, chat: ChatKind) -> bool {
         match self {
             Self::ClearedStaff => true,
-            Self::Staff => matches!(chat, ChatKind::StaffChannel | ChatKind::ClassTeachers),
+            Self::Staff => matches!(
+                chat,
+                ChatKind::StaffChannel | ChatKind::StaffRoom | ChatKind::ClassTeachers
+            ),
             Self::Pupil | Self::Parent => false,
         }
     }
@@ -265,8 +302,11 @@ impl ShownTo {
     /// may be.
     pub(crate) fn of_joining(chat: ChatKind, who: ParticipantKind) -> Self {
         match chat {
-            ChatKind::SchoolChannel => Self::Nobody,
-            ChatKind::StaffChannel | ChatKind::ClassTeachers | ChatKind::ClassParents => Self::Staff,
+            ChatKind::SchoolChannel | ChatKind::ParentsChannel | ChatKind::PupilsChannel => Self::Nobody,
+            ChatKind::StaffChannel
+            | ChatKind::StaffRoom
+            | ChatKind::ClassTeachers
+            | ChatKind::ClassParents => Self::Staff,
             ChatKind::ClassPupils | ChatKind::Custom | ChatKind::Direct => match who {
                 ParticipantKind::Pupil => Self::Staff,
                 _ => Self::Everybody,
@@ -277,7 +317,7 @@ impl ShownTo {
     /// Returns the readers of a leaving.
     pub(crate) fn of_leaving(chat: ChatKind) -> Self {
         match chat {
-            ChatKind::SchoolChannel => Self::Nobody,
+            ChatKind::SchoolChannel | ChatKind::ParentsChannel | ChatKind::PupilsChannel => Self::Nobody,
             _ => Self::Staff,
         }
     }

@@ -1,5 +1,5 @@
 //! The refusals of messages.
-use parta_ids::{ChatId, Uuid};
+use parta_ids::{ChatId, UnitId, Uuid};
 use parta_proto::status::v1::ErrorReason as Common;
 use parta_proto_chat::v1::ErrorReason;
 use parta_status::{RpcError, permission_denied};
@@ -23,6 +23,15 @@ impl Error {
         RpcError::new(ErrorReason::ChatReadOnly, why)
             .precondition("CHAT", chat, "no cleared adult")
             .meta("chat_id", chat)
+            .into()
+    }
+
+    /// Nobody else reads the chats of an announcement.
+    pub(in crate::messages) fn reaches_nobody(unit: UnitId) -> Self {
+        let why = "Nobody reads the chats of this announcement yet. Inform the people yourself.";
+        RpcError::new(ErrorReason::AnnouncementReachesNobody, why)
+            .precondition("UNIT", unit, "no reader")
+            .meta("unit_id", unit)
             .into()
     }
 

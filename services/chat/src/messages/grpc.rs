@@ -1,6 +1,6 @@
 //! MessageService and AnnouncementService: decode, call, encode.
 use parta_edge::{Edge, PageRequest};
-use parta_ids::TypedId;
+use parta_ids::{ChatId, TypedId, UnitId};
 use parta_mutations::{REQUEST_ID, REQUEST_ID_RULE, request_uuid};
 use parta_proto::timestamp;
 use parta_proto_chat::{
@@ -13,9 +13,10 @@ use tonic::{Request, Response, Status};
 
 use super::{
     entry_to_proto,
-    model::{Message, TEXT_MAX},
+    model::{Audience, Message, TEXT_MAX},
     names,
     operations::{ListAuthors, ListEntries, MarkRead, MessageService},
+    writer::Stored,
 };
 use crate::context::Context;
 
@@ -177,12 +178,23 @@ impl AnnouncementService for Announcements {
         request: Request<internal::PostAnnouncementRequest>,
     ) -> Result<Response<internal::PostAnnouncementResponse>, Status> {
         let call = self.edge.enter(request).await?;
-        let announcement =
-            call.query(|v, r| message(v, (&r.request_id, &r.org_id, &r.text), ("unit_id", &r.unit_id)))?;
-        let (chat, stored) = self.service.announce(call.caller(), announcement).await?;
-        Ok(Response::new(internal::PostAnnouncementResponse {
+        let announcement = call.query(|v, r| {
+            let text = (&*r.request_id, &*r.org_id, &*r.text);
+            let message: Message<UnitId> = message(v, text, ("unit_id", &r.unit_id))?;
+            let audience = Audience {
+                unit_id: message.to,
+                pupils: r.pupils,
+                parents: r.parents,
+            };
+            Some(message.to(audience))
+        })?;
+        let posted = self.service.announce(call.caller(), announcement).await?;
+        let entry = |(chat, stored): (ChatId, Stored)| internal::AnnouncementEntry {
             chat_id: chat.to_string(),
             seq: stored.seq,
+        };
+        Ok(Response::new(internal::PostAnnouncementResponse {
+            entries: posted.into_iter().map(entry).collect(),
             consistency_token: String::new(),
         }))
     }

@@ -5,7 +5,7 @@ use parta_roster::MemberContext;
 use crate::{audience::participation, entries};
 
 /// The rows of the permission matrix. The sample chat is the chat of the pupils of the sample class; for
-/// principals who do not participate in it, «Сотрудники».
+/// principals who do not participate in it, «Учительская».
 pub(crate) fn rules() -> Vec<PermissionRule> {
     let reads = |kind| MemberContext::sample(kind).is_some_and(|f| f.is_active());
     vec![
@@ -84,7 +84,7 @@ fn writes(kind: PrincipalKind) -> bool {
     let unit = MemberContext::sample_unit();
     let rules = entries::Rule::of_unit(unit)
         .into_iter()
-        .chain([entries::Rule::School, entries::Rule::Staff]);
+        .chain(entries::Rule::OF_ORGANIZATION);
     MemberContext::sample(kind).is_some_and(|f| {
         rules
             .into_iter()

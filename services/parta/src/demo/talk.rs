@@ -160,6 +160,7 @@ pub(super) async fn chats<F: FnMut(&Step)>(
         ChatKind::ClassParents,
         ChatKind::ClassTeachers,
         ChatKind::StaffChannel,
+        ChatKind::StaffRoom,
     ] {
         ensure!(
             has(&of_leader, kind),
@@ -202,5 +203,19 @@ pub(super) async fn chats<F: FnMut(&Step)>(
     wait_for_entry(&mut to_pupil, "the announcement", |e| says(e, &news.entry_id)).await?;
     wait_for_entry(&mut to_father, "the announcement", |e| says(e, &news.entry_id)).await?;
     narrator.step("R33", "«Общешкольный канал» carries the administration's announcement to all; a pupil may not publish there");
+
+    let staff = find(&of_leader, ChatKind::StaffChannel)?;
+    refused(
+        "a teacher publishing to all staff",
+        &write(&school.leader, &staff, "Коллеги, сдаём отчёты").await,
+    )?;
+    let staff_room = find(&of_leader, ChatKind::StaffRoom)?;
+    write(&school.leader, &staff_room, "Коллеги, кто возьмёт замену?")
+        .await
+        .map_err(to_error)?;
+    narrator.step(
+        "F25",
+        "Teachers talk in «Учительская»; in «Сотрудники» only administrators and the head publish",
+    );
     Ok(pupils)
 }

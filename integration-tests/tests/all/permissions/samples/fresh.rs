@@ -212,7 +212,7 @@ impl Fresh<'_> {
     pub(super) async fn chat(&self, kind: Kind, person: Option<&Client>) -> String {
         let wanted = match kind {
             Kind::Parent => "CHAT_KIND_CLASS_PARENTS",
-            Kind::UnverifiedTeacher | Kind::Administrator | Kind::Head => "CHAT_KIND_STAFF_CHANNEL",
+            Kind::UnverifiedTeacher | Kind::Administrator | Kind::Head => "CHAT_KIND_STAFF_ROOM",
             _ => "CHAT_KIND_CLASS_PUPILS",
         };
         let by = person.unwrap_or(&self.0.colleague.client);

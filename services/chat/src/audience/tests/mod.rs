@@ -1,3 +1,4 @@
+mod channels;
 mod losing;
 mod policy;
 mod roster;

@@ -52,7 +52,7 @@ prop_compose! {
 }
 
 pub(super) fn every_rule() -> impl Iterator<Item = Rule> {
-    [Rule::School, Rule::Staff]
+    Rule::OF_ORGANIZATION
         .into_iter()
         .chain((10..13).flat_map(|n| Rule::of_unit(unit(n))))
 }
@@ -67,17 +67,17 @@ proptest! {
         }
     }
 
-    /// R22: an unverified teacher without another role participates only in «Сотрудники» and reaches no
-    /// pupil.
+    /// R22, F25: an unverified teacher without another role participates only in «Сотрудники» and «Учительская»
+    /// and reaches no pupil.
     #[test]
     fn unverified_teacher_reaches_no_pupil(mut facts in any_facts(1), other in any_facts(2)) {
         facts.roles = [Role::Teacher].into();
         facts.children.clear();
         if facts.is_active() && !facts.is_cleared() {
-            for rule in every_rule().filter(|rule| *rule != Rule::Staff) {
-                prop_assert_eq!(participation(rule, &facts), None);
+            for rule in every_rule() {
+                let is_for_staff = [Rule::Staff, Rule::StaffRoom].contains(&rule);
+                prop_assert_eq!(participation(rule, &facts).is_some(), is_for_staff);
             }
-            prop_assert!(participation(Rule::Staff, &facts).is_some());
             if other.roles.contains(&Role::Pupil) && !other.is_guardian_of(facts.member_id) {
                 prop_assert!(!may_talk(&facts, &other));
                 prop_assert!(!may_name(&facts, &other));
@@ -104,11 +104,14 @@ proptest! {
         prop_assert!(!may_talk(&one, &one));
     }
 
-    /// R33: only the administration writes in the channel of the organization.
+    /// R33, F25: only administrators and the head publish in the channels of the organization.
     #[test]
-    fn only_administration_writes_in_school_channel(facts in any_facts(1)) {
-        if let Some(school) = participation(Rule::School, &facts) {
-            prop_assert_eq!(school.may_post, facts.is_administration());
+    fn only_administrators_and_the_head_publish(facts in any_facts(1)) {
+        let publishes = facts.is_administrator() || facts.roles.contains(&Role::Head);
+        for channel in Rule::OF_ORGANIZATION.into_iter().filter(|rule| *rule != Rule::StaffRoom) {
+            if let Some(rights) = participation(channel, &facts) {
+                prop_assert_eq!(rights.may_post, publishes);
+            }
         }
     }
 

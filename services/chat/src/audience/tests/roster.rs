@@ -19,10 +19,10 @@ on_both!(role_sees_exactly_the_chats_of_the_roster, |database| async move {
         let of = |kind: &pb::ChatKind| {
             (
                 *kind,
-                if (*kind as i32) < 3 {
-                    String::new()
-                } else {
+                if matches!(kind, ClassPupils | ClassParents | ClassTeachers) {
                     class.clone()
+                } else {
+                    String::new()
                 },
             )
         };
@@ -30,7 +30,13 @@ on_both!(role_sees_exactly_the_chats_of_the_roster, |database| async move {
     };
     assert_eq!(
         school.kinds(school.head).await,
-        kinds(&[SchoolChannel, StaffChannel])
+        kinds(&[
+            SchoolChannel,
+            StaffChannel,
+            StaffRoom,
+            ParentsChannel,
+            PupilsChannel
+        ])
     );
     assert_eq!(
         school.kinds(school.class_teacher).await,
@@ -39,25 +45,26 @@ on_both!(role_sees_exactly_the_chats_of_the_roster, |database| async move {
             StaffChannel,
             ClassPupils,
             ClassParents,
-            ClassTeachers
+            ClassTeachers,
+            StaffRoom
         ])
     );
     assert_eq!(
         school.kinds(school.subject_teacher).await,
-        kinds(&[SchoolChannel, StaffChannel, ClassPupils, ClassTeachers])
+        kinds(&[SchoolChannel, StaffChannel, ClassPupils, ClassTeachers, StaffRoom])
     );
     assert_eq!(
         school.kinds(school.unverified).await,
-        kinds(&[StaffChannel]),
+        kinds(&[StaffChannel, StaffRoom]),
         "no chat with minors (R22)"
     );
     assert_eq!(
         school.kinds(school.pupil).await,
-        kinds(&[SchoolChannel, ClassPupils])
+        kinds(&[SchoolChannel, ClassPupils, PupilsChannel])
     );
     assert_eq!(
         school.kinds(school.parent).await,
-        kinds(&[SchoolChannel, ClassParents])
+        kinds(&[SchoolChannel, ClassParents, ParentsChannel])
     );
     let titles: Vec<_> = school
         .list(school.class_teacher)
@@ -71,6 +78,7 @@ on_both!(role_sees_exactly_the_chats_of_the_roster, |database| async move {
         "5А",
         "5А. Родители",
         "5А. Учителя",
+        "Учительская",
     ] {
         assert!(
             titles.iter().any(|(russian, _)| russian == title),
@@ -103,7 +111,7 @@ on_both!(
             code(school.send(school.unverified, channel, "нет").await).0,
             Code::NotFound
         );
-        let staff = school.chat(school.unverified, StaffChannel).await;
+        let staff = school.chat(school.unverified, StaffRoom).await;
         school
             .send(school.unverified, staff, "Здравствуйте")
             .await
@@ -195,7 +203,7 @@ on_both!(participation_ends_when_its_reason_ends, |database| async move {
         code(school.send(school.unverified, class, "нет").await).0,
         Code::NotFound
     );
-    assert_eq!(school.kinds(school.unverified).await.len(), 1);
+    assert_eq!(school.kinds(school.unverified).await.len(), 2);
     // The role of a parent gives nothing without a relation.
     assert_eq!(school.kinds(school.parent).await, vec![]);
 });
@@ -345,6 +353,6 @@ on_both!(
         let second = fixture
             .org_registry(org, vec![organization(), unit(class, "1В")])
             .await;
-        assert_eq!(list(second).await.len(), 2);
+        assert_eq!(list(second).await.len(), 3);
     }
 );

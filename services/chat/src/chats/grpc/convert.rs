@@ -33,6 +33,9 @@ fn kind(kind: ChatKind) -> pb::ChatKind {
     match kind {
         ChatKind::SchoolChannel => pb::ChatKind::SchoolChannel,
         ChatKind::StaffChannel => pb::ChatKind::StaffChannel,
+        ChatKind::StaffRoom => pb::ChatKind::StaffRoom,
+        ChatKind::ParentsChannel => pb::ChatKind::ParentsChannel,
+        ChatKind::PupilsChannel => pb::ChatKind::PupilsChannel,
         ChatKind::ClassPupils => pb::ChatKind::ClassPupils,
         ChatKind::ClassParents => pb::ChatKind::ClassParents,
         ChatKind::ClassTeachers => pb::ChatKind::ClassTeachers,

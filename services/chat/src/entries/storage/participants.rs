@@ -110,6 +110,17 @@ pub(crate) async fn participants(
         .collect()
 }
 
+/// Whether anybody but the member participates in a chat.
+pub(crate) async fn has_other_participants(
+    conn: &impl ConnectionTrait,
+    scope: &OrgScope,
+    chat: ChatId,
+    member: MemberId,
+) -> Result<bool, StorageError> {
+    let query = present_rows(scope, chat).filter(participant::Column::MemberId.ne(member.uuid()));
+    Ok(query.one(conn).await?.is_some())
+}
+
 /// The stored kinds of the participants of a chat, each once.
 pub(super) async fn kinds(
     conn: &impl ConnectionTrait,

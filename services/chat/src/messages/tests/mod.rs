@@ -1,3 +1,4 @@
+mod announcements;
 mod authors;
 mod lost_host;
 mod races;

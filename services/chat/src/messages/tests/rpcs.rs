@@ -1,9 +1,5 @@
 //! R39: messages, exactly once and in one order per chat.
-use parta_ids::ChatId;
-use parta_proto_chat::{
-    internal::v1::{self as internal, announcement_service_client::AnnouncementServiceClient},
-    v1::{self as pb, ChatKind::*},
-};
+use parta_proto_chat::v1::{self as pb, ChatKind::*};
 use parta_testkit::on_both;
 use tonic::Code;
 
@@ -158,61 +154,3 @@ on_both!(log_pages_contain_every_entry_once, |database| async move {
     seen.reverse();
     assert_eq!(seen, all);
 });
-
-// An internal RPC, so the test covers no requirement.
-on_both!(
-    announcement_is_posted_with_the_rights_of_the_person,
-    |database| async move {
-        use parta_grpc::RequestExt as _;
-        let school = School::open(database).await;
-        let class = school.chat(school.pupil, ClassPupils).await;
-        let announcement = internal::PostAnnouncementRequest {
-            request_id: new_uuid(&school.fixture).to_string(),
-            org_id: school.org.to_string(),
-            unit_id: school.class.to_string(),
-            text: "Урок в 9:00".into(),
-        };
-        let mut service = AnnouncementServiceClient::new(school.fixture.call_scheduling.clone());
-        let request = |member| {
-            let token = school.fixture.token(school.org, member);
-            tonic::Request::new(announcement.clone()).on_behalf(token)
-        };
-        let posted = service
-            .post_announcement(request(school.class_teacher))
-            .await
-            .unwrap()
-            .into_inner();
-        assert_eq!(posted.chat_id.parse::<ChatId>().unwrap(), class);
-        let again = service
-            .post_announcement(request(school.class_teacher))
-            .await
-            .unwrap()
-            .into_inner();
-        assert_eq!(posted, again);
-        let log = school.read(school.pupil, class).await.unwrap();
-        let Some(pb::entry::Content::Message(message)) = log.last().unwrap().content.clone() else {
-            panic!("a message")
-        };
-        assert_eq!(
-            (message.service.as_str(), message.sender_id),
-            ("call-scheduling", school.class_teacher.to_string())
-        );
-        assert_eq!(
-            code(service.post_announcement(request(school.head)).await).0,
-            Code::PermissionDenied
-        );
-        // A person cannot call the RPC without a service.
-        let mut person = AnnouncementServiceClient::new(school.fixture.channel.clone());
-        let refused = person
-            .post_announcement(
-                school
-                    .fixture
-                    .request(school.org, school.class_teacher, announcement.clone()),
-            )
-            .await;
-        assert_eq!(
-            code(refused),
-            (Code::PermissionDenied, "CALLER_NOT_ACCEPTED".into())
-        );
-    }
-);
