@@ -83,9 +83,9 @@ pub(crate) struct Config {
     pub(crate) sms_temporary_results: Vec<String>,
     /// Whether codes are sent to premium-rate and satellite numbers, with which attackers earn money.
     pub(crate) accept_costly_numbers: bool,
-    /// How many codes one network may request per hour.
+    /// The number of codes that one network may request per hour.
     pub(crate) codes_per_hour_of_network: u32,
-    /// How many codes the installation sends per hour.
+    /// The number of codes that the installation sends per hour.
     pub(crate) codes_per_hour: u32,
 }
 
@@ -115,7 +115,7 @@ impl Default for Config {
 }
 
 impl Config {
-    /// How many codes are sent.
+    /// Returns the limits of the number of codes that are sent.
     pub(crate) fn budgets(&self) -> Budgets {
         Budgets {
             network_per_hour: self.codes_per_hour_of_network,
