@@ -1,5 +1,5 @@
-//! The verification of teachers (R22): a teacher requests it, the administration decides, singly or as a
-//! list.
+//! The verification of teachers (R22): a teacher requests it, the administration decides, singly or as
+//! a list.
 use std::collections::BTreeSet;
 
 use parta_access::{Caller, OrgScope, authorize};
