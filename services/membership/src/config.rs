@@ -52,7 +52,7 @@ const CODES_MAX: u32 = 3_600_000;
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Config {
-    /// How codes are delivered.
+    /// The way in which codes are delivered.
     pub(crate) delivery: DeliveryKind,
     /// `smtps://user:password@host` of the mail server; required by `smtp`.
     pub(crate) smtp_url: Option<SecretString>,

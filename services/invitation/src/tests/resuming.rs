@@ -8,7 +8,7 @@ use parta_testkit::{TestDatabase, on_both};
 
 use super::{fixture::Fixture, membership::Fault};
 
-/// How a link dies while its acceptance is interrupted.
+/// The ways in which a link ends while its acceptance is interrupted.
 #[derive(Clone, Copy)]
 enum Death {
     Revoked,

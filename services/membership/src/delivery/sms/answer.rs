@@ -4,7 +4,7 @@ use serde_json::Value;
 use super::template::{Message, Template};
 use crate::delivery::failure::Failure;
 
-/// How the result of a request is read from a response.
+/// The rules by which the result of a request is read from a response.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Results {
     /// JSON pointers. The first that exists in the body counts.

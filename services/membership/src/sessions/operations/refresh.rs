@@ -20,7 +20,7 @@ pub(crate) struct RefreshSession {
     pub(crate) refresh_token: String,
 }
 
-/// How a refresh ended that commits.
+/// The result of a refresh that commits.
 #[derive(Debug)]
 pub(crate) enum Refreshed {
     /// The tokens of the next generation.
