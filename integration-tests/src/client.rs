@@ -15,7 +15,7 @@ use tonic::{Code, Request, Status, Streaming};
 
 /// Metadata key of consistency tokens.
 const AT_LEAST: &str = "parta-at-least";
-/// Maximum number of retries of a call, if the suite asks to retry.
+/// Maximum number of retries of a call that the suite refuses with a delay for a retry.
 const PATIENCE: u32 = 30;
 
 /// A refused call.

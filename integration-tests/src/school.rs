@@ -262,7 +262,7 @@ impl Account {
         self.client.with(ticket["ticket"].as_str().expect("a ticket"))
     }
 
-    /// Accepts a link and returns the answer: the member, or the request that staff decides.
+    /// Accepts a link and returns the response: the member, or the request that staff decides.
     pub async fn accept(&self, link_token: &str) -> Value {
         let joiner = self.joiner(link_token).await;
         let accept = json!({"link_token": link_token});

@@ -270,7 +270,7 @@ impl ServiceStartDenial {
         if path.exists() {
             return Ok(Self(None));
         }
-        // The exit code 101 forbids the action that Debian asks about.
+        // The exit code 101 forbids the requested action.
         fs::write(path, "#!/bin/sh\nexit 101\n")?;
         fs::set_permissions(path, fs::Permissions::from_mode(0o755))?;
         Ok(Self(Some(path)))

@@ -29,7 +29,7 @@ const SCHOOLS: usize = 30;
 /// Organizations in which members change at the same time.
 const ORGANIZATIONS: usize = 32;
 
-/// A school sends a message every 100 ms, alone or while others import their rosters.
+/// A school sends a message every 100 ms, with no other load or while others import their rosters.
 pub(super) async fn neighbors(options: Options) -> anyhow::Result<Measured> {
     let test_env = TestEnv::open(&options, &[]).await?;
     let folder = tempfile::tempdir()?;
@@ -119,7 +119,7 @@ async fn send_beside<T>(env: &TestEnv, until: impl Future<Output = T>) -> anyhow
             "request_id": client.request_id(), "org_id": client.org_id(), "chat_id": channel, "text": crate::load::TEXT,
         });
         let sent = Instant::now();
-        // The others go on while the call waits.
+        // The others continue while the call waits.
         let call = client.once(&method, body);
         tokio::pin!(call);
         let answer = tokio::select! {

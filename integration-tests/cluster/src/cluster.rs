@@ -245,7 +245,7 @@ impl Cluster {
         dropped.await.expect("the container is removed");
     }
 
-    /// Crashes PostgreSQL. Returns the seconds until it answered again.
+    /// Crashes PostgreSQL. Returns the seconds until it accepted connections again.
     pub async fn crash_postgresql(&self) -> f64 {
         self.servers.crash_postgresql().await.as_secs_f64()
     }
@@ -278,7 +278,7 @@ impl demo::Codes for Codes {
     }
 }
 
-/// The Secrets that k8s/README.md asks for.
+/// The Secrets that k8s/README.md requires.
 fn secrets(keys: &std::path::Path, sms: &SmsGateway, authority: &Authority) -> Secrets {
     let mut secrets = Secrets::new();
     for service in &parta::SERVICES {

@@ -22,7 +22,7 @@ use tonic::{Code, Status, Streaming};
 const PUPILS: usize = 4;
 /// Time between two messages of a member.
 const PACE: Duration = Duration::from_millis(25);
-/// A client that has waited this long for an answer opens a new connection and repeats its call.
+/// A client that has waited this long for a response opens a new connection and repeats its call.
 const ATTEMPT_LIMIT: Duration = Duration::from_secs(5);
 /// Pause before a call is repeated.
 const PAUSE: Duration = Duration::from_millis(50);

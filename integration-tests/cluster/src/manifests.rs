@@ -117,7 +117,7 @@ impl Sources<'_> {
                 "seccompProfile",
             ],
         );
-        // The engine's own profile, which it uses if it is asked for none.
+        // The engine's own profile, which it uses if no other is set.
         assert_eq!(security("seccompProfile")["type"], "RuntimeDefault");
         let group = security("runAsGroup").as_u64();
         let user = security("runAsUser").as_u64();

@@ -225,7 +225,7 @@ impl Pod {
         panic!("{} ended before it was ready; {}", self.name, logs());
     }
 
-    /// Returns the address of the pod if it answers that it is ready.
+    /// Returns the address of the pod if it reports that it is ready.
     pub(crate) async fn ready_address(&self) -> Option<SocketAddr> {
         let check = async {
             let address = self.address().await?;

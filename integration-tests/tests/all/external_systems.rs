@@ -108,7 +108,7 @@ on_both_topologies!(
         let classmate = school.pupil(&leader, "Анна Белова", &class).await;
         let parent = school.parent(&leader, "Ольга Сидорова", &pupil, &class).await;
         let system = system(&school, &Permission::ALL).await;
-        // The service has applied the roster when it answers these calls.
+        // The service has applied the roster when these calls succeed.
         leader.client.must("ChatService/ListChats", json!({})).await;
         let named = json!({"title": "Кружок", "member_ids": [pupil.member_id]});
         let named = leader.client.must("ChatService/CreateChat", named).await["chat"]["id"].clone();
@@ -192,9 +192,9 @@ on_both_topologies!(
     }
 );
 
-/// The access rules ask for exactly the permissions of the catalog, each feed for its own, and no RPC that
-/// changes state accepts a service account (R80). An external system therefore cannot do for the
-/// administrator who made it what the administrator may not do alone (F6).
+/// The access rules require exactly the permissions of the catalog, each feed for its own, and no RPC
+/// that changes state accepts a service account (R80). An external system therefore cannot do for the
+/// administrator who made it what needs a second person (F6).
 ///
 /// Covers: R80 refused, F6 refused
 #[test]

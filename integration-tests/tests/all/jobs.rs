@@ -88,7 +88,7 @@ async fn operator_manages_jobs(suite: &Suite, service: &str) {
     let fields: Vec<_> = fields.fields().iter().map(|(name, _)| name.as_str()).collect();
     assert_eq!(fields, ["state", "org_id", "page_size"]);
 
-    // A repetition has no second effect, and answers with the job as it is now.
+    // A repetition has no second effect, and returns the job as it is now.
     let act = json!({"request_id": operator.request_id(), "job_id": failed});
     let retried = operator.must(&rpc("RetryJob"), act.clone()).await;
     let job = &retried["job"];

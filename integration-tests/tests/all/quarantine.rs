@@ -179,7 +179,7 @@ mod operator_ends_quarantines_of_every_service {
     }
 }
 
-/// Waits until each source has answered since the start. The doctor reports one that has not.
+/// Waits until each source has sent a heartbeat since the start. The doctor reports one that has not.
 async fn sources_answered(suite: &Suite) {
     parta_testkit::eventually("each source has answered", async || {
         let output = parta(suite, &["doctor", "--output", "json"]).await;

@@ -107,14 +107,14 @@ async fn rights_are_taken_again(school: &School, lost: &Lost) {
     administrator.must("MemberService/ChangeMemberRoles", role).await;
 }
 
-/// A person who asked to join before the backup.
+/// A person who requested to join before the backup.
 struct Asked {
     account: Account,
     request: Value,
     link: Value,
 }
 
-/// Two people ask by links of their own.
+/// Two people request to join by links of their own.
 async fn ask(suite: &Suite, school: &School, class: &str) -> [Asked; 2] {
     let mut all = Vec::new();
     for name in ["Яна Крылова", "Олег Крылов"] {
@@ -239,7 +239,7 @@ async fn keys_are_revoked(suite: &Suite, school: &School, accounts: &[[String; 2
 enum Loss {
     /// The operator restores the backup by `parta restore`.
     Restore,
-    /// The server fails over, and the services go on until the operator runs `parta recover`.
+    /// The server fails over, and the services continue until the operator runs `parta recover`.
     Failover,
 }
 

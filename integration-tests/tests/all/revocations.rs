@@ -224,7 +224,7 @@ mod revocation_reaches_every_replica {
             at_2.must("ServiceAccountService/RevokeServiceAccountKey", revoke)
                 .await;
             let since = Instant::now();
-            // The stream at the other replica ends with its key. That of the other key goes on.
+            // The stream at the other replica ends with its key. That of the other key continues.
             let ends = async {
                 loop {
                     if let Err(end) = of_first.message().await.transpose().unwrap() {

@@ -73,7 +73,7 @@ YAML 1.1 and 1.2 read an octal number differently. */}}
 {{- end }}
 
 {{/* The ports of a container of Parta. Kubernetes cannot check health over TLS, so that a listener with TLS
-has a second port, which answers nothing else. */}}
+has a second port, which serves nothing else. */}}
 {{- define "parta.ports" -}}
 - {name: grpc, containerPort: 7710, protocol: TCP}
 {{- if .Values.certManager.enabled }}

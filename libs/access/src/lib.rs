@@ -3,7 +3,7 @@
 //! A credential proves an identity only: a token never contains roles. The access rule of each RPC, an option
 //! in its proto, states which kinds of caller are accepted. The policy of the service decides the rest.
 //! [`authorize`] turns its decision into an [`OrgScope`], without which no storage function can be called.
-//! Where a call is decided by a row that it has yet to read, other functions return the scope, and
+//! If a call is decided by a row that it has yet to read, other functions return the scope, and
 //! [`OrgScope`] says what each of them proves.
 #![warn(missing_docs)]
 

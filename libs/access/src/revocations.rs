@@ -18,24 +18,25 @@ use crate::{
     tokens::{LEEWAY, MAX_TOKEN_LIFETIME},
 };
 
-/// How long membership lists a revocation: 15 minutes. It is longer than every token of the session lives, by
-/// a reserve for the differences between the clocks of the replicas.
+/// The time for which membership lists a revocation: 15 minutes. It is longer than the lifetime of
+/// every token of the session, by a reserve for the differences between the clocks of the replicas.
 pub const REVOCATION_LIFETIME: TimeDelta =
     TimeDelta::seconds(MAX_TOKEN_LIFETIME.num_seconds() + LISTED_LONGER.num_seconds());
 const LISTED_LONGER: TimeDelta = TimeDelta::minutes(5);
-/// How long a process remembers a revocation. The token was issued at most one leeway after now, and is valid
-/// for one lifetime and one leeway.
+/// The time for which a process remembers a revocation. The token was issued at most one leeway after
+/// now, and is valid for one lifetime and one leeway.
 const REMEMBERED: TimeDelta = TimeDelta::seconds(MAX_TOKEN_LIFETIME.num_seconds() + 2 * LEEWAY.num_seconds());
 const _: () = assert!(
     REVOCATION_LIFETIME.num_seconds() > REMEMBERED.num_seconds(),
     "a process that starts learns each revocation whose tokens live"
 );
 
-/// Maximum number of revocations in one answer of membership, which bounds the memory of every process.
+/// Maximum number of revocations in one response of membership, which bounds the memory of every
+/// process.
 pub const MAX_REVOCATIONS: usize = 1_000_000;
-/// The age of the last answer after which credentials that could have been revoked are refused.
+/// The age of the last response after which credentials that could have been revoked are refused.
 const MAX_AGE: Duration = Duration::from_secs(30);
-/// The longest wait of a call for the first answer, while the process starts.
+/// The longest wait of a call for the first response, while the process starts.
 const MAX_WAIT: Duration = Duration::from_secs(2);
 
 /// The credentials whose tokens are refused before they expire.
@@ -64,7 +65,7 @@ impl Revoked {
     }
 }
 
-/// An answer of membership that no process can remember.
+/// A response of membership that no process can remember.
 #[derive(Debug, Clone, Copy, thiserror::Error)]
 #[error("membership lists {0} revocations, more than {MAX_REVOCATIONS}")]
 pub struct TooManyRevocations(usize);
@@ -73,9 +74,9 @@ pub struct TooManyRevocations(usize);
 pub(crate) struct Revocations {
     /// The end of each entry by the id of the session or the key.
     known: RwLock<HashMap<Uuid, DateTime<Utc>>>,
-    /// When the last answer was requested; `None` before the first.
+    /// The time when the last response was requested; `None` before the first.
     answer: watch::Sender<Option<Instant>>,
-    /// Whether an answer is needed to accept a credential.
+    /// Whether a response is needed to accept a credential.
     polled: bool,
     /// The open streams by the id of their session or key.
     streams: Arc<Mutex<HashMap<Uuid, Streams>>>,
@@ -120,8 +121,8 @@ impl Revocations {
         }
     }
 
-    /// Notes an answer of membership that was requested at `asked`. `None` means that the list is the same as
-    /// in the last answer.
+    /// Records a response of membership that was requested at `asked`. `None` means that the list is
+    /// the same as in the last response.
     pub(crate) fn answered(
         &self,
         asked: Instant,
@@ -146,7 +147,7 @@ impl Revocations {
         known.get(&id).is_some_and(|until| now < *until)
     }
 
-    /// Refuses a credential that could have been revoked if the last answer is older than 30 s.
+    /// Refuses a credential that could have been revoked if the last response is older than 30 s.
     pub(crate) fn require_current(&self, principal: &Principal) -> Result<(), RpcError> {
         if !self.polled || revocable(principal).is_none() {
             return Ok(());
@@ -157,10 +158,10 @@ impl Revocations {
         }
     }
 
-    /// Waits for the first answer if the credential could have been revoked, for 2 s at most.
+    /// Waits for the first response if the credential could have been revoked, for 2 s at most.
     pub(crate) async fn known_soon(&self, principal: &Principal) {
         if self.polled && revocable(principal).is_some() && !self.is_known() {
-            // Without an answer, the caller is refused afterwards.
+            // Without a response, the caller is refused afterwards.
             let _first = tokio::time::timeout(MAX_WAIT, self.known()).await;
         }
     }

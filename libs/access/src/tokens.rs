@@ -16,11 +16,12 @@ pub(crate) const MAX_TOKEN_LIFETIME: TimeDelta = TimeDelta::minutes(10);
 /// The permitted clock skew.
 pub(crate) const LEEWAY: TimeDelta = TimeDelta::seconds(5);
 
-/// How long a verifier may use a key set without fetching it again.
+/// The time for which a verifier may use a key set without fetching it again.
 pub(crate) const JWKS_MAX_AGE: TimeDelta = TimeDelta::minutes(5);
-/// How long a key is published before it signs: twice the time for which a verifier may use a set without it.
+/// The time for which a key is published before it signs: twice that for which a verifier may use a set
+/// without it.
 const PUBLISH_LEAD: TimeDelta = TimeDelta::minutes(10);
-/// How long a key stays published after it last signed.
+/// The time for which a key stays published after it last signed.
 const PUBLISH_AFTER_LAST_USE: TimeDelta = TimeDelta::minutes(11);
 
 /// The audience of tokens that all services accept.

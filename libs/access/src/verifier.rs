@@ -24,7 +24,7 @@ pub type Fetch = Arc<dyn Fn() -> BoxFuture<'static, Result<Jwks, RpcError>> + Se
 
 /// The minimum interval between fetches of the key set, regardless of how many unknown keys tokens name.
 const MIN_FETCH_INTERVAL: TimeDelta = TimeDelta::seconds(10);
-/// How long the last key set is used while membership is unavailable.
+/// The time for which the last key set is used while membership is unavailable.
 const MAX_STALE_AGE: TimeDelta = TimeDelta::hours(24);
 
 struct Keys {
@@ -246,9 +246,9 @@ impl Verifier {
         self.revocations.add(revoked, self.env.now());
     }
 
-    /// Notes an answer of membership that was requested at `asked`: all revocations, or `None` if they are
-    /// those of the last answer. The list is merged with what is known, because the replicas of membership
-    /// read at different times; entries end when no token of theirs can live.
+    /// Records a response of membership that was requested at `asked`: all revocations, or `None` if
+    /// they are those of the last response. The list is merged with what is known, because the replicas
+    /// of membership read at different times; entries end when no token of theirs can live.
     pub fn revocations_answered(
         &self,
         asked: Instant,
@@ -272,7 +272,7 @@ impl Verifier {
         self.revocations.contains(principal, self.env.now())
     }
 
-    /// Refuses a principal that could have been revoked with PROJECTION_STALE if the last answer of
+    /// Refuses a principal that could have been revoked with PROJECTION_STALE if the last response of
     /// membership is older than 30 s. Services and the operator are not refused.
     pub fn require_current(&self, principal: &Principal) -> Result<(), RpcError> {
         self.revocations.require_current(principal)

@@ -18,7 +18,7 @@ pub(crate) struct Pools {
     pub(crate) file: Option<PathBuf>,
 }
 
-/// How long a connection waits for another connection that has locked the SQLite file.
+/// The time for which a connection waits for another connection that has locked the SQLite file.
 pub(crate) const BUSY: Duration = Duration::from_secs(5);
 
 fn options(config: &DatabaseConfig) -> ConnectOptions {

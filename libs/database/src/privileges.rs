@@ -22,7 +22,7 @@ pub(crate) async fn missing(conn: &impl ConnectionTrait, role: Option<&str>) -> 
     rows.iter().map(|row| row.try_get_by_index(0)).collect()
 }
 
-/// Grants the role that serves what it needs, and no more: rows, not the schema. Nothing is written if it has
+/// Grants the role that serves only what it needs: rows, not the schema. Nothing is written if it has
 /// that already, because each grant makes all sessions plan their statements again.
 pub(crate) async fn grant(conn: &DatabaseTransaction, serving: Option<&str>) -> Result<(), StorageError> {
     let Some(serving) = serving else {

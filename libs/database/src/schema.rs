@@ -1,4 +1,4 @@
-//! Which builds may serve with a schema.
+//! The builds that may serve with a schema.
 //!
 //! A build serves if all of its own migrations are applied. Migrations that it does not know were applied by
 //! a newer build. It serves with them too, so that old and new replicas serve side by side during a rollout

@@ -6,9 +6,9 @@
 //!   transaction {
 //!      claim (principal, RPC, request_id)      -- or find what an earlier run kept
 //!      authorize -> grant                      -- facts read and rows locked; ended rows are found too
-//!      found before:  compare the digest, then answer
+//!      found before:  compare the digest, then return
 //!      new:           act: decide, save, audit, append events; keep ids and numbers
-//!      view           -- loaded again for the first answer and for a repetition alike
+//!      view           -- loaded again for the first response and for a repetition alike
 //!   }
 //! result --encode--> response (+ consistency token)
 //! ```

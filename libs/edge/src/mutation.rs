@@ -55,9 +55,9 @@ pub trait Mutation: Send + Sync + Sized {
         outcome: &Self::Outcome,
     ) -> impl Future<Output = Result<Self::View, Self::Error>> + Send;
 
-    /// Decides whether a repetition is answered today. By default it is if the caller may still do the act.
-    /// Overridden only where the act takes the caller's own right away; those acts stand in docs/adr/0010
-    /// with a test each.
+    /// Decides whether a repetition is accepted today. By default it is if the caller may still do the
+    /// act. Overridden only where the act takes the caller's own right away; those acts stand in
+    /// docs/adr/0010 with a test each.
     fn regrant(
         &self,
         context: &Self::Context,
@@ -70,8 +70,8 @@ pub trait Mutation: Send + Sync + Sized {
     }
 
     /// Called once, outside the transaction, when an attempt finds that an earlier one was committed, whether
-    /// or not the repetition is answered. The earlier attempt may have ended between its commit and the work
-    /// that follows the commit. This function does that work again. The default does nothing.
+    /// or not the repetition is accepted. The earlier attempt may have ended between its commit and the
+    /// work that follows the commit. This function does that work again. The default does nothing.
     fn repeated(&self, context: &Self::Context) {
         let _ = context;
     }
@@ -87,8 +87,8 @@ pub struct Done<V> {
 }
 
 impl<C: Send + Sync> Edge<C> {
-    /// Carries a mutation out once. A repetition with the same `request_id` and the same bytes is answered
-    /// from what is stored now; one with other bytes is refused with REQUEST_ID_REUSED, after the caller
+    /// Carries a mutation out once. A repetition with the same `request_id` and the same bytes returns
+    /// what is stored now; one with other bytes is refused with REQUEST_ID_REUSED, after the caller
     /// was authorized.
     pub async fn mutate<T, M>(&self, call: &Call<T>, mutation: &M) -> Result<Done<M::View>, M::Error>
     where

@@ -4,7 +4,7 @@ use serde::{Serialize, de::DeserializeOwned};
 /// The outcome of a mutation, kept for repetitions: ids and numbers, never a view and never a name.
 ///
 /// Its JSON form is a schema that old and new builds read for 30 days. A field may be added with a default;
-/// anything else takes the next `VERSION`, which builds that do not know it answer with UNAVAILABLE. A
+/// anything else takes the next `VERSION`, which builds that do not know it refuse with UNAVAILABLE. A
 /// golden test per type holds the form.
 pub trait Stored: Serialize + DeserializeOwned + Send + Sync {
     /// The version of the form, from 1.
@@ -23,7 +23,7 @@ pub trait Stored: Serialize + DeserializeOwned + Send + Sync {
         match stored.split_first() {
             Some((version, json)) if (1..=Self::VERSION).contains(version) => serde_json::from_slice(json)
                 .map_err(|error| StorageError::Fault(format!("a stored outcome cannot be read: {error}"))),
-            // Another replica, of a newer build, carried the act out: it answers the repetition.
+            // Another replica, of a newer build, carried the act out: it serves the repetition.
             Some((version, _)) => Err(StorageError::Unavailable(format!(
                 "the outcome has version {version}, this build knows up to {}",
                 Self::VERSION
@@ -33,7 +33,7 @@ pub trait Stored: Serialize + DeserializeOwned + Send + Sync {
     }
 }
 
-/// For mutations that produce nothing that their answer needs.
+/// For mutations that produce nothing that their response needs.
 impl Stored for () {}
 
 #[cfg(test)]

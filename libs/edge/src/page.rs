@@ -5,7 +5,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::page_token::{self, PageKey, page_size};
 
-/// A page as it was asked for.
+/// A page as it was requested.
 #[derive(Debug, Clone)]
 pub struct PageRequest {
     size: u64,
@@ -17,9 +17,9 @@ pub struct PageRequest {
 /// A page of a list.
 #[derive(Debug)]
 pub struct Page<V> {
-    /// At most as many as were asked for.
+    /// At most as many as were requested.
     pub items: Vec<V>,
-    /// Where the next page begins; empty on the last page.
+    /// The token of the next page; empty on the last page.
     pub next_page_token: String,
 }
 
@@ -60,7 +60,7 @@ impl PageRequest {
         page_token::decode(&PageKey::new(db.as_ref()), caller, &self.filter, &self.token)
     }
 
-    /// How many rows to read: one more than the page has, to know whether another page follows.
+    /// The number of rows to read: one more than the page has, to know whether another page follows.
     pub fn limit(&self) -> u64 {
         self.size + 1
     }

@@ -59,7 +59,7 @@ impl<V> Read<V> {
 }
 
 impl<C: Send + Sync> Edge<C> {
-    /// Runs a read. An audited one is answered only after its row was committed.
+    /// Runs a read. An audited one returns only after its row was committed.
     pub async fn query<T, Q>(&self, call: &Call<T>, query: &Q) -> Result<Q::View, Q::Error>
     where
         T: Sync,

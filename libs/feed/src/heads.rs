@@ -1,8 +1,8 @@
 //! The heads of all logs of a database, as this replica knows them.
 //!
 //! Own commits and hints of the bus are known at once; everything else by reading all heads, at most once a
-//! second, however many streams ask. Nothing is queued: a reader that lags sees the latest head of each
-//! organization.
+//! second, however many streams wait. Nothing is queued: a reader that lags sees the latest head of
+//! each organization.
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     ops::Bound,

@@ -32,8 +32,8 @@ pub(crate) struct Lease {
     duration: Duration,
 }
 
-/// How often a running attempt renews its lease and stores its progress, so that a few failures do not end
-/// it.
+/// The number of times that a running attempt renews its lease and stores its progress during one
+/// lease, so that a few failures do not end it.
 const RENEWALS_PER_LEASE: u32 = 6;
 
 /// How an attempt ended.

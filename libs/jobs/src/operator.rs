@@ -31,7 +31,7 @@ table!(job, "job", {
     fail_time: Option<DateTimeUtc>,
 });
 
-/// How long a failed job is kept for the operator.
+/// The time for which a failed job is kept for the operator.
 pub const FAILED_RETENTION: Duration = Duration::from_hours(90 * 24);
 
 /// The state of a job.
@@ -70,7 +70,7 @@ pub struct JobRecord {
     pub progress: Option<(i64, i64)>,
 }
 
-/// Which jobs are listed.
+/// The jobs that are listed.
 #[derive(Debug, Clone, Default)]
 pub struct JobFilter {
     /// Only jobs in this state.

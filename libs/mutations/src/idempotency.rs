@@ -34,7 +34,7 @@ pub struct ClaimedRecord {
 
 impl ClaimedRecord {
     /// Stores the outcome of the mutation for repetitions within 30 days: ids and numbers, never names.
-    /// Events must have been appended before: a repetition answers the consistency token of their
+    /// Events must have been appended before: a repetition returns the consistency token of their
     /// organization.
     pub async fn keep(self, tx: &Tx, outcome: Vec<u8>) -> Result<(), StorageError> {
         let Self { mutation } = self;

@@ -1,9 +1,9 @@
 //! The reasons with which each RPC is refused, read from the comments of the protos.
 //!
 //! The comment of an RPC ends with `Reasons: NOT_FOUND (the chat), CHAT_ARCHIVED.` A note in parentheses is
-//! for people. Reasons that any RPC may answer have `common: true` in the proto that declares them and are
-//! not listed. An RPC without reasons of its own says `Reasons: none of its own.` The tests of all services
-//! and `cargo xtask reasons` read the lists here, from descriptors that keep their comments.
+//! for people. Reasons that any RPC may return have `common: true` in the proto that declares them and
+//! are not listed. An RPC without reasons of its own says `Reasons: none of its own.` The tests of all
+//! services and `cargo xtask reasons` read the lists here, from descriptors that keep their comments.
 #![warn(missing_docs)]
 
 use std::{
@@ -70,7 +70,7 @@ impl DocumentedReasons {
             .flat_map(|(rpc, reasons)| reasons.iter().map(|reason| (rpc.as_str(), reason.as_str())))
     }
 
-    /// Returns the reasons that any RPC may answer.
+    /// Returns the reasons that any RPC may return.
     pub fn common(&self) -> impl Iterator<Item = &str> {
         self.common.iter().map(String::as_str)
     }

@@ -42,7 +42,7 @@ struct Access {
     roles: BTreeSet<Role>,
     /// Whether the member has the badge.
     verified: bool,
-    /// How many times the record was released.
+    /// The number of times that the record was released.
     release_count: i32,
 }
 

@@ -122,6 +122,6 @@ pub enum DutyScope {
 pub struct Duty {
     /// The kind.
     pub kind: DutyKind,
-    /// Whom it concerns.
+    /// The pupils whom it concerns.
     pub scope: DutyScope,
 }

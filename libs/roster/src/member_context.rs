@@ -211,7 +211,7 @@ pub struct MemberContext {
     pub archived_units: BTreeSet<UnitId>,
     /// The children of whom the member is a confirmed guardian.
     pub children: Vec<Child>,
-    /// The duties of the member, also those that a suspension silences: ask [`MemberContext::may`].
+    /// The duties of the member, also those that a suspension silences: use [`MemberContext::may`].
     pub duties: Vec<Duty>,
     /// The children toward whom an order or a provisional decision limits the member.
     pub limited: Vec<LimitedChild>,
@@ -275,8 +275,9 @@ impl MemberContext {
         self.is_active() && self.roles.iter().any(|role| role.is_staff())
     }
     /// Returns whether the member is cleared to have contact with pupils (glossary: cleared): a teacher
-    /// whom the organization has verified, or any teacher where the policy `teacher_verification` asks
-    /// for no verification. No other role clears anybody, also not that of an administrator or the head.
+    /// whom the organization has verified, or any teacher where the policy `teacher_verification`
+    /// requires no verification. No other role clears anybody, also not that of an administrator or the
+    /// head.
     pub fn is_cleared(&self) -> bool {
         self.has(Role::Teacher) && (self.teacher_verified || !self.policies.verification_required)
     }

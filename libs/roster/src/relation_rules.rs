@@ -14,7 +14,8 @@ use crate::{
 };
 
 impl MemberContext {
-    /// Returns whether the member is a parent by a confirmed relation. The role PARENT alone gives nothing.
+    /// Returns whether the member is a parent by a confirmed relation. The role PARENT by itself gives
+    /// nothing.
     pub fn is_parent(&self) -> bool {
         self.is_active() && self.roles.contains(&Role::Parent) && !self.children.is_empty()
     }

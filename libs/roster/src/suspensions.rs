@@ -133,7 +133,7 @@ pub(crate) async fn delete_unseen(tx: &Tx, org: OrgId) -> Result<(), HandleError
 
 impl MemberContext {
     /// Returns whether the member holds the role, in force or suspended. Rules that protect the holder or
-    /// others from the holder ask this; rights ask `roles`.
+    /// others from the holder use this; rights use `roles`.
     pub fn holds(&self, role: Role) -> bool {
         self.roles.contains(&role) || self.suspended.contains(&role)
     }

@@ -242,8 +242,8 @@ on_both!(
     }
 );
 
-// A row with a number that no release writes is damaged. The organization answers UNAVAILABLE, and another
-// one is not affected.
+// A row with a number that no release writes is damaged. The organization returns UNAVAILABLE, and
+// another one is not affected.
 on_both!(unknown_stored_value_is_unavailable, |database| async move {
     parta_testkit::logs().allow("a stored value is not known to this build");
     let damaged = Projection::open(&database).await;

@@ -47,9 +47,9 @@ pub async fn start_standalone(service: Service, settings: &Settings, env: Env) -
     .await
 }
 
-/// Migrates the schema of one service and returns. It needs the database of the service alone: no keys, no
-/// bus and no other service. Run it before the new version is rolled out; a version that serves meanwhile
-/// goes on.
+/// Migrates the schema of one service and returns. It needs only the database of the service: no keys,
+/// no bus and no other service. Run it before the new version is rolled out; a version that serves
+/// meanwhile continues.
 pub async fn migrate(service: Service, settings: &Settings, env: Env) -> anyhow::Result<()> {
     use_one_tls_provider();
     migrate_schema(&service, settings, Mode::Standalone, &env).await?;

@@ -3,9 +3,9 @@
 //! | name | SERVING means |
 //! |---|---|
 //! | `startup` | the process has opened its databases and listens |
-//! | `readiness` | services answer (below); projections have applied their backlog; revocations are known |
-//! | `liveness` | the process answers at all; a restart would cure nothing else |
-//! | a gRPC service | its database answers, with a schema that this build may serve with |
+//! | `readiness` | services respond (below); projections applied their backlog; revocations are known |
+//! | `liveness` | the process responds at all; a restart would cure nothing else |
+//! | a gRPC service | its database responds, with a schema that this build may serve with |
 //! | the empty name | all gRPC services of the process are SERVING |
 //!
 //! All but `liveness` are NOT_SERVING from the moment the process begins to stop. A projection that falls
@@ -29,9 +29,9 @@ const READINESS: &str = "readiness";
 const LIVENESS: &str = "liveness";
 const ALL: &str = "";
 
-/// The databases are asked this often: nothing announces that one is gone.
+/// The interval between checks of the databases, because nothing announces that one is gone.
 const PERIOD: Duration = Duration::from_secs(2);
-/// A database that does not answer within this time has failed the check.
+/// A database that does not respond within this time has failed the check.
 const LIMIT: Duration = Duration::from_secs(2);
 /// Consecutive failed checks until a service is NOT_SERVING, so that one slow moment takes no replica out.
 const FAILURES: u32 = 2;
@@ -76,7 +76,7 @@ impl Health {
         health
     }
 
-    /// Checks the services once, reports `startup`, and goes on checking until `cancel`.
+    /// Checks the services once, reports `startup`, and continues to check until `cancel`.
     pub(crate) async fn watch(
         &self,
         services: Vec<Checked>,

@@ -96,8 +96,8 @@ impl Keys {
         )?)
     }
 
-    /// Returns the keys of the token issuer. The file names alone determine which key signs, so that replicas
-    /// agree.
+    /// Returns the keys of the token issuer. Only the file names determine which key signs, so that
+    /// replicas agree.
     pub(crate) fn signing_keys(&self, service: &str) -> anyhow::Result<Vec<SigningKey>> {
         if service != MEMBERSHIP {
             return Ok(Vec::new());

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::Task;
 
-/// Between an answer and the next poll.
+/// The pause between a response and the next poll.
 const INTERVAL: Duration = Duration::from_millis(500);
 /// A replica of membership that sends nothing for this long has failed the poll. The next poll goes to
 /// another one.
@@ -24,7 +24,7 @@ const FIRST_LIMIT: Duration = Duration::from_secs(10);
 /// Failures for this long are reported. The verifier then refuses people.
 const REPORT_AFTER: Duration = Duration::from_secs(30);
 
-/// Returns the task that polls membership and passes its answers to the verifier.
+/// Returns the task that polls membership and passes its responses to the verifier.
 pub(crate) fn task(membership: ServiceChannel, verifier: Arc<Verifier>) -> Task {
     Task::over(
         "revocations",
@@ -97,7 +97,7 @@ impl Poll {
         while let Some(response) = timeout(limit, responses.message()).await?? {
             ids(&mut list.sessions, &response.session_ids)?;
             ids(&mut list.service_account_keys, &response.service_account_key_ids)?;
-            // Not only at the end, so that no answer takes more memory.
+            // Not only at the end, so that no response takes more memory.
             anyhow::ensure!(list.len() <= MAX_REVOCATIONS, "the answer has too many ids");
             unchanged = response.unchanged;
             revision = Some(response.revision);

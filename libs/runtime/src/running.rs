@@ -57,7 +57,7 @@ impl Running {
         self.address
     }
 
-    /// Returns the address of the port that answers health checks without TLS, if there is one.
+    /// Returns the address of the port that serves health checks without TLS, if there is one.
     pub fn health_address(&self) -> Option<SocketAddr> {
         self.health_address
     }

@@ -488,7 +488,7 @@ fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
-/// Returns the age at which this replica asks its clients to reconnect: 240 to 360 seconds. Without it,
+/// Returns the age at which this replica makes its clients reconnect: 240 to 360 seconds. Without it,
 /// replicas that start later would get no connections. Replicas draw different ages, so that not all clients
 /// reconnect at once.
 pub(crate) fn connection_age(env: &Env) -> Duration {

@@ -84,7 +84,7 @@ pub fn quarantined(service: &str) -> RpcError {
     .retry_after(Duration::from_secs(60))
 }
 
-/// Returns OVERLOADED: the server accepts no more work for a moment.
+/// Returns OVERLOADED: the server accepts no further work for a moment.
 pub fn overloaded(why: &str, retry_after: Duration) -> RpcError {
     RpcError::new(ErrorReason::Overloaded, why).retry_after(retry_after)
 }

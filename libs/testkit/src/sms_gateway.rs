@@ -77,13 +77,13 @@ fn decoded(text: &str) -> String {
 pub enum SmsReply {
     /// Accepts the message.
     Accept,
-    /// Answers 200 with this code for the number.
+    /// Returns 200 with this code for the number.
     Number(u16),
-    /// Answers 200 with this code for the request.
+    /// Returns 200 with this code for the request.
     Request(u16),
-    /// Answers with this status and a page.
+    /// Returns this status and a page.
     Status(u16),
-    /// Reads the request and never answers.
+    /// Reads the request and never replies.
     Hang,
     /// Reads the request and closes the connection.
     Close,
@@ -239,7 +239,7 @@ async fn connection(stream: TcpStream, tls: Option<TlsAcceptor>, state: Arc<Stat
     }
 }
 
-/// Reads one request, answers it and closes the connection.
+/// Reads one request, replies to it and closes the connection.
 async fn exchange(stream: impl AsyncRead + AsyncWrite + Unpin, state: &State) -> io::Result<()> {
     let mut stream = BufReader::new(stream);
     let request = read(&mut stream).await?;

@@ -11,10 +11,10 @@ use sea_orm::DbErr;
 /// The reason of membership, and of a released use, for a link that was revoked or stopped while its
 /// acceptance was on the way.
 pub(crate) const INVITATION_ENDED: &str = "INVITATION_ENDED";
-/// The reason of membership for a person who has asked too often by a link.
+/// The reason of membership for a person who has made too many requests by a link.
 pub(crate) const RATE_LIMITED: &str = "RATE_LIMITED";
 
-/// Why the service refuses.
+/// The reasons why the service refuses a call.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
     /// The link is unknown, expired, used up or revoked. The holder of the secret does not learn which.
@@ -52,7 +52,7 @@ impl From<Error> for RpcError {
                     why,
                 )
             }
-            // The holder of a link that died meanwhile learns no more than that of any other one.
+            // The holder of a link that ended meanwhile gets the same refusal as for any unusable link.
             Error::AdmissionRefused(reason, _) if reason == INVITATION_ENDED => Error::NotUsable.into(),
             Error::AdmissionRefused(reason, retry_after) => {
                 let why = if reason == RATE_LIMITED {

@@ -52,7 +52,7 @@ const CODES_MAX: u32 = 3_600_000;
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Config {
-    /// How codes are delivered.
+    /// The way in which codes are delivered.
     pub(crate) delivery: DeliveryKind,
     /// `smtps://user:password@host` of the mail server; required by `smtp`.
     pub(crate) smtp_url: Option<SecretString>,
@@ -83,9 +83,9 @@ pub(crate) struct Config {
     pub(crate) sms_temporary_results: Vec<String>,
     /// Whether codes are sent to premium-rate and satellite numbers, with which attackers earn money.
     pub(crate) accept_costly_numbers: bool,
-    /// How many codes one network may request per hour.
+    /// The number of codes that one network may request per hour.
     pub(crate) codes_per_hour_of_network: u32,
-    /// How many codes the installation sends per hour.
+    /// The number of codes that the installation sends per hour.
     pub(crate) codes_per_hour: u32,
 }
 
@@ -115,7 +115,7 @@ impl Default for Config {
 }
 
 impl Config {
-    /// How many codes are sent.
+    /// Returns the limits of the number of codes that are sent.
     pub(crate) fn budgets(&self) -> Budgets {
         Budgets {
             network_per_hour: self.codes_per_hour_of_network,

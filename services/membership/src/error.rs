@@ -6,7 +6,7 @@ use parta_proto_membership::v1::ErrorReason;
 use parta_status::{RpcError, not_found};
 use sea_orm::DbErr;
 
-/// Why the service refuses.
+/// The reasons why the service refuses a call.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
     /// The stored state forbids the act.

@@ -39,7 +39,7 @@ enum Task {
     },
     /// Brings the schema of one service's database up to date. Needs only this database.
     ///
-    /// Run it before a new version serves. The old version goes on serving meanwhile and afterwards.
+    /// Run it before a new version serves. The old version continues to serve meanwhile and afterwards.
     Migrate {
         /// The service whose database is migrated.
         #[arg(value_name = "SERVICE", value_parser = names())]

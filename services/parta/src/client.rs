@@ -46,10 +46,10 @@ pub(crate) use operator::OperatorClient;
 
 /// Timeout of one attempt of a call.
 const TIMEOUT: Duration = Duration::from_secs(30);
-/// How long a call that the server refuses with UNAVAILABLE and `RetryInfo` is repeated with the same
-/// `request_id`. README names it.
+/// The time for which a call that the server refuses with UNAVAILABLE and `RetryInfo` is repeated with
+/// the same `request_id`. README names it.
 const RETRY_LIMIT: Duration = Duration::from_secs(30);
-/// How long a call is repeated without a note for the person.
+/// The time for which a call is repeated without a note for the person.
 const SILENT_RETRIES: Duration = Duration::from_secs(3);
 const AT_LEAST: &str = "parta-at-least";
 

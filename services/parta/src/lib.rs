@@ -1,5 +1,5 @@
-//! The five services in one process or one of them alone, the command line that calls a running suite, and
-//! backups of the databases.
+//! The five services in one process or only one of them, the command line that calls a running suite,
+//! and backups of the databases.
 
 mod backup;
 mod cli;

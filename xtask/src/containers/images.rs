@@ -1,5 +1,5 @@
 //! Images that are made from programs of this machine: of Parta, and of the servers that its tests need. No
-//! registry is asked.
+//! registry is contacted.
 use std::{
     collections::BTreeSet,
     fs,
@@ -15,7 +15,8 @@ use crate::{describe, execute, root, servers};
 
 /// The image of this commit.
 pub(crate) const PARTA: &str = "parta:dev";
-/// PostgreSQL with an empty cluster of databases. It asks every role but `postgres` for its password.
+/// PostgreSQL with an empty cluster of databases. It requires the password of every role but
+/// `postgres`.
 pub(crate) const POSTGRES: &str = "parta-test/postgres:dev";
 /// NATS.
 pub(crate) const NATS: &str = "parta-test/nats:dev";
@@ -102,8 +103,8 @@ pub(crate) fn make_postgres(engine: &Engine) -> anyhow::Result<()> {
             .arg(data.path())
             .arg(state.join("data")),
     )?;
-    // After a crash, PostgreSQL syncs its files before it answers. One by one, that takes half a minute for
-    // the files of six databases on a slow disk.
+    // After a crash, PostgreSQL syncs its files before it accepts connections. One by one, that takes
+    // half a minute for the files of six databases on a slow disk.
     let containerfile = format!(
         "FROM scratch\nCOPY root/ /\nCOPY --chown={NOBODY} state/ /var/lib/postgresql/\nUSER {NOBODY}\n\
          ENTRYPOINT [\"{}\", \"-D\", \"/var/lib/postgresql/data\", \"-c\", \"listen_addresses=*\", \

@@ -203,7 +203,7 @@ impl Tools {
         self.wheels.join(program)
     }
 
-    /// Trivy lies inside a package of Python.
+    /// Trivy is inside a package of Python.
     pub(crate) fn trivy(&self) -> anyhow::Result<PathBuf> {
         let mut find = Command::new(self.wheel("python"));
         find.args([

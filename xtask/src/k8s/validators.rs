@@ -135,7 +135,7 @@ pub(crate) fn checkov(tools: &Tools, folder: &Path) -> anyhow::Result<()> {
         "kubernetes",
         "--quiet",
         "--compact",
-        // Without it, checkov asks a service of its vendor for texts.
+        // Without it, checkov loads texts from a service of its vendor.
         "--skip-download",
         "--skip-check",
     ]);

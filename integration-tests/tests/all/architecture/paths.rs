@@ -40,7 +40,7 @@ impl NamedPaths {
             .any(|path| path == end || path.ends_with(&inner))
     }
 
-    /// Returns the first path that equals `prefix` or lies within it.
+    /// Returns the first path that equals `prefix` or is within it.
     pub(super) fn within(&self, prefix: &str) -> Option<&String> {
         let inner = format!("{prefix}::");
         self.paths
@@ -49,7 +49,7 @@ impl NamedPaths {
             .find(|path| *path == prefix || path.starts_with(&inner))
     }
 
-    /// Returns the paths into one of these crates that lie within none of the allowed paths.
+    /// Returns the paths into one of these crates that are within none of the allowed paths.
     pub(super) fn outside<'a>(
         &'a self,
         crates: &'a BTreeSet<String>,

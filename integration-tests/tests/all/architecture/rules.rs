@@ -119,7 +119,7 @@ pub(super) const PROTO_CRATES: &[&str] = &[
 ];
 
 /// The model and the policy are pure functions. Of the standard library and of all crates they may name only
-/// what lies within [`ALLOWED_IN_PURE_LAYERS`]: values, and no I/O, no clock and no database.
+/// what is within [`ALLOWED_IN_PURE_LAYERS`]: values, and no I/O, no clock and no database.
 pub(super) const PURE_LAYERS: &[&str] = &["model", "policy"];
 pub(super) const ALLOWED_IN_PURE_LAYERS: &[&str] = &[
     "base64",

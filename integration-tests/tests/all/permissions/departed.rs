@@ -8,8 +8,8 @@ use super::*;
 const STREAM_END_MAX: Duration = Duration::from_secs(40);
 
 /// RPCs that name an organization and refuse a member who has left with NOT_FOUND of another resource, each
-/// with the resource and the reason. ADR 0010 lists the repetitions that are answered, and each has a test of
-/// its own.
+/// with the resource and the reason. ADR 0010 lists the repetitions that are accepted, and each has a
+/// test of its own.
 const OTHER_RESOURCES: &[(&str, &str, &str)] = &[(
     "parta.membership.v1.AppointmentService/ClaimAppointment",
     "appointment",

@@ -56,7 +56,7 @@ const OF_STAFF: &[&str] = &[
     "RoleService/GetActingHead",
 ];
 
-/// A teacher asks for their own verification, and sees its announced end.
+/// A teacher requests their own verification, and sees its announced end.
 const OF_TEACHERS: &[&str] = &[
     "MemberService/ListVerificationRequests",
     "MemberService/RequestVerification",

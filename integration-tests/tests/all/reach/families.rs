@@ -60,8 +60,8 @@ on_both_topologies!(
     }
 );
 
-// Case 55: a mother who opened the link of her child first asks as a pupil. Her own link still admits her,
-// and staff refuse the request.
+// Case 55: a mother who opened the link of her child first requests to join as a pupil. Her own link
+// still admits her, and staff refuse the request.
 // Covers: R18 refused, R27 allowed, F9 allowed, F9 refused
 on_both_topologies!(
     parent_who_opened_the_link_of_the_child_joins,

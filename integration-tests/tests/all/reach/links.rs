@@ -134,7 +134,8 @@ on_both_topologies!(parent_claims_the_record_of_a_teacher, |suite: Suite| async 
     assert_eq!(refused.reason, "INVITATION_NOT_USABLE");
 });
 
-// A person who asked by a link that is revoked sees that, and nobody decides about the request any longer.
+// A person whose request came by a link that is revoked sees that, and nobody decides about the request
+// any longer.
 // Covers: F8 refused, R18 refused
 on_both_topologies!(revoked_link_ends_its_requests, |suite: Suite| async move {
     let school = suite.school("Школа № 1").await;
@@ -182,7 +183,7 @@ on_both_topologies!(revoked_link_ends_its_requests, |suite: Suite| async move {
 });
 
 // The links for children of a teacher who was removed for a cause stop until the administration adopts them.
-// Those of a teacher who was removed without one go on.
+// Those of a teacher who was removed without one remain usable.
 // Covers: F8 allowed, F8 refused
 on_both_topologies!(
     links_of_an_issuer_removed_for_cause_stop,

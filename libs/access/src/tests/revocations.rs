@@ -101,7 +101,7 @@ fn listed_revocation_is_kept_until_its_tokens_have_expired() {
     run_paused(async {
         let polled = Polled::new();
         polled.list(&[polled.session]);
-        // Another replica of membership that read earlier, and the answer `unchanged`.
+        // Another replica of membership that read earlier, and the response `unchanged`.
         polled.list(&[]);
         assert_eq!(polled.reason().await, REVOKED);
         let verifier = &polled.test.verifier;

@@ -1,4 +1,4 @@
-//! Which builds serve with which schema, on both databases. A build is a list of migrations here.
+//! The builds that serve with each schema, on both databases. A build is a list of migrations here.
 #![expect(clippy::panic, reason = "a test may fail loudly")]
 
 use parta_database::{StorageError, require_migration};

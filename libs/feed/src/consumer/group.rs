@@ -1,6 +1,6 @@
 //! Applies the next events of many organizations that are little behind. The cost of a query for their
 //! cursors, and of a commit of SQLite, is paid once. An organization that needs anything else is given back
-//! and then taken alone.
+//! and then taken by itself.
 use std::time::Duration;
 
 use futures::{StreamExt as _, stream};

@@ -9,7 +9,7 @@ pub struct Lag {
     pub org_id: OrgId,
     /// The number of unapplied events; below zero if the source has lost events that were applied.
     pub events: i64,
-    /// How long ago its projection was complete; `None` if it never was since the start.
+    /// The time since its projection was complete; `None` if it never was since the start.
     pub age: Option<Duration>,
     /// Whether it is quarantined.
     pub is_quarantined: bool,

@@ -5,7 +5,7 @@
 //! consumer, and each event takes effect once. If the events of an organization cannot be applied, its
 //! projection is replaced by a snapshot; if that fails as well, the organization is quarantined. It is also
 //! quarantined if the source has lost events that were applied here: a snapshot would undo their effects.
-//! Other organizations go on.
+//! Other organizations continue.
 
 mod apply;
 mod breaker;

@@ -23,7 +23,8 @@ use crate::Cursor;
 /// source that announces the heads may lag behind the one that was read.
 const AHEAD: Duration = Duration::from_secs(3);
 
-/// The progress of one consumer, shared by its tasks and by those who ask how fresh its projection is.
+/// The progress of one consumer, shared by its tasks and by the calls that check how fresh its
+/// projection is.
 #[derive(Debug)]
 pub(crate) struct Progress {
     known: RwLock<Known>,
@@ -360,7 +361,8 @@ impl Progress {
         (next, due)
     }
 
-    /// Gives back organizations that a worker has taken together with others. Each is next taken alone.
+    /// Gives back organizations that a worker has taken together with others. Each is next taken by
+    /// itself.
     pub(super) fn put_back(&self, organizations: impl IntoIterator<Item = OrgId>) {
         let mut organizations = organizations.into_iter().peekable();
         if organizations.peek().is_none() {
@@ -452,7 +454,7 @@ impl Progress {
 /// How a worker has finished with an organization.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Outcome {
-    /// The stored cursor is known; if it is behind, the work goes on.
+    /// The stored cursor is known; if it is behind, the work continues.
     Applied,
     /// Another replica works on the organization. Look again after a while.
     Busy(Duration),

@@ -13,7 +13,7 @@ use super::registry::consumers;
 /// The cause of a quarantine in [`QuarantinedOrganization::event_failure`]: the source has lost events that
 /// the consumer has applied. Its present state may grant what the lost events have ended.
 pub const EVENTS_LOST: &str = "the source has lost events that were applied here";
-/// Why no snapshot was taken then.
+/// The reason why no snapshot was taken then.
 pub(super) const NO_SNAPSHOT: &str = "none was taken: it could grant again what the lost events have ended";
 
 /// An organization whose events a consumer could not apply. Its cursor stays; the log of the source keeps the
@@ -30,9 +30,9 @@ pub struct QuarantinedOrganization {
     pub event_id: Option<EventId>,
     /// The kind of the event; empty if it is not known.
     pub event_kind: String,
-    /// Why the event could not be applied.
+    /// The reason why the event could not be applied.
     pub event_failure: String,
-    /// Why a snapshot could not be applied.
+    /// The reason why a snapshot could not be applied.
     pub snapshot_failure: String,
     /// The time when it was quarantined.
     pub quarantine_time: DateTime<Utc>,
@@ -241,7 +241,7 @@ pub(super) async fn set_request(
     Ok(tx.execute_sql(sql, values).await? > 0)
 }
 
-/// Why the events of an organization cannot be applied.
+/// The reason why the events of an organization cannot be applied.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Rejection {
     /// The id and the kind of the event; `None` if the source could not read it.

@@ -19,7 +19,7 @@ use crate::{Cursor, FeedEvent as _, Snapshot, SnapshotItem, Source, log};
 
 /// Largest number of events of one batch.
 pub(super) const PAGE: i32 = 256;
-/// The source answers a reading within this time, or is asked again.
+/// The source returns the events of a read within this time, or the read is repeated.
 pub(super) const READ_LIMIT: Duration = Duration::from_secs(5);
 /// The source begins a snapshot within this time, and sends its next message within this time.
 const SNAPSHOT_SILENCE: Duration = Duration::from_secs(15);
@@ -38,7 +38,7 @@ const LOCKED: Duration = Duration::from_millis(50);
 /// A quarantine that the operator has ended is noticed after this time.
 const QUARANTINE_CHECK: Duration = Duration::from_secs(2);
 
-/// Why the events of an organization were not applied.
+/// The reason why the events of an organization were not applied.
 pub(super) enum Setback {
     /// Another replica works on the organization.
     Locked,

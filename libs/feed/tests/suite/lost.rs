@@ -56,7 +56,7 @@ fn refused(freshness: &Freshness, org_id: OrgId) -> String {
 
 // The source writes another event in the place of the lost one while the consumer runs. The organization is
 // closed and keeps what the lost event has brought, until the operator requests a snapshot. Another
-// organization goes on.
+// organization continues.
 on_both!(
     lost_event_holds_until_a_snapshot_is_requested,
     |database| async move {

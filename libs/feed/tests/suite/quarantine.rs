@@ -83,7 +83,8 @@ on_both!(
     }
 );
 
-// Case 10: an event that cannot be decoded. Its organization goes on by a snapshot, the others do not notice.
+// Case 10: an event that cannot be decoded. Its organization continues by a snapshot, the others do not
+// notice.
 on_both!(undecodable_event_leads_to_a_snapshot, |database| async move {
     parta_testkit::logs().allow("replacing a projection by a snapshot");
     parta_testkit::logs().allow("an internal error");
@@ -303,7 +304,7 @@ on_both!(request_of_a_newer_build_is_kept, |database| async move {
     tokio::time::timeout(Duration::from_secs(20), refused)
         .await
         .unwrap();
-    // Other organizations go on.
+    // Other organizations continue.
     add(db, org(2), "a", "x").await;
     caught_up(db, &second, &[2]).await;
     let kept = text_of(db, "consumer", "feed_cursor WHERE request = 9").await;

@@ -60,7 +60,7 @@ impl fmt::Display for Unreachable {
 
 impl std::error::Error for Unreachable {}
 
-/// Why a call had no response.
+/// The reason why a call had no response.
 #[derive(Debug)]
 pub(super) enum Failed {
     /// The request was not sent.
@@ -93,7 +93,7 @@ struct Connector {
 
 struct Shared {
     state: watch::Sender<State>,
-    /// Asks for an attempt now: a connection failed, or a call has no replica.
+    /// Requests an attempt now: a connection failed, or a call has no replica.
     wake: Notify,
     /// The number of calls, which take turns among the replicas.
     calls: AtomicUsize,
@@ -201,7 +201,7 @@ impl Shared {
             .ok_or_else(|| error.unwrap_or_else(|| Unreachable("the connection was lost again".into())))
     }
 
-    /// Removes a replica whose connection failed, and asks for a new connection.
+    /// Removes a replica whose connection failed, and requests a new connection.
     fn remove(&self, failed: &Replica) {
         let removed = self.state.send_if_modified(|state| {
             let before = state.connected.len();

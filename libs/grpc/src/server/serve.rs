@@ -37,8 +37,8 @@ const LINGER: Duration = Duration::from_secs(1);
 /// Options of the server.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct ServeOptions {
-    /// The age at which a connection gets GOAWAY; its open calls and streams go on, and the client reconnects
-    /// for the next call. `None`: connections have no age limit.
+    /// The age at which a connection gets GOAWAY; its open calls and streams continue, and the client
+    /// reconnects for the next call. `None`: connections have no age limit.
     pub max_connection_age: Option<Duration>,
     /// Concurrent calls and streams of one connection; clients wait with more. `None`: there is no limit.
     pub max_streams_per_connection: Option<u32>,

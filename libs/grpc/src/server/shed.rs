@@ -104,7 +104,7 @@ impl<S: RpcService> Service<RpcRequest> for Layered<Shed, S> {
             Some(method) => Some((method.owner, method.streaming)),
             // Streams without a credential, which last as long as their clients wish.
             None if request.is_open() && !request.is_health_check() => Some((OPEN, true)),
-            // A health check is answered also while other calls are refused.
+            // A health check is served also while other calls are refused.
             None => None,
         };
         let permit = match counted {

@@ -202,7 +202,7 @@ impl TestEnv {
         Self::build(limits, token_life, false)
     }
 
-    /// Returns an environment whose verifier needs answers of membership.
+    /// Returns an environment whose verifier needs responses of membership.
     pub fn polled() -> Self {
         Self::build(Limits::default(), chrono::TimeDelta::minutes(10), true)
     }

@@ -78,7 +78,7 @@ impl Sources {
     }
 
     /// Like [`Sources::load`], for a migration of these services. The keys that only a server uses are not
-    /// validated, because their secrets may be given to the server alone.
+    /// validated, because their secrets may be given only to the server.
     pub fn load_for_migration(&self, services: &[Service]) -> Result<(Settings, Report), ConfigError> {
         self.load_for(services, Purpose::Migration)
     }

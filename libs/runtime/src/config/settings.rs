@@ -38,7 +38,7 @@ pub struct ServerSettings {
     /// PEM file of the authority that issues the certificates of the other services; without it, the system
     /// roots are used.
     pub tls_authority_file: Option<PathBuf>,
-    /// Address of a second port that answers health checks without TLS; without it, there is none.
+    /// Address of a second port that serves health checks without TLS; without it, there is none.
     pub health_listen: Option<SocketAddr>,
     /// Maximum number of concurrent unary calls per service.
     pub max_calls: usize,

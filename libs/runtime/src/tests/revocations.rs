@@ -91,7 +91,7 @@ fn revocation_reaches_other_processes_and_their_streams() {
         let end = stays.message().await.unwrap_err();
         assert_eq!(reason(&end), "NOT_SERVING");
 
-        // The first call of a new process waits for the first answer.
+        // The first call of a new process waits for the first response.
         let chat = start().await.unwrap();
         let refused = Client::of(&chat).call(GET_CHAT, Some(&person)).await.unwrap_err();
         assert_eq!(reason(&refused), "CREDENTIAL_REVOKED");

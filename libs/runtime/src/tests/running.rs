@@ -352,7 +352,7 @@ fn standalone_service_connects_by_address() {
     });
 }
 
-/// Kubernetes asks for health without TLS.
+/// Kubernetes checks health without TLS.
 #[test]
 fn health_port_answers_without_tls_and_nothing_else() {
     parta_testkit::run(async {

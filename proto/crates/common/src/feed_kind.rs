@@ -127,22 +127,22 @@ pub trait FeedKind: Send + Sync + 'static {
 pub trait ServeFeed: Send + Sync + 'static {
     /// The feed.
     type Kind: FeedKind;
-    /// Answers `Read`.
+    /// Serves `Read`.
     async fn read(
         &self,
         request: Request<ReadRequest>,
     ) -> Result<EventPage<<Self::Kind as FeedKind>::Event>, Status>;
-    /// Answers `Watch`.
+    /// Serves `Watch`.
     async fn watch(
         &self,
         request: Request<WatchRequest>,
     ) -> Result<FeedStream<WatchItem<<Self::Kind as FeedKind>::Event>>, Status>;
-    /// Answers `Snapshot`. The last message has a cursor and no event.
+    /// Serves `Snapshot`. The last message has a cursor and no event.
     async fn snapshot(
         &self,
         request: Request<SnapshotRequest>,
     ) -> Result<FeedStream<Option<<Self::Kind as FeedKind>::Event>>, Status>;
-    /// Answers `WatchHeads`.
+    /// Serves `WatchHeads`.
     async fn watch_heads(&self, request: Request<WatchHeadsRequest>) -> Result<HeadStream, Status>;
 }
 

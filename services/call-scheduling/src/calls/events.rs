@@ -75,7 +75,7 @@ pub(crate) async fn snapshot(tx: &Tx, org: OrgId) -> Result<Vec<Payload>, Storag
 
 /// Cancels the future calls of a unit in the transaction that applies its archiving (F17).
 pub(crate) struct ArchivedUnits {
-    /// Read in that transaction, so its freshness is not asked for.
+    /// Read in that transaction, so its freshness is not checked.
     roster: Roster,
 }
 

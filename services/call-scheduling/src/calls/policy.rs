@@ -86,7 +86,7 @@ pub(crate) fn is_in_audience(
     belongs_as_family || (may_enter_unit && may_attend_as_staff(facts, draft, named))
 }
 
-/// Whether a member may be in such a call as staff. A call for families asks for clearance, or for a duty
+/// Whether a member may be in such a call as staff. A call for families requires clearance, or a duty
 /// toward those who are in it; without them, the administration attends the calls in which there are no
 /// pupils.
 pub(crate) fn may_attend_as_staff(facts: &MemberContext, draft: &Draft, named: &[MemberContext]) -> bool {

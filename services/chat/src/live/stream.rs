@@ -56,7 +56,7 @@ pub(crate) struct Subscription {
     ready: VecDeque<Bytes>,
 }
 
-/// Where to find the entries that a stream has not delivered yet.
+/// The source of the entries that a stream has not delivered yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Missing {
     /// The member participated at the cursor and may read up to their own leaving, which the entries

@@ -32,7 +32,8 @@ pub(super) struct SenderFacts {
     pub(super) open: bool,
 }
 
-/// Why a sender may not write in a chat. The numbers are those of `chat_refusal` in m0003_post.sql.
+/// The reason why a sender may not write in a chat. The numbers are those of `chat_refusal` in
+/// m0003_post.sql.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(i16)]
 pub(crate) enum Refused {

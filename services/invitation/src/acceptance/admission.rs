@@ -76,8 +76,8 @@ pub(super) async fn admit(
     Ok(Verdict::Failed)
 }
 
-/// Calls membership, which refuses the admission for ever or returns its result. Only an answer decides:
-/// after any failure, it is unknown whether the person was admitted.
+/// Calls membership, which refuses the admission for ever or returns its result. Only a response
+/// decides: after any failure, it is unknown whether the person was admitted.
 pub(super) async fn cancel(
     context: &Context,
     invitation: &Invitation,
@@ -199,8 +199,8 @@ fn final_refusal(status: &Status) -> Option<Refusal> {
             | Code::FailedPrecondition
     );
     let refusal = RpcError::from_status(status)?;
-    // A person who has asked too often asks again later, by another acceptance. The use of the link is not
-    // reserved until then.
+    // A person who has made too many requests tries again later, by another acceptance. The use of the
+    // link is not reserved until then.
     let is_final = is_final || refusal.reason() == RATE_LIMITED;
     is_final.then(|| Refusal {
         reason: refusal.reason().to_owned(),

@@ -11,12 +11,13 @@ use crate::{
     invitations::{LINKS_PER_CALL, RevokedLinks},
 };
 
-/// How long the answer to a revocation waits for membership. The job of the revocation ends the requests in
-/// any case.
+/// The time for which the response to a revocation waits for membership. The job of the revocation ends
+/// the requests in any case.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// Ends the requests by links right after the commit of their revocation, so that staff who read the answer
-/// find no request that can still be accepted. Membership may be away: then the job does it later.
+/// Ends the requests by links right after the commit of their revocation, so that staff who read the
+/// response find no request that can still be accepted. Membership may be away: then the job does it
+/// later.
 pub(super) async fn end_soon(context: &Context, org: OrgId, links: &[InvitationId]) {
     let calls = async {
         for chunk in links.chunks(LINKS_PER_CALL) {

@@ -48,7 +48,7 @@ impl Acceptance {
         Ok(Response::new(to_proto(accepted)))
     }
 
-    /// Ends the requests by revoked links before the revocation is answered, if membership answers soon.
+    /// Ends the requests by revoked links before the revocation returns, if membership responds soon.
     pub(crate) async fn end_requests(&self, revoked: &Revoked) {
         ending::end_soon(&self.context, revoked.org_id, &revoked.invitation_ids).await;
     }

@@ -33,11 +33,11 @@ use crate::{
 /// Kind of the durable job that finishes interrupted acceptances.
 pub(crate) const RESUME_JOB: &str = "invitation.resume_admission";
 
-/// The reason of a use that was released because the person had asked by another acceptance.
+/// The reason of a use that was released because the person had made a request by another acceptance.
 const ASKED_BEFORE: &str = "JOIN_REQUEST_PENDING";
 
-/// How long one attempt excludes others: the deadline of its call, and the time that membership may work
-/// after it.
+/// The time for which one attempt excludes others: the deadline of its call, and the time that
+/// membership may work after it.
 const LEASE: TimeDelta = TimeDelta::seconds(30);
 
 /// Reserves a use of a link for the caller's join flow, or finds the use that the flow has.

@@ -3,8 +3,8 @@ use parta_database::{Db, StorageError};
 
 use super::storage;
 
-/// How long a reservation is kept after its release, so that a repeated AcceptInvitation finds it. One that
-/// made a member is kept, because it says by which link the member joined.
+/// The time for which a reservation is kept after its release, so that a repeated AcceptInvitation
+/// finds it. One that made a member is kept, because it says by which link the member joined.
 const RELEASED_RETENTION: TimeDelta = TimeDelta::days(31);
 
 /// Deletes reservations that were released.

@@ -68,7 +68,7 @@ impl JobHandler for SettleRequests {
         let scope = OrgScope::for_consumer(SETTLE_JOB, org);
         match self.settle(&scope, &payload).await {
             Ok(true) => Ok(()),
-            // The answer of membership about the use is not stored yet.
+            // The response of membership about the use is not stored yet.
             Ok(false) => Err(JobError::Retry("RESERVATION_PENDING".to_owned())),
             Err(error) => Err(JobError::Retry(RpcError::from(error).reason().to_owned())),
         }

@@ -215,7 +215,7 @@ pub(crate) async fn list_refused_requests(
     Ok(requests)
 }
 
-/// Whether membership has not answered about a use of the invitation.
+/// Whether a use of the invitation still waits for the response of membership.
 pub(crate) async fn has_pending(
     conn: &impl ConnectionTrait,
     scope: &OrgScope,

@@ -89,7 +89,7 @@ impl Draft {
     }
 }
 
-/// Why a link does not work although it is active (F8).
+/// The reason why a link does not work although it is active (F8).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stop {
     /// The unit is archived or unknown.
@@ -175,7 +175,7 @@ impl Invitation {
     }
 }
 
-/// Which links to revoke.
+/// The condition that selects the links to revoke.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum RevocationCondition {
     /// Nobody has joined since it was created.
@@ -189,6 +189,6 @@ pub(crate) enum RevocationCondition {
 pub(crate) struct Shown {
     pub(crate) invitation: Invitation,
     pub(crate) state: State,
-    /// Why it does not work although it is active.
+    /// The reason why it does not work although it is active.
     pub(crate) stop: Option<Stop>,
 }

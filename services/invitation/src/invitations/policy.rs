@@ -44,9 +44,9 @@ pub(crate) struct Grounds {
     pub(crate) issuer: Option<MemberContext>,
 }
 
-/// Why the link does not work (F8). A link that names nobody stops with the right of its issuer; a
-/// named one stands, unless its issuer is suspended or was removed for a cause. After such a removal it works
-/// only if the person returns and may invite again.
+/// Returns the reason why the link does not work (F8). A link that names nobody stops with the right of
+/// its issuer; a named one stands, unless its issuer is suspended or was removed for a cause. After
+/// such a removal it works only if the person returns and may invite again.
 pub(crate) fn stop(invitation: &Invitation, grounds: &Grounds) -> Option<Stop> {
     let draft = &invitation.draft;
     let may_go_on = match &grounds.issuer {

@@ -33,13 +33,14 @@ pub(crate) enum Fault {
     After,
     /// The call is refused, and a repetition would not change that.
     Refused,
-    /// The person has asked too often by this link.
+    /// The person has made too many requests by this link.
     Limited,
     /// The person is already a member.
     Already,
     /// Staff decides about a request.
     Asked,
-    /// Staff decides about the request of the last [`Fault::Asked`]: the same person asks again.
+    /// Staff decides about the request of the last [`Fault::Asked`]: the same person makes a request
+    /// again.
     AskedAgain,
 }
 

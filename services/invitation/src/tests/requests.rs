@@ -81,7 +81,7 @@ on_both!(refused_request_gives_the_use_back, |database| async move {
     fixture.test_env.close().await;
 });
 
-// The decision overtakes the answer of membership: the job waits for the reservation.
+// The decision arrives before the response of membership: the job waits for the reservation.
 // Covers: R18 allowed
 on_both!(decision_that_comes_first_waits, |database| async move {
     parta_testkit::logs().allow("undocumented refusal: Aborted: lost");
@@ -162,8 +162,8 @@ on_both!(revocation_ends_the_requests_of_a_link, |database| async move {
     fixture.test_env.time.advance(TimeDelta::minutes(1));
     fixture.run_jobs().await;
     assert_eq!(fixture.membership.ended(), [vec![id.clone()]]);
-    // The answer to a revocation waits for the end, also of a link that was revoked before or that nobody has
-    // used. The job repeats it.
+    // The response to a revocation waits for the end, also of a link that was revoked before or that
+    // nobody has used. The job repeats it.
     for link in [&id, &unused] {
         let before = fixture.membership.ended().len();
         fixture.revoke(link).await;
@@ -241,7 +241,6 @@ on_both!(each_revocation_ends_requests, |database| async move {
     fixture.test_env.close().await;
 });
 
-// A person who has asked too often takes no use meanwhile, and learns when to come again.
 // The restored membership learns which requests had ended.
 // Covers: R81 allowed
 on_both!(
@@ -261,6 +260,7 @@ on_both!(
     }
 );
 
+// A person who has made too many requests reserves no use, and the refusal says when to try again.
 // Covers: R18 refused
 on_both!(acceptance_of_an_impatient_person_ends, |database| async move {
     let fixture = Fixture::open(&database).await;
@@ -273,7 +273,7 @@ on_both!(acceptance_of_an_impatient_person_ends, |database| async move {
     assert_eq!(refused.metadata("membership_reason"), Some("RATE_LIMITED"));
     assert_eq!(refused.retry_delay(), Some(std::time::Duration::from_secs(3600)));
     assert_eq!(fixture.get(&id).await.use_count, 0);
-    // The job does not ask again on its own.
+    // The job does not repeat the call on its own.
     fixture.test_env.time.advance(TimeDelta::minutes(1));
     fixture.run_jobs().await;
     assert_eq!(fixture.membership.calls().len(), 1);

@@ -8,7 +8,7 @@ use parta_testkit::{TestDatabase, on_both};
 
 use super::{fixture::Fixture, membership::Fault};
 
-/// How a link dies while its acceptance is interrupted.
+/// The ways in which a link ends while its acceptance is interrupted.
 #[derive(Clone, Copy)]
 enum Death {
     Revoked,
@@ -30,7 +30,7 @@ impl Fixture {
         }
     }
 
-    /// Accepts a new link, and loses the call to membership or its answer.
+    /// Accepts a new link, and loses the call to membership or its response.
     async fn interrupt(&self, fault: Fault, act: &str) -> (String, String, FlowId) {
         parta_testkit::logs().allow("undocumented refusal: Aborted: lost");
         let (id, token) = self.link(2).await;
@@ -70,7 +70,7 @@ async fn admits_nobody(database: TestDatabase, death: Death) {
     fixture.test_env.close().await;
 }
 
-/// Membership had admitted the person before the link died, and the answer was lost.
+/// Membership had admitted the person before the link ended, and the response was lost.
 async fn keeps_the_member(database: TestDatabase, death: Death) {
     let fixture = Fixture::open(&database).await;
     let act = fixture.test_env.request_id();

@@ -84,7 +84,7 @@ fn acceptance(v: &mut FieldViolations, request: &internal::AdmitMemberRequest) -
     })
 }
 
-/// The answer of an admission that was carried out, without its token.
+/// The response of an admission that was carried out, without its token.
 fn admitted(outcome: &Admitted) -> internal::AdmitMemberResponse {
     match outcome {
         Admitted::Member {

@@ -3,7 +3,7 @@
 //! Owns the table `join_flow`; serves the internal AdmissionService, whose other act belongs to
 //! appointments. A join flow stands for an account and a link, so that invitation learns no account.
 //! Invariant: a link that names nobody admits nobody, nor does any link admit a person whom a decision
-//! removed; they ask (`join_requests`).
+//! removed; such a person makes a request (`join_requests`).
 
 mod error;
 mod grpc;

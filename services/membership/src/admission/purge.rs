@@ -3,8 +3,8 @@ use parta_database::{Db, StorageError};
 
 use super::storage;
 
-/// How long a join flow is kept after its latest ticket. An acceptance that was interrupted is repeated for
-/// two days, and a `request_id` for 30 days.
+/// The time for which a join flow is kept after its latest ticket. An acceptance that was interrupted
+/// is repeated for two days, and a `request_id` for 30 days.
 const JOIN_FLOW_RETENTION: TimeDelta = TimeDelta::days(31);
 
 /// Deletes join flows without a recent ticket.

@@ -150,8 +150,8 @@ impl Mutation for ClaimAppointment {
         roles::load(tx, &grant.scope, outcome.member_id).await
     }
 
-    /// The act used the appointment up. The account that claimed it gets the answer while it is an active
-    /// member: an account that has left is outside.
+    /// The act used the appointment up. The account that claimed it gets the result while it is an
+    /// active member: an account that has left is outside.
     async fn regrant(
         &self,
         _: &Context,

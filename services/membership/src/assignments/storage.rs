@@ -168,7 +168,7 @@ pub(super) async fn end_expired(
     Ok(end_facts::<Entity>(conn, expired, now).await?)
 }
 
-/// Which assignments a list holds; all of them last at `now`.
+/// The assignments that a list holds; all of them last at `now`.
 pub(super) struct Filter<'a> {
     /// Only in these units; `None` for all.
     pub(super) units: Option<&'a BTreeSet<UnitId>>,

@@ -76,7 +76,8 @@ async fn sessions(env: &TestEnv, person: &Person) -> Result<usize, Status> {
     Ok(listed.into_inner().sessions.len())
 }
 
-/// Signs a person in by the present address, after the wrong codes of before count no more for the network.
+/// Signs a person in by the present address, after the earlier wrong codes no longer count for the
+/// network.
 async fn signed_in_later(env: &TestEnv, person: &Person) -> Person {
     env.time.advance(TimeDelta::minutes(150));
     let flow = env.request_code(PRESENT).await.unwrap().flow_id;

@@ -1,4 +1,5 @@
-//! Why a message was not taken. The code names no person and repeats no text, so that it may be logged.
+//! The reasons why a message was not accepted. The code names no person and repeats no text, so that it
+//! may be logged.
 
 /// The failure of one attempt to hand a message over.
 #[derive(Debug, Clone, PartialEq, Eq)]

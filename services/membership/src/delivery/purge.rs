@@ -3,7 +3,7 @@ use parta_database::{Db, StorageError};
 
 use super::storage;
 
-/// How long the development outbox keeps a message. Its code is valid for minutes.
+/// The time for which the development outbox keeps a message. Its code is valid for minutes.
 const MESSAGE_RETENTION: TimeDelta = TimeDelta::days(1);
 
 /// Deletes old messages of the development outbox.

@@ -57,7 +57,7 @@ impl Sender {
     }
 
     /// Sends the code of a flow to its address. A refusal that would be repeated ends the job: the code is
-    /// valid for minutes, and the person asks for another.
+    /// valid for minutes, and the person requests another.
     pub(crate) async fn send(
         &self,
         job: &Job,

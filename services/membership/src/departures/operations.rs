@@ -39,7 +39,8 @@ pub(crate) struct RemoveMember {
     pub(crate) member_id: MemberId,
     /// The etag that the caller read; empty to remove whatever is stored.
     pub(crate) etag: String,
-    /// Why the member is removed. The head has to state it to remove an administrator, for each reason.
+    /// The reason why the member is removed. The head has to state it to remove an administrator, for
+    /// each reason.
     pub(crate) cause: Option<String>,
     /// Never the source: only an import removes for it.
     pub(crate) reason: LeaveReason,
@@ -111,7 +112,7 @@ impl Mutation for RemoveMember {
         roles::load(tx, &grant.scope, outcome.member_id).await
     }
 
-    /// A member who removed their own record still gets the answer: the act took the right away.
+    /// A member who removed their own record still gets the result: the act took the right away.
     async fn regrant(
         &self,
         context: &Context,

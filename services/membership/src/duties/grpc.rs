@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{context::Context, orders};
 
-/// How many pupils a duty names at most.
+/// The maximum number of pupils that a duty names.
 const PUPILS_MAX: usize = 50;
 
 /// The server of the service.

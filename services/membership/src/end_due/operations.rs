@@ -25,7 +25,7 @@ pub(crate) const JOB_LIMITS: Limits = Limits {
     // soon after the trouble has passed, however long it lasted.
     max_retry_delay: Duration::from_secs(10),
 };
-/// How often endings are looked for that no job will end.
+/// The time between two searches for endings that no job will end.
 pub(crate) const SWEEP_INTERVAL: Duration = Duration::from_secs(5);
 /// Endings per transaction. The number is small, so that other writers wait only briefly.
 const BATCH: u64 = 100;

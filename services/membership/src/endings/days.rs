@@ -25,7 +25,7 @@ pub(crate) fn local_date(time: DateTime<Utc>, zone: Tz) -> NaiveDate {
     time.with_timezone(&zone).date_naive()
 }
 
-/// Returns the end of a day in a time zone. Where the clock is moved at midnight, the day ends at the
+/// Returns the end of a day in a time zone. If the clock is moved at midnight, the day ends at the
 /// first time that the next day has.
 pub(crate) fn end_of_day(day: NaiveDate, zone: Tz) -> DateTime<Utc> {
     let next = day.checked_add_days(Days::new(1)).unwrap_or(NaiveDate::MAX);

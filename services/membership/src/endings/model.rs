@@ -1,4 +1,5 @@
-/// Why a fact that ended with a role does not begin again when the change of the role is undone (F2).
+/// The reason why a fact that ended with a role does not begin again when the change of the role is
+/// undone (F2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Obstacle {
     /// The role does not fit the roles of today, or the organization has another head.

@@ -6,7 +6,7 @@ pub(crate) use crate::endings::local_date;
 /// A student may choose from this time before the 18th birthday.
 const CHOICE_OPENS: TimeDelta = TimeDelta::days(60);
 
-/// Returns the last day of the school year in which a day lies: 31 August. The calendar of the organization
+/// Returns the last day of the school year of a day: 31 August. The calendar of the organization
 /// will replace this function.
 pub(crate) fn school_year_end(day: NaiveDate) -> NaiveDate {
     let year = if day.month() <= 8 {

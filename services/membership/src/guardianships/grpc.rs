@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{context::Context, orders};
 
-/// How many relations one call confirms at most.
+/// The maximum number of relations that one call confirms.
 const BATCH_MAX: usize = 100;
 
 /// The server of the service.

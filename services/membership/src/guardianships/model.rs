@@ -7,10 +7,10 @@ use crate::orders::Order;
 /// A guardian of more children than this needs an order.
 pub(crate) const CHILDREN_WITHOUT_ORDER: u64 = 6;
 
-/// The head is asked about a provisional limit that has waited for this time.
+/// A provisional limit that has waited for this time awaits the decision of the head.
 pub(super) const DECISION_TIME: TimeDelta = TimeDelta::hours(72);
 
-/// How much of a relation stays after the student's 18th birthday, as the student chose.
+/// The part of a relation that stays after the student's 18th birthday, as the student chose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum AdultAccess {
     /// Not chosen: as [`Self::UnitRooms`].

@@ -8,8 +8,8 @@ use crate::member_records::name_key;
 /// A request that nobody decides expires after this time.
 pub(super) const DECISION_TIME: TimeDelta = TimeDelta::days(30);
 
-/// How many requests an account may make by one invitation within [`REQUEST_PERIOD`]. Each is a row and two
-/// events, and waits for a decision of the staff.
+/// The maximum number of requests of an account by one invitation within [`REQUEST_PERIOD`]. Each is a
+/// row and two events, and waits for a decision of the staff.
 pub(super) const REQUESTS_MAX: u64 = 5;
 pub(super) const REQUEST_PERIOD: TimeDelta = TimeDelta::days(1);
 

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::error::Error;
 
-/// How long a decided request is kept.
+/// The time for which a decided request is kept.
 const RETENTION: TimeDelta = TimeDelta::days(90);
 
 /// The number of rows of a table that one transaction changes.

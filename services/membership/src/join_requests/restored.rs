@@ -13,7 +13,7 @@ const ACTOR: &str = "restore";
 const BATCH: usize = 100;
 
 /// Refuses the pending ones of these requests, which had ended before the database was restored. Returns
-/// their number. The persons may ask again.
+/// their number. The persons may make new requests.
 pub async fn refuse_requests_again(
     db: &Db,
     org: OrgId,

@@ -1,4 +1,4 @@
-//! Requests to join: who asks, who decides, and what a link alone does not give.
+//! Requests to join: who makes them, who decides, and what a link does not give without a decision.
 mod claiming;
 mod ended;
 mod limits;
@@ -136,8 +136,8 @@ impl School {
     }
 }
 
-// Case 48: a stranger with a forwarded link asks, sees only the school and the state, and is a pupil when the
-// leader of the class has accepted.
+// Case 48: a stranger with a forwarded link makes a request, sees only the school and the state, and is
+// a pupil when the leader of the class has accepted.
 // Covers: R18 allowed, R18 refused, F9 allowed, F9 refused
 on_both!(stranger_with_a_forwarded_link_asks, |database| async move {
     let school = School::open(database).await;
@@ -285,8 +285,8 @@ on_both!(request_is_matched_with_an_expected_pupil, |database| async move {
     school.env.close().await;
 });
 
-// Case 11: an expelled pupil comes back by no link alone, also not by another profile of the same phone. A
-// link for another role is not touched.
+// Case 11: a link is not enough for an expelled pupil to come back, also not for another profile of the
+// same phone. A link for another role is not touched.
 // Covers: F9 refused
 on_both!(removed_person_asks_to_come_back, |database| async move {
     let school = School::open(database).await;
@@ -362,7 +362,7 @@ on_both!(request_is_judged_when_it_is_decided, |database| async move {
     school.env.close().await;
 });
 
-// A request ends by its person, or because nobody decides; the person may ask again.
+// A request ends by its person, or because nobody decides; the person may make another.
 // Covers: R18 allowed
 on_both!(request_is_withdrawn_or_expires, |database| async move {
     let school = School::open(database).await;
@@ -414,7 +414,7 @@ on_both!(request_is_withdrawn_or_expires, |database| async move {
     school.env.close().await;
 });
 
-// Case 19: a person who left and is expected again goes on as the expected member, when staff agree.
+// Case 19: a person who left and is expected again continues as the expected member, when staff agree.
 // Covers: F10 allowed
 on_both!(who_left_and_is_expected_again_joins, |database| async move {
     let school = School::open(database).await;

@@ -1,4 +1,4 @@
-//! Which roles one person may hold together (F7). Every way to get a role asks this module.
+//! The roles that one person may hold together (F7). Every way to get a role calls this module.
 use std::collections::BTreeSet;
 
 use parta_roster::Role;

@@ -5,7 +5,7 @@ use parta_ids::{AccountId, InvitationId, MemberId, OrgId, UnitId};
 use parta_roster::{Role, State};
 use unicode_security::skeleton;
 
-/// Why a person left the organization.
+/// The reason why a person left the organization.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum LeaveReason {
     /// A roster import whose source no longer lists the person. A later import may readmit the person.
@@ -50,7 +50,7 @@ pub(crate) struct Claim {
 pub(crate) struct Member {
     pub(crate) org_id: OrgId,
     pub(crate) id: MemberId,
-    /// Whose it is; `None` while the person is expected.
+    /// The account of the person; `None` while the person is expected.
     pub(crate) account_id: Option<AccountId>,
     pub(crate) full_name: String,
     pub(crate) state: State,
@@ -67,7 +67,7 @@ pub(crate) struct Member {
     pub(crate) invitation_id: Option<InvitationId>,
     /// The claim by which the person took over an expected record; `None` if the person did not.
     pub(crate) claim: Option<Claim>,
-    /// How many times staff released the record from an account.
+    /// The number of times that staff released the record from an account.
     pub(crate) release_count: i32,
     pub(crate) create_time: DateTime<Utc>,
     pub(crate) leave_time: Option<DateTime<Utc>>,

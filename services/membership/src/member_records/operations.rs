@@ -144,7 +144,7 @@ pub(crate) async fn visible_members(
     caller: &Caller,
     org: OrgId,
 ) -> Result<(OrgScope, Option<BTreeSet<MemberId>>), RpcError> {
-    // The rule of the RPC has asked for the permission.
+    // The rule of the RPC has checked the permission.
     if let Principal::ServiceAccount { .. } = caller.acting() {
         let scope = belongs(caller, org)?;
         let protected = context.roster.protected_adults(tx, org).await?;

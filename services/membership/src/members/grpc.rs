@@ -26,7 +26,7 @@ use crate::{
     },
 };
 
-/// How many members one call returns at most by their ids.
+/// The maximum number of members that one call returns by their ids.
 const BATCH_MAX: usize = 200;
 
 /// The server of the service.

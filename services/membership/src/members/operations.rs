@@ -51,8 +51,8 @@ async fn read<V>(context: &Context, tx: &Tx, caller: &Caller, org: OrgId, view: 
     })
 }
 
-/// Returns the members of these ids whom the caller may see, in the order asked for. Those who have left
-/// are found too.
+/// Returns the members of these ids whom the caller may see, in the order of the request. Those who
+/// have left are found too.
 #[derive(Debug)]
 pub(crate) struct GetMembers {
     pub(crate) org_id: OrgId,

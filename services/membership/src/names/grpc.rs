@@ -13,7 +13,7 @@ use tonic::{Request, Response, Status};
 use super::GetNames;
 use crate::context::Context;
 
-/// How many members one call names at most.
+/// The maximum number of members that one call names.
 const BATCH_MAX: usize = 100;
 
 /// The server of the service.

@@ -109,7 +109,7 @@ on_both!(name_is_corrected_and_the_former_kept, |database| async move {
     assert_eq!(corrected.full_name, "Ян Котов");
     let request = school.correction("Янис Котов");
     let twice = school.correct(administrator, request.clone()).await.unwrap();
-    // A repetition answers the same, and a name that is right already leaves no former one.
+    // A repetition returns the same, and a name that is right already leaves no former one.
     assert_eq!(school.correct(administrator, request).await.unwrap(), twice);
     school
         .correct(administrator, school.correction("Янис Котов"))

@@ -26,7 +26,7 @@ pub(crate) enum Notice {
         /// `None` until the deciders are looked up, each of whom then gets a notice.
         decider_id: Option<MemberId>,
     },
-    /// To the person who asked to join.
+    /// To the person who requested to join.
     JoinRequestDecided { join_request_id: JoinRequestId },
 }
 

@@ -2,8 +2,8 @@
 //!
 //! Owns no table: sessions and service accounts write theirs. Serves RevocationService. Invariants: a list
 //! has everything that was committed before it was read, because no cursor skips a commit that becomes
-//! visible late; an answer is at most 500 ms old; a failed read is answered with a refusal and never with an
-//! older list.
+//! visible late; a response is at most 500 ms old; a failed read returns a refusal and never an older
+//! list.
 
 mod grpc;
 mod model;

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use super::model::RevocationList;
 use crate::{error::Error, service_accounts, sessions};
 
-/// How old a list may be that was read for another caller.
+/// The maximum age of a list that was read for another caller.
 const REREAD_AFTER: Duration = Duration::from_millis(500);
 
 /// Reads the revocations, at most once in 500 ms for all callers of this process.

@@ -193,7 +193,7 @@ on_both!(
     }
 );
 
-// A reading that takes longer than a caller waits goes on with the next caller.
+// A read that takes longer than its caller waits for it continues with the next caller.
 on_both!(list_is_read_on_after_its_caller_has_gone, |database| async move {
     let test_env = TestEnv::open(database).await;
     let reader = RevocationReader::new(test_env.db.clone(), test_env.secrets());

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 /// For how long a change of roles can be undone (F2).
 pub(crate) const UNDO_TIME: TimeDelta = TimeDelta::days(7);
 
-/// A teacher who asks for their own verification.
+/// The request of a teacher for their own verification.
 #[derive(Debug, Clone)]
 pub(crate) struct VerificationRequest {
     pub(crate) member_id: MemberId,
@@ -27,7 +27,7 @@ pub(crate) struct VerificationEnd {
     pub(crate) last_date: NaiveDate,
     /// When the last day is over.
     pub(crate) due_time: DateTime<Utc>,
-    /// Why it ends, as the announcing member wrote it for the teacher.
+    /// The reason why it ends, as the announcing member wrote it for the teacher.
     pub(crate) cause: String,
     pub(crate) announcer_id: MemberId,
     pub(crate) create_time: DateTime<Utc>,

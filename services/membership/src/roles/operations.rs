@@ -182,7 +182,7 @@ impl Mutation for ChangeRoles {
         Ok((member, outcome.role_change_id))
     }
 
-    /// An administrator who gave their own role away still gets the answer, while a member of the
+    /// An administrator who gave their own role away still gets the result, while a member of the
     /// organization.
     async fn regrant(
         &self,

@@ -43,7 +43,7 @@ pub(crate) fn verify(caller: &MemberContext) -> Decision {
     crate::member_records::manage(caller)
 }
 
-/// Whether the caller may ask for their own verification.
+/// Whether the caller may request their own verification.
 pub(crate) fn ask(caller: &MemberContext) -> Decision {
     Decision::allow_if(
         caller.is_active() && caller.roles.contains(&Role::Teacher),

@@ -3,7 +3,7 @@ use parta_database::{Db, StorageError};
 
 use super::{model::UNDO_TIME, storage::changes};
 
-/// How long a change is kept, with its author: as long as the idempotency record of its undo.
+/// The time for which a change is kept, with its author: as long as the idempotency record of its undo.
 const RETENTION: TimeDelta = TimeDelta::days(30);
 
 /// Deletes changes of roles of long ago, and the ids of what ended with changes that can no longer be undone.

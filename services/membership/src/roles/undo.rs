@@ -230,7 +230,7 @@ async fn give_badge(
     } else if !member.has(Role::Teacher) {
         undone.refuse(Subject::Badge, Obstacle::RoleAbsent);
     } else {
-        // The documents are those of the first decision, and the undoer answers for the second one.
+        // The documents are those of the first decision, and the undoer is responsible for the second.
         member.teacher_verified = true;
         member.verifier_id = Some(undoer);
         forget_request(tx, scope, member.id).await?;

@@ -1,4 +1,5 @@
-//! The verification of teachers (R22): a teacher asks, the administration decides, one by one or as a list.
+//! The verification of teachers (R22): a teacher requests it, the administration decides, singly or as
+//! a list.
 use std::collections::BTreeSet;
 
 use parta_access::{Caller, OrgScope, authorize};
@@ -179,7 +180,7 @@ pub(crate) struct Asked {
 
 impl Stored for Asked {}
 
-/// A teacher asks for their own verification.
+/// A teacher requests their own verification.
 #[derive(Debug)]
 pub(crate) struct RequestVerification {
     pub(crate) org_id: OrgId,
@@ -225,7 +226,7 @@ impl Mutation for RequestVerification {
     }
 }
 
-/// Refuses the request of a teacher, who may ask again.
+/// Refuses the request of a teacher, who may make another.
 #[derive(Debug)]
 pub(crate) struct RefuseVerification {
     pub(crate) org_id: OrgId,

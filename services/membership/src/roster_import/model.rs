@@ -196,7 +196,7 @@ impl Outcome {
     }
 }
 
-/// Why a change has no effect.
+/// The reason why a change has no effect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum NoEffect {
     /// A decision removed the person.
@@ -265,13 +265,13 @@ impl NoEffect {
 pub(crate) struct MassChange {
     /// The number of the kind.
     pub(crate) kind: i16,
-    /// How many people it concerns.
+    /// The number of people whom it concerns.
     pub(crate) people: i32,
-    /// How many people it could concern.
+    /// The number of people whom it could concern.
     pub(crate) of: i32,
 }
 
-/// Where a row of the source stands. Line 0 is the whole file; an empty name, all files.
+/// The position of a row of the source. Line 0 is the whole file; an empty name, all files.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct SourceLine {
     pub(crate) file: &'static str,

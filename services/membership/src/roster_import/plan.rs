@@ -67,7 +67,7 @@ pub(crate) struct Change {
     /// The id in the source of the person, or of the class to create.
     pub(crate) source_key: String,
     pub(crate) details: Details,
-    /// The row of the source that asks for the change.
+    /// The row of the source that requires the change.
     pub(crate) source_line: SourceLine,
     pub(crate) outcome: Outcome,
 }

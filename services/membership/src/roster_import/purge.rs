@@ -3,8 +3,8 @@ use parta_database::{Db, StorageError};
 
 use super::storage;
 
-/// How long an import is kept after it was finished, or after the check if it was never started. Its changes
-/// and problems quote the imported files.
+/// The time for which an import is kept after it was finished, or after the check if it was never
+/// started. Its changes and problems quote the imported files.
 const IMPORT_RETENTION: TimeDelta = TimeDelta::days(90);
 
 /// Deletes old imports with their changes and problems, one in each transaction.

@@ -4,9 +4,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 use parta_access::ServiceAccountPermission;
 use parta_ids::{OrgId, ServiceAccountId, ServiceAccountKeyId};
 
-/// How many permissions a request names at least and at most.
+/// The minimum and maximum number of permissions that a request names.
 pub(super) const PERMISSIONS: std::ops::RangeInclusive<usize> = 1..=20;
-/// How many keys an account has at most: the present one and its successor.
+/// The maximum number of keys of an account: the present one and its successor.
 pub(super) const MAX_KEYS: usize = 2;
 /// A use is not recorded again before this time has passed, so that most calls write nothing.
 pub(super) const RECORD_USE_AFTER: TimeDelta = TimeDelta::hours(1);
@@ -46,7 +46,7 @@ pub(crate) struct ServiceAccountView {
     pub(crate) keys: Vec<ServiceAccountKey>,
 }
 
-/// Why one name in a list of permissions is wrong.
+/// The reason why one name in a list of permissions is wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum WrongName {
     Unknown,

@@ -44,7 +44,7 @@ impl Stored for KeysRevoked {}
 pub(crate) struct NewKey {
     pub(crate) shown: ServiceAccountView,
     pub(crate) key_id: ServiceAccountKeyId,
-    /// Derived from the id for each answer, so that no record holds it.
+    /// Derived from the id for each response, so that no record holds it.
     pub(crate) key: String,
 }
 

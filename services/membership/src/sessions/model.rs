@@ -1,12 +1,12 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use parta_ids::{AccountId, SessionId};
 
-/// How long a refresh whose answer was lost is answered again, and how long a second holder of the token,
-/// such as another tab of the browser, gets the same successor.
+/// The time for which a refresh whose response was lost can be repeated, and for which a second holder
+/// of the token, such as another tab of the browser, gets the same successor.
 pub(super) const REPLAY: TimeDelta = TimeDelta::seconds(60);
-/// How long a session lasts without a refresh.
+/// The time for which a session lasts without a refresh.
 pub(super) const SESSION_IDLE: TimeDelta = TimeDelta::days(60);
-/// How long a session is kept after its end, so that a repeated EndSession finds it.
+/// The time for which a session is kept after its end, so that a repeated EndSession finds it.
 pub(super) const ENDED_RETENTION: TimeDelta = TimeDelta::days(31);
 /// The generation of a session that was never refreshed.
 pub(super) const FIRST_GENERATION: i64 = 1;
@@ -43,8 +43,8 @@ impl Session {
     }
 
     /// Whether a refresh with the token of `generation` comes shortly after the refresh that replaced it,
-    /// while the successor is unused. It is the same request whose answer was lost, or another tab that
-    /// had the token.
+    /// while the successor is unused. It is the same request whose response was lost, or another tab
+    /// that had the token.
     pub(super) fn is_replay(&self, generation: i64, now: DateTime<Utc>) -> bool {
         generation + 1 == self.generation && now - self.refresh_time <= REPLAY
     }

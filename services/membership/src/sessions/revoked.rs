@@ -43,8 +43,8 @@ pub(crate) async fn list_revoked(
     Ok(revoked)
 }
 
-/// How long after a release a session may begin whose token for the released record was issued before: longer
-/// than any call takes.
+/// The time after a release within which a session may begin whose token for the released record was
+/// issued before: longer than any call takes.
 const CONCURRENT: TimeDelta = TimeDelta::seconds(60);
 
 /// Lists the sessions of the accounts from which records were released after `since`, each under the id by

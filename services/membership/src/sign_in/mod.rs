@@ -1,11 +1,11 @@
 //! Sign-in by a one-time code (R19, R20): a person proves an address.
 //!
-//! Owns the tables `sign_in_flow`, `sign_in_limit` and `sign_in_failure`. Invariants: the answer does not
-//! depend on whether the address is known; a code has five attempts and five minutes, and a new code resets
-//! no counter; an attempt is counted whatever comes of it; no limit counts by the address alone, because a
-//! stranger could exhaust it, except a hundred wrong codes in a row, which the administration and the
-//! operator lift; a proved flow starts one session, for the holder of the proof that VerifyCode returned,
-//! never for a caller who knows only the flow.
+//! Owns the tables `sign_in_flow`, `sign_in_limit` and `sign_in_failure`. Invariants: the response does
+//! not depend on whether the address is known; a code has five attempts and five minutes, and a new
+//! code resets no counter; an attempt is counted whatever comes of it; no limit counts only by the
+//! address, because a stranger could exhaust it, except a hundred wrong codes in a row, which the
+//! administration and the operator lift; a proved flow starts one session, for the holder of the proof
+//! that VerifyCode returned, never for a caller who knows only the flow.
 
 mod error;
 mod grpc;

@@ -1,18 +1,19 @@
 //! Limits of sign-in, as pure code.
 use chrono::TimeDelta;
 
-/// How many attempts one code has.
+/// The number of attempts that one code has.
 pub(super) const ATTEMPTS_MAX: i32 = 5;
-/// Wrong codes in a row after which an address takes no more codes until the lock is lifted
+/// The number of wrong codes in a row after which an address takes no code until the lock is lifted
 /// (NIST SP 800-63B, 3.2.2).
 pub(super) const FAILURES_MAX: i32 = 100;
-/// How long a code is valid.
+/// The time for which a code is valid.
 pub(super) const CODE_LIFE: TimeDelta = TimeDelta::minutes(5);
-/// How long a proved address may be used to start a session.
+/// The time for which a proved address may be used to start a session.
 pub(super) const PROOF_LIFE: TimeDelta = TimeDelta::minutes(10);
-/// How long a flow is kept after its code has expired.
+/// The time for which a flow is kept after its code has expired.
 pub(crate) const FLOW_RETENTION: TimeDelta = TimeDelta::days(1);
-/// How long wrong codes in a row are counted after the latest one, so that waiting gives no more attempts.
+/// The time for which wrong codes in a row are counted after the latest one, so that waiting gives no
+/// further attempts.
 pub(super) const FAILURES_RETENTION: TimeDelta = TimeDelta::days(365);
 /// The shortest time between two codes of one network to one address.
 pub(super) const RESEND: TimeDelta = TimeDelta::seconds(60);
@@ -26,8 +27,8 @@ pub(crate) struct Budgets {
     pub(crate) installation_per_hour: u32,
 }
 
-/// A limit of sign-in. No limit counts by the address alone, because anybody could exhaust it and lock the
-/// owner out. A network is an IPv4 address or an IPv6 /64 network.
+/// A limit of sign-in. No limit counts only by the address, because anybody could exhaust it and lock
+/// the owner out. A network is an IPv4 address or an IPv6 /64 network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Limit {
     /// All codes that one network requests.
@@ -134,7 +135,7 @@ impl Bucket {
         now_millis + (self.burst - 1) * self.interval_millis
     }
 
-    /// How long to wait for a token. Not positive if there is one.
+    /// Returns the time until there is a token. Not positive if there is one.
     pub(super) fn wait(self, full_millis: i64, now_millis: i64) -> TimeDelta {
         TimeDelta::milliseconds(full_millis - self.latest_full_millis(now_millis))
     }

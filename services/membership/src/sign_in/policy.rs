@@ -1,4 +1,4 @@
-//! The rules for signing in: anybody may ask for a code, and the operator unlocks an address.
+//! The rules for signing in: anybody may request a code, and the operator unlocks an address.
 use parta_access::{PermissionRule, PrincipalKind};
 
 /// The feature's rows of the permission matrix.

@@ -4,7 +4,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 use parta_ids::{MemberId, OrgId, SuspensionId};
 use parta_roster::Role;
 
-/// The time within which a second person decides. Afterwards the operator is asked too.
+/// The time within which a second person decides. Afterwards the suspension is listed for the operator
+/// too.
 pub(crate) const DECISION_TIME: TimeDelta = TimeDelta::hours(72);
 
 /// A suspension of a member.
@@ -35,7 +36,7 @@ impl Suspension {
         self.end_time.is_some()
     }
 
-    /// Whether it covers these roles; `None` asks about all roles.
+    /// Whether it covers these roles; `None` means all roles.
     pub(crate) fn covers(&self, roles: Option<&BTreeSet<Role>>) -> bool {
         match (&self.roles, roles) {
             (None, _) => true,

@@ -26,7 +26,7 @@ pub(crate) enum PolicyValue {
     UnusedAfter(Duration),
 }
 
-/// How a change of one policy affects who may reach whom.
+/// The effect of a change of one policy on who may reach whom.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Effect {
     Narrows,

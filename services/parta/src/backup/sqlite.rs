@@ -6,7 +6,7 @@ use rusqlite::{Connection, OpenFlags};
 
 use super::{files, manifest::Schema};
 
-/// How long a copy waits for a writer that switches the journal.
+/// The time for which a copy waits for a writer that switches the journal.
 const BUSY: Duration = Duration::from_secs(5);
 
 fn open(file: &Path) -> anyhow::Result<Connection> {
@@ -24,7 +24,7 @@ fn open(file: &Path) -> anyhow::Result<Connection> {
     Ok(conn)
 }
 
-/// Writes a consistent copy of a file to a new one. Writers of the file go on meanwhile.
+/// Writes a consistent copy of a file to a new one. Writers of the file continue meanwhile.
 pub(super) fn copy(file: &Path, copy: &Path) -> anyhow::Result<()> {
     let conn = open(file)?;
     // VACUUM takes an existing file if it is empty; this one is private.

@@ -134,7 +134,7 @@ fn quarantined(service: &str, found: &Quarantine) -> Finding {
     }
 }
 
-/// The answers of the services.
+/// The responses of the services.
 #[derive(Default)]
 struct Report {
     findings: Vec<Finding>,
@@ -172,7 +172,7 @@ impl Report {
     }
 }
 
-/// Returns the finding about a service that does not answer.
+/// Returns the finding about a service that does not respond.
 fn unreachable(service: &str) -> Finding {
     Finding {
         service: service.to_owned(),

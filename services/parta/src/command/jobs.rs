@@ -21,7 +21,7 @@ const PAGE: i32 = 200;
 pub enum Jobs {
     /// Lists jobs that wait, run or have failed, oldest first.
     List {
-        /// Only jobs of this service. Without it, every service is asked.
+        /// Only jobs of this service. Without it, every service is queried.
         #[arg(value_parser = names())]
         service: Option<String>,
         /// Only jobs in this state.

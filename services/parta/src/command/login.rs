@@ -32,7 +32,7 @@ pub struct Login {
     /// Part of the person's name, where several people share the address; the full name of a new person.
     #[arg(long)]
     name: Option<String>,
-    /// One-time code. The command asks for it if it is missing.
+    /// One-time code. The command prompts for it if it is missing.
     #[arg(long)]
     code: Option<String>,
     /// Flow id that an earlier run without a terminal printed. Needs `--code`.

@@ -23,7 +23,7 @@ const PAGE: i32 = 200;
 pub enum Command {
     /// Lists the organizations that consumers have quarantined.
     List {
-        /// Only those of this service. Without it, every service is asked.
+        /// Only those of this service. Without it, every service is queried.
         #[arg(value_parser = names())]
         service: Option<String>,
     },

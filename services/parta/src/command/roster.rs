@@ -32,7 +32,7 @@ pub enum Roster {
         /// Show the difference and change nothing.
         #[arg(long, conflicts_with = "yes")]
         dry_run: bool,
-        /// Import without asking for confirmation.
+        /// Import without a prompt for confirmation.
         #[arg(long)]
         yes: bool,
         /// Confirm a mass change with the number of people that a check has shown, for example

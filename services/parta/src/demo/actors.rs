@@ -255,7 +255,7 @@ impl Account {
         self.enter(&accepted.org_id).await
     }
 
-    /// Asks to join by a link that names nobody, and joins when `decider` has accepted.
+    /// Requests to join by a link that names nobody, and joins when `decider` has accepted.
     pub(super) async fn ask(&self, link: &str, decider: &Person) -> anyhow::Result<Person> {
         let accepted = self.accept(link).await?.map_err(to_error)?;
         ensure!(

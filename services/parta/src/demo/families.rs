@@ -132,7 +132,7 @@ async fn relation(by: &Person, child: &Person, guardian: &Person) -> anyhow::Res
     Ok(found.context("the relation is not listed")?.id)
 }
 
-/// Forbids a guardian contact with the child by an order, or asks to lift the limit without one.
+/// Forbids a guardian contact with the child by an order, or requests to lift the limit without one.
 async fn limit(by: &Person, guardianship_id: &str, order: Option<mbr::Order>) -> Result<(), tonic::Status> {
     let limits = order.iter().map(|_| RelationLimit::NoContact.into()).collect();
     let request = mbr::LimitGuardianshipRequest {

@@ -10,7 +10,8 @@ use super::{
     refused, to_error,
 };
 
-/// A stranger asks by the link of a class, enters nothing, and is refused by the class teacher.
+/// A stranger requests to join by the link of a class, enters nothing, and is refused by the class
+/// teacher.
 pub(super) async fn play<F: FnMut(&Step)>(
     actors: &Actors<'_>,
     narrator: &mut Narrator<F>,

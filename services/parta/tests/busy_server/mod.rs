@@ -31,7 +31,7 @@ pub struct BusyServer {
 }
 
 impl BusyServer {
-    /// Starts a server that refuses this number of calls and asks to be called again after `delay`.
+    /// Starts a server that refuses this number of calls and requests a retry after `delay`.
     pub async fn start(refusals: usize, delay: Duration) -> Self {
         let local = SocketAddr::from(([127, 0, 0, 1], 0));
         let incoming = TcpIncoming::bind(local).unwrap();

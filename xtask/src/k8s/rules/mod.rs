@@ -1,4 +1,5 @@
-//! Rules that the schemas of Kubernetes do not know. Each is proved by a change that it alone finds (tests).
+//! Rules that the schemas of Kubernetes do not know. Each is proved by a change that only it finds
+//! (tests).
 mod network;
 mod objects;
 mod parts;

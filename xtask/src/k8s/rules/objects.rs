@@ -187,7 +187,7 @@ pub(super) fn probes(manifests: &Manifests, facts: &Facts) -> Vec<String> {
         ("readinessProbe", "readiness"),
         ("livenessProbe", "liveness"),
     ];
-    // Kubernetes asks for health without TLS.
+    // Kubernetes checks health without TLS.
     let health = setting(manifests, "PARTA__SERVER__HEALTH_LISTEN").and_then(port_of);
     let mut found = failing(manifests.parta(), |workload| {
         let port = if encrypted(workload) {

@@ -425,7 +425,7 @@ pub(super) fn callers(manifests: &Manifests, _: &Facts) -> Vec<String> {
     found
 }
 
-/// A file that a setting names lies in a folder that the container mounts, those that run first included,
+/// A file that a setting names is in a folder that the container mounts, those that run first included,
 /// and only the group reads files of Secrets.
 pub(super) fn files(manifests: &Manifests, _: &Facts) -> Vec<String> {
     let settings = manifests.find("ConfigMap", ALL).map(|map| &map["data"]);
@@ -436,7 +436,8 @@ pub(super) fn files(manifests: &Manifests, _: &Facts) -> Vec<String> {
         .filter(|(variable, _)| variable.ends_with("_FILE"))
         .map(|(variable, path)| (variable.as_str(), text(path)))
         .collect();
-    // Either both files of a certificate are named, or none: the binary refuses one alone, also to migrate.
+    // Either both files of a certificate are named, or none: the binary refuses one without the other,
+    // also to migrate.
     let pair = |container: &Value| {
         let named = |variable: &str| {
             shared.contains_key(variable) || items(&container["env"]).any(|named| named["name"] == variable)

@@ -58,7 +58,7 @@ fn set(object: &mut Value, pointer: &str, value: Value) {
     }
 }
 
-/// Where the specification of a workload's pods is.
+/// The place where the specification of a workload's pods is.
 const POD: &str = "/spec/template/spec";
 
 /// Render, rule, kind, name, pointer, value.

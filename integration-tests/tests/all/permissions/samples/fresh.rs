@@ -61,7 +61,7 @@ impl Fresh<'_> {
         member
     }
 
-    /// Makes a request to join the class. Returns the account that asked, and the request.
+    /// Makes a request to join the class. Returns the account that made it, and the request.
     pub(super) async fn join_request(&self, suite: &TwoSchools) -> (Client, String) {
         let (_, link) = self.invitation().await;
         let account = suite.suite.newcomer("Новый Ученик").await;

@@ -10,7 +10,7 @@ use tonic::{
 
 use super::*;
 
-/// A replica that answers with its name until it is dropped.
+/// A replica that returns its name until it is dropped.
 struct TestReplica {
     address: SocketAddr,
     tasks: TaskTracker,

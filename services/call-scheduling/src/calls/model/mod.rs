@@ -51,7 +51,7 @@ pub(crate) struct Draft {
     pub(crate) participants: Vec<MemberId>,
 }
 
-/// Why a call was canceled.
+/// The reason why a call was canceled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum CancelReason {
     /// A member canceled it.

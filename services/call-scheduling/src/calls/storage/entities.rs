@@ -24,7 +24,7 @@ table!(pub(super) call, "call", {
     announced: bool,
     create_time: DateTimeUtc,
     cancel_time: Option<DateTimeUtc>,
-    /// Why the call was canceled; set together with the time.
+    /// The reason why the call was canceled; set together with the time.
     cancel_reason: Option<i16>,
     revision: i64,
 });

@@ -303,7 +303,8 @@ impl Mutation for RemoveParticipants {
         ChatView::load(tx, scope, facts.member_id, self.chat_id).await
     }
 
-    /// A caller who left by this act is answered as long as the caller may read the chat up to the leaving.
+    /// A caller who left by this act gets the result as long as the caller may read the chat up to the
+    /// leaving.
     async fn regrant(&self, context: &Context, tx: &Tx, caller: &Caller, (): &()) -> Result<Grant, Error> {
         let facts = context.roster.caller_context(tx, caller, self.org_id).await?;
         if !self.member_ids.contains(&facts.member_id) {

@@ -30,7 +30,7 @@ impl School {
         for chat in [earlier, named] {
             assert_eq!(code(self.read(pupil, chat).await).0, Code::NotFound);
         }
-        // The teacher reads the earlier chat, knows with whom it was, and writes no more in it.
+        // The teacher reads the earlier chat, knows with whom it was, and can no longer write in it.
         let listed = self.list(teacher).await;
         let kept = listed.iter().find(|chat| chat.id == earlier.to_string()).unwrap();
         assert_eq!(

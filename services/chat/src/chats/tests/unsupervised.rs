@@ -140,7 +140,7 @@ on_both!(
     |database| async move {
         let s = School::open(database).await;
         let chat = s.custom(s.class_teacher, &[s.pupil, s.classmate]).await.unwrap();
-        // Where an adult is, nobody outside the chat names people.
+        // If an adult participates, nobody outside the chat names people.
         assert_eq!(
             code(s.add(s.head, chat, &[s.subject_teacher]).await).0,
             Code::NotFound

@@ -210,7 +210,7 @@ on_postgres!(
                 sent.map(|sent| sent.seq)
             })
         };
-        // One message alone, and then several in the batches of the other chats.
+        // First a message in a batch of its own, then several in the batches of the other chats.
         let mut waiting = vec![send(class, "первое")];
         wait_for_locks(&school.fixture.db, 1).await;
         for text in ["второе", "третье"] {

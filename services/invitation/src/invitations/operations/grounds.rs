@@ -49,7 +49,7 @@ impl LoadedGrounds {
         Ok(facts)
     }
 
-    /// Why the link does not work although it is active.
+    /// Returns the reason why the link does not work although it is active.
     fn stop(&self, invitation: &Invitation) -> Option<Stop> {
         let draft = &invitation.draft;
         let member = |id: Option<MemberId>| id.and_then(|id| self.members.get(&id));
@@ -68,7 +68,7 @@ impl LoadedGrounds {
     }
 }
 
-/// Why an active link does not work at this moment; `None` if it does.
+/// Returns the reason why an active link does not work at this moment; `None` if it does.
 pub(crate) async fn stop_of(
     context: &Context,
     tx: &Tx,

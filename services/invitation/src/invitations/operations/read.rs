@@ -101,7 +101,7 @@ pub(crate) struct ResolveInvitation {
     pub(crate) secret: Option<Presented>,
 }
 
-/// Where a link leads.
+/// The organization, the role and the unit to which a link leads.
 pub(crate) struct Destination {
     pub(crate) org_id: OrgId,
     pub(crate) organization_display_name: String,

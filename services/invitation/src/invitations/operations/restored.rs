@@ -12,8 +12,8 @@ use super::{
 };
 
 const ACTOR: &str = "restore";
-/// How far back revocations are repeated. No acceptance by a link that was revoked earlier can be on its way,
-/// and requests expire after 30 days.
+/// The age up to which revocations are repeated. No acceptance by a link that was revoked earlier can
+/// be on its way, and requests expire after 30 days.
 const END_AGAIN: TimeDelta = TimeDelta::days(31);
 /// Links that one transaction revokes. The number is small, so that other writers wait only briefly.
 const BATCH: u64 = 500;

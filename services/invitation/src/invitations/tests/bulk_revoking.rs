@@ -63,7 +63,7 @@ on_both!(
         let of_parents = bulk_revoke(&fixture, admin, unused, |r| r.role = Role::Parent.into())
             .await
             .unwrap();
-        // The answer waits until membership has ended the requests by the links.
+        // The response waits until membership has ended the requests by the links.
         assert_eq!(fixture.membership.ended(), std::slice::from_ref(&of_parents));
         assert_eq!(of_parents, [parents]);
         let days = prost_types::Duration {

@@ -12,11 +12,12 @@ use crate::{
     join_requests,
 };
 
-/// Makes the person of a join flow a member by an invitation, or asks staff to decide. Only services call it.
+/// Makes the person of a join flow a member by an invitation, or creates a request for the staff. Only
+/// services call it.
 #[derive(Debug)]
 pub(crate) struct AdmitMember(pub(crate) Acceptance);
 
-/// The outcome of AdmitMember and of CancelAdmission, which is also their answer.
+/// The outcome of AdmitMember and of CancelAdmission, which is also their response.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) enum Admitted {
     Member {
@@ -69,8 +70,8 @@ impl Mutation for AdmitMember {
             None => false,
         };
         let is_addressed = recipient.is_some();
-        // Nobody admits themselves, whom a decision removed does not come back by a link alone, and a
-        // member claims the record of a namesake only.
+        // Nobody admits themselves, a link is not enough to come back after a removal by a decision,
+        // and a member claims the record of a namesake only.
         if *open
             || is_issuer
             || join_requests::had_role(tx, scope, account, terms.role).await?

@@ -25,7 +25,7 @@ pub(crate) struct Created {
 
 impl Stored for Created {}
 
-/// A ticket of a join flow, signed for each answer.
+/// A ticket of a join flow, signed for each response.
 #[derive(Debug)]
 pub(crate) struct JoinTicket {
     pub(crate) flow_id: FlowId,

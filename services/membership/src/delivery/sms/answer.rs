@@ -1,10 +1,10 @@
-//! The meaning of an answer of a gateway.
+//! The meaning of a response of a gateway.
 use serde_json::Value;
 
 use super::template::{Message, Template};
 use crate::delivery::failure::Failure;
 
-/// How the result of a request is read from a response.
+/// The rules by which the result of a request is read from a response.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Results {
     /// JSON pointers. The first that exists in the body counts.
@@ -17,7 +17,7 @@ pub(super) struct Results {
 pub(super) const NONE: &str = "none";
 
 impl Results {
-    /// Decides by status and body. Without fields, the status alone decides.
+    /// Decides by status and body. Without fields, only the status decides.
     pub(super) fn read(&self, status: u16, body: &[u8], message: &Message<'_>) -> Result<(), Failure> {
         let json = serde_json::from_slice::<Value>(body).ok();
         let result = json.as_ref().map(|json| self.find(json, message));
@@ -37,7 +37,7 @@ impl Results {
         if self.fields.is_empty() {
             return Ok(());
         }
-        // A proxy or a page for maintenance answers with something else than JSON.
+        // A proxy or a page for maintenance responds with something other than JSON.
         let Some(json) = json else {
             return Err(Failure::Temporary("not_json".to_owned()));
         };
@@ -118,7 +118,7 @@ mod tests {
         }
     }
 
-    // The answers of SMS.RU: the account's errors at the top, those of a number below the number.
+    // The responses of SMS.RU: the account's errors at the top, those of a number below the number.
     #[test]
     fn result_of_the_number_counts_before_the_result_of_the_request() {
         let fields = ["/sms/{phone_digits}/status_code", "/status_code"];
@@ -134,7 +134,7 @@ mod tests {
         assert_eq!(read("{}"), permanent("none"));
     }
 
-    // The answers of SMSC: an error is a field that a success does not have.
+    // The responses of SMSC: an error is a field that a success does not have.
     #[test]
     fn absent_field_can_be_the_success() {
         let results = results(&["/error_code"], &["none"], &["9"]);

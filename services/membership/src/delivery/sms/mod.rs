@@ -1,5 +1,5 @@
 //! Sends a code by SMS through the HTTP gateway of a provider: a request from a template, and the mapping of
-//! the provider's answers (docs/adr/0012).
+//! the provider's responses (docs/adr/0012).
 
 mod answer;
 mod gateway;

@@ -29,7 +29,8 @@ async fn accept(test_env: &TestEnv, person: &Person, role: Role) -> AdmitMemberR
     answer.unwrap().into_inner()
 }
 
-// A graduate is admitted with another role, and asks to become a pupil again. Only a pupil graduates.
+// A graduate is admitted with another role, and requests the role of pupil again. Only a pupil
+// graduates.
 // Covers: R26 allowed, R26 refused, F9 allowed, F9 refused
 on_both!(graduate_returns_with_another_role, |database| async move {
     let test_env = TestEnv::open(database).await;

@@ -99,7 +99,7 @@ async fn check_decides(
     row: &Guardianship,
 ) -> Result<(OrgScope, MemberContext), Error> {
     let facts = context.facts(tx, caller, org).await?;
-    // Which relation the member may touch is decided below.
+    // The check whether the member may touch the relation follows below.
     let scope = belongs(caller, org)?;
     let unknown = || Error::unknown(KIND, row.id);
     let child = context

@@ -108,7 +108,7 @@ pub(crate) async fn restore(
     Ok(Restored::Begun(begun.id))
 }
 
-/// Why the rules of today do not let `restorer` confirm the relation.
+/// Returns the reason why the rules of today do not let `restorer` confirm the relation.
 async fn hindrance(
     tx: &Tx,
     scope: &OrgScope,

@@ -7,7 +7,7 @@ use parta_ids::MemberId;
 
 use crate::{error::Error, guardianships::storage};
 
-/// Why an import does not relate two people (F9, F13).
+/// The reason why an import does not relate two people (F9, F13).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Obstacle {
     /// A decision, an order or the 18th birthday ended their latest relation.

@@ -161,7 +161,7 @@ pub(crate) async fn list_in_force(
     by_pair(conn, in_force(org)).await
 }
 
-/// Locks and loads the limits whose last day lies before `today`, in the order of their ids.
+/// Locks and loads the limits whose last day is before `today`, in the order of their ids.
 pub(crate) async fn lock_due(
     conn: &impl ConnectionTrait,
     scope: &OrgScope,

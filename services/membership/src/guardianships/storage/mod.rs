@@ -218,7 +218,7 @@ pub(super) async fn end_all_of(
     end_rows::<Entity, _>(conn, columns, current, now).await
 }
 
-/// Which relations a list may hold.
+/// The relations that a list may hold.
 pub(super) enum Visible {
     /// All of the organization.
     All,
@@ -226,7 +226,7 @@ pub(super) enum Visible {
     Of(MemberId, BTreeSet<MemberId>),
 }
 
-/// Which relations a list holds.
+/// The relations that a list holds.
 pub(super) struct Filter<'a> {
     pub(super) visible: &'a Visible,
     /// Only those of this child.

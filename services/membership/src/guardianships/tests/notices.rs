@@ -13,7 +13,7 @@ const SECOND: &str = "+79165555555";
 const LIMITS: [RelationLimit; 1] = [RelationLimit::NoContact];
 
 impl School {
-    /// How many messages with this text an address has received.
+    /// Returns the number of messages with this text that an address has received.
     async fn notices(&self, phone: &str, text: &str) -> usize {
         let messages = self.env.messages(phone).await;
         messages.iter().filter(|message| message.contains(text)).count()
@@ -136,7 +136,7 @@ on_both!(head_is_asked_after_72_hours, |database| async move {
     school.deliver().await;
     assert_eq!(school.notices(SECOND, OVERDUE).await, 0);
     school.sign_in_again().await;
-    // Another provisional limit does not begin the time again, and asks once.
+    // Another provisional limit does not begin the time again, and causes one notice.
     let more = [RelationLimit::NoDecisions];
     school
         .limit(&school.teacher, &relation, &more, None, "")
@@ -153,8 +153,8 @@ on_both!(head_is_asked_after_72_hours, |database| async move {
     school.env.close().await;
 });
 
-// Without a head, or if the head is a guardian of the child, the rest of the administration is asked. A limit
-// that was decided asks nobody.
+// Without a head, or if the head is a guardian of the child, the rest of the administration gets the
+// notice. A limit that was decided causes no notice.
 // Covers: F6 refused, F13 allowed, F13 refused
 on_both!(
     administration_is_asked_instead_of_the_head,

@@ -60,7 +60,8 @@ async fn upsert_member(
         let (Some(mut row), None | Some(State::Left)) = (free, present.as_ref().map(|row| row.state)) else {
             return Err(Error::already_claimed());
         };
-        // A person who left and is expected again goes on as the expected member; the record of then stays.
+        // A person who left and is expected again continues as the expected member; the record of then
+        // stays.
         if let Some(mut left) = present {
             left.account_id = None;
             members::update(tx, scope, &mut left).await?;
@@ -126,7 +127,7 @@ pub(crate) async fn forget(
 }
 
 /// Whether a decision took this role from the person, or ended a membership with it, or did so to another
-/// person with the same address. Such a person does not come back by a link alone (R18).
+/// person with the same address. A link is not enough for such a person to come back (R18).
 pub(crate) async fn had_role(
     tx: &Tx,
     scope: &OrgScope,

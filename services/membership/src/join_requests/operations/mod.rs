@@ -1,4 +1,4 @@
-//! Joining: asking for it, deciding about it, and what it gives.
+//! Joining: the request, the decision about it, and its effects.
 mod decide;
 mod end;
 mod enter;

@@ -221,7 +221,7 @@ pub(super) async fn lock_own(
     row.map(request).transpose()
 }
 
-/// Which requests are listed.
+/// The requests that are listed.
 #[derive(Debug, Clone)]
 pub(super) struct Filter {
     pub(super) state: RequestState,

@@ -51,7 +51,7 @@ on_both!(revoked_link_ends_its_requests, |database| async move {
         );
     }
     assert_eq!(reason(&school.withdraw(&first, id).await), "JOIN_REQUEST_DECIDED");
-    // The answer of an acceptance that got lost is repeated. Another acceptance makes no request.
+    // The lost response of an acceptance is repeated. Another acceptance makes no request.
     assert_eq!(school.admit(link.clone()).await.unwrap().join_request_id, id);
     for open in [true, false] {
         let late = AdmitMemberRequest {

@@ -1,4 +1,4 @@
-//! An account asks by one link five times a day at most.
+//! An account makes at most five requests a day by one link.
 use std::time::Duration;
 
 use super::*;

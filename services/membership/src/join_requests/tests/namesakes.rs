@@ -1,7 +1,7 @@
-//! A person who asks with the name of a member of the staff (case 33).
+//! A person who requests to join with the name of a member of the staff (case 33).
 use super::*;
 
-// The name is marked for those who decide, and refused by nobody. The member of the staff who asks for
+// The name is marked for those who decide, and refused by nobody. The member of the staff who requests
 // another role is no namesake, and neither is a pupil who has the name of another pupil.
 // Covers: F9 allowed, R28 allowed
 on_both!(request_by_a_namesake_of_staff_is_marked, |database| async move {

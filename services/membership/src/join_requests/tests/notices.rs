@@ -12,8 +12,8 @@ impl School {
     }
 }
 
-// The notice says no more than that the state changed, and the same for both decisions. A person who withdrew
-// the request is not notified.
+// The notice says only that the state changed, and is the same for both decisions. A person who
+// withdrew the request is not notified.
 // Covers: F9 allowed, F9 refused
 on_both!(person_is_told_that_a_request_was_decided, |database| async move {
     let school = School::open(database).await;

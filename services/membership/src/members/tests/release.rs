@@ -139,7 +139,7 @@ impl School {
     }
 }
 
-// The record of a teacher goes on without everything that the wrong person brought or was given: the
+// The record of a teacher continues without everything that the wrong person brought or was given: the
 // badge, the role of an administrator, a child of their own. The tasks of the record stay.
 // Covers: R71 allowed, F10 allowed, F10 refused
 on_both!(
@@ -181,7 +181,7 @@ on_both!(
         assert_eq!(reason(&gone), "NOT_FOUND");
         let refused = env.member_session(org(1), wrong.person.clone()).await;
         assert_eq!(reason(&refused.map(|_| ())), "NOT_FOUND");
-        // A repetition is answered, and another act has nothing to release.
+        // A repetition succeeds, and another act has nothing to release.
         let again = school.call(&school.administrator, request).await.unwrap();
         assert_eq!(again.etag, released.etag);
         let refused = school.refusal(&school.administrator, &record).await;
@@ -204,7 +204,7 @@ on_both!(
 );
 
 // The record has a new owner at once, so that a token of the earlier one must not act for it. The
-// sessions of the account go on elsewhere, and for its own record in the same organization.
+// sessions of the account continue elsewhere, and for its own record in the same organization.
 // Covers: F10 refused, R29 refused
 on_both!(release_revokes_the_tokens_for_the_record, |database| async move {
     let school = School::open(database).await;

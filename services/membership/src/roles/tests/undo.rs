@@ -207,7 +207,7 @@ on_both!(undo_is_refused, |database| async move {
 });
 
 // Each fact is judged by the rules of today: an archived unit, another decision, its own end, and another
-// person who has left hinder it. The answer lists it.
+// person who has left hinder it. The response lists the fact.
 // Covers: F2 refused
 on_both!(undo_lists_what_is_hindered_today, |database| async move {
     let mut school = School::open(database).await;

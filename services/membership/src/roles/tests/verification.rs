@@ -1,4 +1,4 @@
-//! Teachers who ask to be verified, and decisions as a list (R22, F6, F7).
+//! Requests of teachers for verification, and decisions as a list (R22, F6, F7).
 use parta_proto_membership::v1::{self as pb, Role};
 use parta_service_testkit::fields;
 use parta_testkit::{TestDatabase, on_both};
@@ -142,7 +142,7 @@ on_both!(
         let id = &first.member_id;
         school.test_env.verify_teacher(administrator, id).await.unwrap();
         assert_eq!(school.requests(administrator).await.unwrap(), []);
-        // A verified teacher has nothing to ask for.
+        // A verified teacher has nothing to request.
         assert!(school.ask(first, "диплом № 7").await.unwrap().teacher_verified);
         assert_eq!(school.requests(administrator).await.unwrap(), []);
         school.school.test_env.close().await;

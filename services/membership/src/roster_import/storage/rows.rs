@@ -169,7 +169,7 @@ pub(super) async fn delete(conn: &impl ConnectionTrait, org: Uuid, import: Uuid)
     Ok(())
 }
 
-/// Which changes a list holds.
+/// The changes that a list holds.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct ChangeFilter {
     pub(crate) kind: Option<ChangeKind>,

@@ -32,7 +32,7 @@ on_both!(
     }
 );
 
-// The class was made for the import, and archived before the import went on.
+// The class was made for the import, and archived before the import continued.
 // Covers: R31 refused
 on_both!(
     class_that_was_archived_again_leaves_rows_without_effect,

@@ -73,7 +73,7 @@ on_both!(
         assert_eq!(published.len(), 1);
         assert_eq!(published[0].roster_import_id, import);
         assert_eq!((published[0].units.len(), published[0].invitations.len()), (1, 1));
-        // The same request under the same key, as often as it is asked for.
+        // The same request under the same key, however often it is requested.
         for _ in 0..2 {
             assert_eq!(staged(snapshot_of(&test_env, org(1)).await), published);
         }

@@ -5,7 +5,7 @@ use parta_testkit::{TestDatabase, on_both};
 use super::fixture::{School, Source, unit_id};
 use crate::tests::test_env::{MemberSession, by, org, reason};
 
-/// How the starter loses the right.
+/// The ways in which the starter loses the right.
 #[derive(Clone, Copy)]
 enum Loss {
     Removal,

@@ -80,7 +80,7 @@ impl Mutation for EndSession {
         Ok(secret::known_ids(&context.secrets, outcome.session_id, &members))
     }
 
-    /// A person who ended the session of the call still gets the answer: the act took the right away.
+    /// A person who ended the session of the call still gets the result: the act took the right away.
     async fn regrant(
         &self,
         context: &Context,

@@ -12,14 +12,15 @@ use crate::{
 
 /// Replaces the refresh token of a session by its successor.
 ///
-/// It has a `request_id` and yet no claim: the record of a claim would answer for 30 days, while a
-/// refresh token is answered again for 60 seconds only, and its use after that ends the session. Within
-/// the 60 seconds the `request_id` decides nothing, because two tabs that share a token have one each.
+/// It has a `request_id` and yet no claim: the record of a claim would return the response for 30 days,
+/// while a refresh token returns it again for only 60 seconds, and its use after that ends the session.
+/// Within the 60 seconds the `request_id` decides nothing, because two tabs that share a token have one
+/// each.
 pub(crate) struct RefreshSession {
     pub(crate) refresh_token: String,
 }
 
-/// How a refresh ended that commits.
+/// The result of a refresh that commits.
 #[derive(Debug)]
 pub(crate) enum Refreshed {
     /// The tokens of the next generation.

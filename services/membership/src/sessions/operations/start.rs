@@ -42,7 +42,7 @@ pub(crate) struct Started {
 
 impl Stored for Started {}
 
-/// A new session with its tokens, which are derived for each answer.
+/// A new session with its tokens, which are derived for each response.
 #[derive(Debug)]
 pub(crate) struct NewSession {
     pub(crate) account_id: AccountId,

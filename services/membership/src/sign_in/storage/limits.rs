@@ -112,7 +112,7 @@ pub(in crate::sign_in) async fn failures(
     Ok(row.map_or(0, |row| row.failures))
 }
 
-/// Counts a wrong code. Returns false, and changes nothing, if no more may be counted.
+/// Counts a wrong code. Returns false, and changes nothing, if the maximum is reached.
 pub(in crate::sign_in) async fn count_failure(
     conn: &impl ConnectionTrait,
     subject: &str,

@@ -7,7 +7,7 @@ const DEPUTY: &str = "+79162222222";
 const TEACHER: &str = "+79163333333";
 
 impl School {
-    /// How many notices an address has received, as a message that has this text.
+    /// Returns the number of notices that an address has received as a message with this text.
     async fn notices(&self, phone: &str, text: &str) -> usize {
         let messages = self.test_env.messages(phone).await;
         messages.iter().filter(|message| message.contains(text)).count()
@@ -56,8 +56,8 @@ on_both!(suspension_tells_those_whom_it_concerns, |database| async move {
     school.test_env.close().await;
 });
 
-// A suspension that was lifted before the job ran notifies nobody. One that was confirmed asks nobody. A
-// member of the administration who was suspended or has left meanwhile is not asked.
+// A suspension that was lifted before the job ran notifies nobody. One that was confirmed causes no
+// notice to decide. A member of the administration who was suspended or has left meanwhile gets none.
 // Covers: R82 refused, F5 refused, F18 refused
 on_both!(notice_is_judged_when_it_is_sent, |database| async move {
     let school = School::open(database).await;
