@@ -13,6 +13,12 @@ impl Error {
             .into()
     }
 
+    /// One adult and one pupil would meet by video.
+    pub(in crate::calls) fn supervision_required() -> Self {
+        let why = "One adult and one pupil meet by video only in a lesson or a consultation. Plan one of these.";
+        precondition_failed(ErrorReason::SupervisionRequired, "PARTICIPANT", why).into()
+    }
+
     /// The named participant does not belong to the audience.
     pub(in crate::calls) fn participant_not_concerned(member: MemberId) -> Self {
         let why = "A participant does not belong to the audience. Remove the participant.";

@@ -19,7 +19,8 @@ pub(crate) fn organize(facts: &MemberContext, draft: &Draft, named: &[MemberCont
 fn may_organize(facts: &MemberContext, draft: &Draft, named: &[MemberContext]) -> bool {
     let (kind, unit) = (draft.kind, draft.unit_id);
     let (administration, organizers) = (facts.is_administration(), kind.rule().organizers);
-    if !facts.is_active() || !facts.is_staff() {
+    // A call in a unit without pupils has limits of the organizer only as a parent, when the organizer joins.
+    if !facts.is_active() || !facts.is_staff() || is_limited(facts, draft, true, &LIMITS_OF_CALLS) {
         return false;
     }
     if organizers == Organizers::UnitTeachersAndDuties && meets_by_duty(facts, draft, named) {
@@ -51,11 +52,7 @@ fn meets_by_duty(facts: &MemberContext, draft: &Draft, named: &[MemberContext]) 
     if draft.participants.is_empty() {
         return facts.may_in_unit(DutyFunction::Rooms, draft.unit_id);
     }
-    let is_family = |other: &&MemberContext| {
-        let is_only_parent = other.holds(Role::Parent) && !other.holds_staff_role();
-        other.state != State::Left && (other.holds(Role::Pupil) || is_only_parent)
-    };
-    let mut families = named.iter().filter(is_family).peekable();
+    let mut families = named.iter().filter(|other| is_family(other)).peekable();
     families.peek().is_some() && families.all(|other| facts.may(DutyFunction::Rooms, other))
 }
 
@@ -76,13 +73,20 @@ pub(crate) fn is_in_audience(
     }
     let unit = draft.unit_id;
     let audience = draft.kind.rule().audience;
-    let belongs_as_family = unit_is_class
-        && ((audience.pupils && facts.is_pupil_in(unit)) || (audience.parents && facts.is_parent_in(unit)));
+    let belongs_as_family = if unit_is_class {
+        (audience.pupils && facts.is_pupil_in(unit)) || (audience.parents && facts.is_parent_in(unit))
+    } else {
+        // An event of the whole organization.
+        (audience.pupils && facts.roles.contains(&Role::Pupil)) || (audience.parents && facts.is_parent())
+    };
     let is_placed_by_duty = meets_by_duty(facts, draft, named)
         && (!draft.participants.is_empty() || facts.duty_rooms().contains(&unit));
-    // Calls of a unit of the staff are for all staff.
-    let may_enter_unit =
-        !unit_is_class || facts.teaches_in(unit) || facts.is_administration() || is_placed_by_duty;
+    // Calls of a unit of the staff are for all staff. The office gives no pupils (F3): the administration joins
+    // the calls with pupils of a class that it organizes, teaches or meets by a duty.
+    let may_enter_unit = !unit_is_class
+        || facts.teaches_in(unit)
+        || (facts.is_administration() && !audience.pupils)
+        || is_placed_by_duty;
     belongs_as_family || (may_enter_unit && may_attend_as_staff(facts, draft, named))
 }
 
@@ -97,31 +101,67 @@ pub(crate) fn may_attend_as_staff(facts: &MemberContext, draft: &Draft, named: &
     facts.is_staff() && (!draft.kind.is_for_families() || meets_families)
 }
 
-/// Whether a limit toward a child who is in the call applies to the member (F13). It wins over every
-/// other ground. In a call of the whole unit the strictest limit among the member's children there applies.
-fn is_limited(facts: &MemberContext, call: &Call, limits: &[RelationLimit]) -> bool {
-    let participants = &call.draft.participants;
-    let is_in_call = |child: &LimitedChild| {
-        let is_participant = participants.is_empty() || participants.contains(&child.member_id);
-        child.units.contains(&call.draft.unit_id) && is_participant
+/// Whether a limit toward a child whom the call concerns applies to the member (F13). It wins over every
+/// other ground. In a call of the whole unit the strictest limit among the member's children there applies, and
+/// in an event of the whole organization the strictest one of all. Parents meet without the children, so that
+/// only NO_WHEREABOUTS applies to a call for parents.
+fn is_limited(facts: &MemberContext, draft: &Draft, unit_is_class: bool, limits: &[RelationLimit]) -> bool {
+    let audience = draft.kind.rule().audience;
+    let named = &draft.participants;
+    let concerns = |child: &LimitedChild| {
+        let is_named = !audience.pupils || named.is_empty() || named.contains(&child.member_id);
+        is_named && (!unit_is_class || child.units.contains(&draft.unit_id))
     };
-    let forbids = |child: &LimitedChild| limits.iter().any(|limit| child.limits.forbids(*limit));
-    call.draft.kind.rule().audience.pupils
-        && facts
-            .limited
-            .iter()
-            .any(|child| is_in_call(child) && forbids(child))
+    let applies = |limit: RelationLimit| {
+        audience.pupils || (audience.parents && limit == RelationLimit::NoWhereabouts)
+    };
+    let forbids =
+        |child: &LimitedChild| limits.iter().any(|limit| applies(*limit) && child.limits.forbids(*limit));
+    facts.limited.iter().any(|child| concerns(child) && forbids(child))
+}
+
+/// The limits that keep a member out of a call.
+const LIMITS_OF_CALLS: [RelationLimit; 2] = [RelationLimit::NoContact, RelationLimit::NoWhereabouts];
+
+/// Whether the organizer may name these participants, of whom `named` has the facts. Families read the title
+/// and the place of a call in which they are named, so that the organizer must meet each of them: by an
+/// assignment to the unit, or by a duty (F3). The administration plans calls for a whole unit, and names nobody
+/// whom it does not meet.
+pub(crate) fn name(facts: &MemberContext, draft: &Draft, named: &[MemberContext]) -> Decision {
+    let meets = (facts.is_cleared() && facts.teaches_in(draft.unit_id)) || meets_by_duty(facts, draft, named);
+    let is_allowed = !named.iter().any(is_family)
+        || (meets && named.iter().filter(|other| is_family(other)).all(|other| facts.may_contact(other)));
+    Decision::allow_if(is_allowed, "You may not invite one of the participants to a call.")
+}
+
+/// Whether one adult and one pupil would meet by video in another call than a lesson or a consultation (F15).
+/// Those two are seen by the guardians of the pupil.
+pub(crate) fn is_alone_with_a_pupil(draft: &Draft, named: &[MemberContext]) -> bool {
+    let is_planned_alone = matches!(draft.kind, Kind::Lesson | Kind::Consultation);
+    let one_pupil = matches!(named, [one] if one.holds(Role::Pupil));
+    one_pupil && draft.format != Format::InPerson && !is_planned_alone
+}
+
+/// Whether a participant is a pupil or a parent, and has no role of the staff.
+fn is_family(other: &MemberContext) -> bool {
+    let is_only_parent = other.holds(Role::Parent) && !other.holds_staff_role();
+    other.state != State::Left && (other.holds(Role::Pupil) || is_only_parent)
+}
+
+/// Whether the caller sees who is named in the call. Families see themselves and their children (R83).
+pub(crate) fn shows_participant(facts: &MemberContext, call: &Call, participant: MemberId) -> bool {
+    let sees_all = !call.draft.kind.is_for_families()
+        || facts.is_cleared()
+        || facts.is_administration()
+        || call.organizer_id == facts.member_id;
+    sees_all || participant == facts.member_id || facts.is_guardian_of(participant)
 }
 
 pub(crate) fn may_join(facts: &MemberContext, call: &Call, named: &[MemberContext]) -> bool {
-    if is_limited(
-        facts,
-        call,
-        &[RelationLimit::NoContact, RelationLimit::NoWhereabouts],
-    ) {
+    let draft = &call.draft;
+    if is_limited(facts, draft, call.unit_is_class, &LIMITS_OF_CALLS) {
         return false;
     }
-    let draft = &call.draft;
     let organizes = call.organizer_id == facts.member_id && may_organize(facts, draft, named);
     if organizes && may_attend_as_staff(facts, draft, named) {
         return true;
@@ -134,7 +174,8 @@ pub(crate) fn may_join(facts: &MemberContext, call: &Call, named: &[MemberContex
 /// Whether the caller may see the call: everyone who may join, the organizer, the administration, and parents
 /// of its pupils.
 pub(crate) fn may_see(facts: &MemberContext, call: &Call, named: &[MemberContext]) -> bool {
-    if !facts.is_active() || is_limited(facts, call, &[RelationLimit::NoWhereabouts]) {
+    let limits = [RelationLimit::NoWhereabouts];
+    if !facts.is_active() || is_limited(facts, &call.draft, call.unit_is_class, &limits) {
         return false;
     }
     let organizes_or_administers =

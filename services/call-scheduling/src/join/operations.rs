@@ -87,7 +87,7 @@ impl UnclaimedMutation for IssueJoinToken {
         let claims = TokenClaims {
             room: format!("{}-{}", call.id, slot.start.timestamp()),
             identity: media_identity(&context.secrets, self.org_id, facts.member_id),
-            role: role_name(facts),
+            role: role_name(facts, staff),
             access,
             not_before: now,
             expire_time: close.min(now + TOKEN_TTL),
@@ -112,11 +112,13 @@ fn media_identity(secrets: &Secrets, org: OrgId, member: MemberId) -> String {
     URL_SAFE_NO_PAD.encode(&secrets.hmac("call-scheduling.media-identity", &bytes)[..16])
 }
 
-fn role_name(facts: &MemberContext) -> &'static str {
+/// The label of a person in the room: of the role by which the person is in the call. A member of the staff may
+/// be there as a parent.
+fn role_name(facts: &MemberContext, attends_as_staff: bool) -> &'static str {
     let has = |role: Role| facts.roles.contains(&role);
-    if has(Role::Teacher) {
+    if attends_as_staff && has(Role::Teacher) {
         "teacher"
-    } else if facts.is_staff() {
+    } else if attends_as_staff {
         "staff"
     } else if has(Role::Pupil) {
         "pupil"

@@ -130,6 +130,14 @@ impl Kind {
         audience.pupils || audience.parents
     }
 
+    /// The numbers of the kinds with pupils or parents that are held for the whole organization.
+    pub(crate) fn of_the_organization() -> impl Iterator<Item = i16> {
+        let kinds = Self::ALL.into_iter();
+        kinds
+            .filter(|kind| kind.is_for_families() && kind.rule().in_staff_units)
+            .map(Self::number)
+    }
+
     /// Whether it may be held for a unit of this kind.
     pub(crate) fn suits(self, unit: UnitKind) -> bool {
         let rule = self.rule();

@@ -4,7 +4,7 @@ use chrono_tz::Tz;
 use parta_access::{Caller, OrgScope, authorize};
 use parta_database::Tx;
 use parta_edge::{Mutation, Stored};
-use parta_ids::{CallId, MemberId};
+use parta_ids::CallId;
 use parta_roster::MemberContext;
 use parta_status::{RpcError, invalid, not_found};
 use serde::{Deserialize, Serialize};
@@ -75,7 +75,7 @@ impl Mutation for PlanCall {
         caller: &Caller,
         grant: &OrganizeGrant,
     ) -> Result<PlanOutcome, Error> {
-        let call = self.build_call(context, tx, grant.facts.member_id).await?;
+        let call = self.build_call(context, tx, caller, &grant.facts).await?;
         let slots = call.schedule.slots()?;
         let start_time = slots.first().ok_or(NotPlannable)?.start;
         check_start(start_time, tx.now())?;
@@ -110,7 +110,13 @@ fn check_start(start: DateTime<Utc>, now: DateTime<Utc>) -> Result<(), RpcError>
 
 impl PlanCall {
     /// Checks the unit and the participants, and resolves the start.
-    async fn build_call(&self, context: &Context, tx: &Tx, organizer_id: MemberId) -> Result<Call, Error> {
+    async fn build_call(
+        &self,
+        context: &Context,
+        tx: &Tx,
+        caller: &Caller,
+        organizer: &MemberContext,
+    ) -> Result<Call, Error> {
         let draft = &self.draft;
         let (org, unit_id, roster) = (draft.org_id, draft.unit_id, &context.roster);
         // Locked, because the calls of a unit are canceled when it is archived.
@@ -129,6 +135,10 @@ impl PlanCall {
                 return Err(Error::participant_not_concerned(*member));
             }
         }
+        authorize(caller, org, policy::name(organizer, draft, &named))?;
+        if policy::is_alone_with_a_pupil(draft, &named) {
+            return Err(Error::supervision_required());
+        }
         let organization = roster
             .organization(tx, org)
             .await?
@@ -146,7 +156,7 @@ impl PlanCall {
             id: tx.env().id::<CallId>(),
             draft: draft.clone(),
             unit_is_class,
-            organizer_id,
+            organizer_id: organizer.member_id,
             schedule: Schedule {
                 start,
                 zone,

@@ -34,7 +34,11 @@ impl Query for GetCall {
 
     async fn run(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<Read<CallView>, Error> {
         let granted = load_visible(context, tx, caller, self.org_id, self.call_id).await?;
-        Ok(Read::plain(CallView::of(granted.call)?))
+        let (facts, mut call) = (granted.facts, granted.call);
+        let named = call.draft.participants.iter().copied();
+        let shown = named.filter(|participant| policy::shows_participant(&facts, &call, *participant));
+        call.draft.participants = shown.collect();
+        Ok(Read::plain(CallView::of(call)?))
     }
 }
 

@@ -211,7 +211,8 @@ pub(crate) async fn lock(
 pub(crate) enum VisibleCalls {
     /// All calls of the organization.
     All,
-    /// Calls of these units, those that this member organizes, and for staff those of the units of the staff.
+    /// Calls of these units, those that this member organizes, and of those of the units of the staff all for
+    /// staff, and the events of the whole organization for others.
     Units {
         units: BTreeSet<UnitId>,
         organizer: MemberId,
@@ -236,7 +237,11 @@ pub(crate) async fn list_in_window(
         } => Where::any()
             .add(Column::UnitId.is_in(units.iter().map(|u| u.uuid())))
             .add(Column::OrganizerId.eq(organizer.uuid()))
-            .add_option(staff.then(|| Column::OfClass.eq(false))),
+            .add(
+                Where::all()
+                    .add(Column::OfClass.eq(false))
+                    .add_option((!staff).then(|| Column::Kind.is_in(Kind::of_the_organization()))),
+            ),
     };
     let rows = Entity::find()
         .filter(Column::OrgId.eq(scope.org_id().uuid()))

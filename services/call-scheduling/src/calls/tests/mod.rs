@@ -1,4 +1,5 @@
 mod archived;
 mod duties;
 mod planning;
+mod safety;
 mod seeing;
