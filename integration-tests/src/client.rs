@@ -197,7 +197,7 @@ impl Client {
                 None => return outcome,
             }
         }
-        panic!("{rpc} asks to be repeated for ever");
+        panic!("{rpc} requires repetitions for ever");
     }
 
     /// Makes one attempt with the request unchanged.

@@ -216,7 +216,7 @@ impl Pod {
         assert!(listens, "{} ended at its start; {}", self.name, logs());
         let address = self.address().await.expect("a running pod has an address");
         let watched = HealthClient::new(channel(address)).watch(readiness()).await;
-        let mut watched = watched.expect("health is answered").into_inner();
+        let mut watched = watched.expect("a stream of health").into_inner();
         while let Ok(Some(change)) = watched.message().await {
             if change.status() == ServingStatus::Serving {
                 return;

@@ -217,7 +217,7 @@ fn service_accounts_read_by_the_permissions_of_the_catalog() {
             .find(|(service, _)| *service == method.parent_service().full_name());
         let expected = feed.map_or(Permission::RosterRead, |(_, permission)| *permission);
         if rule.permission != expected.name() {
-            wrong.push(format!("{name} asks for {}, not for {expected}", rule.permission));
+            wrong.push(format!("{name} requires {}, not {expected}", rule.permission));
         }
         required.insert(rule.permission);
     }

@@ -121,6 +121,29 @@ const OPENINGS: &[&str] = &[
     "By what ",
     "As ",
     "Though ",
+    "Which ",
+    "Where ",
+    "Whose ",
+    "Whom ",
+    "How long ",
+    "How many ",
+    "How often ",
+    "Why ",
+];
+/// Words that comments and documents do not use for what programs do: write request, call, query, response,
+/// result, contain, continue. Texts for people may have them.
+const WORDS_OF_PEOPLE: &[&str] = &[
+    "ask",
+    "asks",
+    "asked",
+    "asking",
+    "answer",
+    "answers",
+    "answered",
+    "bear",
+    "bears",
+    "lie",
+    "lies",
 ];
 /// Metaphors and verbs that the glossary replaces.
 const WORDS: &[&str] = &[
@@ -305,6 +328,10 @@ fn faults(text: &str, is_source: bool) -> Vec<String> {
         }
         for fault in word_faults(&plain) {
             blame(&fault);
+        }
+        let mut words = plain.split(|c: char| !c.is_alphanumeric() && c != '_');
+        if let Some(word) = words.find(|word| WORDS_OF_PEOPLE.contains(&word.to_lowercase().as_str())) {
+            blame(&format!("`{word}` is a word for people"));
         }
         begins = prose.is_empty() || prose.ends_with(['.', ':', '|']);
     }

@@ -77,7 +77,7 @@ pub(crate) fn decode<K: DeserializeOwned>(
     if token.is_empty() {
         return Ok(None);
     }
-    let refused = || status::invalid("page_token", "is not one that this list answered to this caller");
+    let refused = || status::invalid("page_token", "is not one that this list returned to this caller");
     let bytes = URL_SAFE_NO_PAD.decode(token).map_err(|_| refused())?;
     let (keyset, given) = bytes.split_last_chunk::<MAC>().ok_or_else(refused)?;
     if !bool::from(mac(key, caller, filter, keyset).ct_eq(given)) {

@@ -58,7 +58,7 @@ impl Cursor {
         let refused = || {
             status::invalid(
                 "cursor",
-                "is not one that this feed answered for the organization",
+                "is not one that this feed returned for the organization",
             )
         };
         let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| refused())?;

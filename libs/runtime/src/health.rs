@@ -210,7 +210,7 @@ impl Check {
         let error = match checked {
             Ok(Ok(_)) => None,
             Ok(Err(error)) => Some(error.to_string()),
-            Err(_) => Some(format!("no answer within {} s", LIMIT.as_secs())),
+            Err(_) => Some(format!("no response within {} s", LIMIT.as_secs())),
         };
         self.failures = error.as_ref().map_or(0, |_| self.failures.saturating_add(1));
         let serving = self.failures < FAILURES;

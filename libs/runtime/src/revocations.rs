@@ -98,11 +98,11 @@ impl Poll {
             ids(&mut list.sessions, &response.session_ids)?;
             ids(&mut list.service_account_keys, &response.service_account_key_ids)?;
             // Not only at the end, so that no response takes more memory.
-            anyhow::ensure!(list.len() <= MAX_REVOCATIONS, "the answer has too many ids");
+            anyhow::ensure!(list.len() <= MAX_REVOCATIONS, "the response has too many ids");
             unchanged = response.unchanged;
             revision = Some(response.revision);
         }
-        let revision = revision.context("the answer is empty")?;
+        let revision = revision.context("the response is empty")?;
         self.verifier
             .revocations_answered(asked, (!unchanged).then_some(&list))?;
         self.revision = revision;

@@ -357,7 +357,7 @@ impl<S: Source, H: Handler<Event = S::Event>> Consumer<S, H> {
         limit: i32,
     ) -> Result<Batch<S::Event>, Setback> {
         let read = tokio::time::timeout(READ_LIMIT, self.source.read(org_id, &stored.text, limit)).await;
-        let page = read.map_err(|_| Setback::Temporary("the source does not answer".into()))??;
+        let page = read.map_err(|_| Setback::Temporary("the source does not respond".into()))??;
         Ok(Batch {
             events: page.events,
             to: encoded_cursor(org_id, page.cursor)?,
@@ -409,7 +409,7 @@ impl<S: Source, H: Handler<Event = S::Event>> Consumer<S, H> {
 
     /// Reads the events of a snapshot and the cursor after it.
     async fn read_snapshot(&self, org_id: OrgId) -> Result<(Snapshot<S::Event>, String), Setback> {
-        let silent = || Setback::Temporary("the source does not answer".into());
+        let silent = || Setback::Temporary("the source does not respond".into());
         let opened = tokio::time::timeout(SNAPSHOT_SILENCE, self.source.snapshot(org_id)).await;
         let mut stream = opened.map_err(|_| silent())??;
         let mut snapshot = Snapshot::default();

@@ -52,7 +52,7 @@ fn judge(service: &str, consumer: &ConsumerStatus, findings: &mut Vec<Finding>) 
             || "since it started".to_owned(),
             |age| format!("for {} s", age.as_secs()),
         );
-        let text = format!("{} has not answered {since}", consumer.source);
+        let text = format!("{} has not responded {since}", consumer.source);
         add(
             "heartbeat",
             text,

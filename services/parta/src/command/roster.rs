@@ -83,7 +83,7 @@ impl Roster {
                 let files = read(&folder)?;
                 if !dry_run && !yes && !io::stdin().is_terminal() {
                     return Err(anyhow::anyhow!(
-                        "The command cannot ask for confirmation without a terminal. Give --yes or --dry-run."
+                        "The command cannot prompt for confirmation without a terminal. Give --yes or --dry-run."
                     )
                     .into());
                 }

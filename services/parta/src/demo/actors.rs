@@ -109,11 +109,11 @@ impl<'a> Actors<'a> {
             message(String::new(), Part::Chunk(b"%PDF-1.4\n%%EOF\n".as_slice().into())),
         ];
         let mut api = self.anonymous.applications();
-        let answer = api
+        let response = api
             .submit_application(tokio_stream::iter(parts))
             .await
             .map_err(to_error)?;
-        Ok(answer.into_inner().application_id)
+        Ok(response.into_inner().application_id)
     }
 
     /// Approves as the operator and returns the id of the organization.
@@ -123,11 +123,11 @@ impl<'a> Actors<'a> {
             application_id: application_id.to_owned(),
             ..Default::default()
         };
-        let answer = self.operator.applications().approve_application(request).await;
-        let answer = answer.map_err(to_error)?.into_inner();
+        let response = self.operator.applications().approve_application(request).await;
+        let response = response.map_err(to_error)?.into_inner();
         self.operator
-            .record_token("org-registry", &answer.consistency_token);
-        Ok(answer.organization.context("no organization was answered")?.id)
+            .record_token("org-registry", &response.consistency_token);
+        Ok(response.organization.context("no organization was returned")?.id)
     }
 
     /// Signs in a new person with a one-time code.
@@ -242,8 +242,8 @@ impl Account {
             request_id: joiner.act(),
             secret: Some(inv::accept_invitation_request::Secret::LinkToken(link.to_owned())),
         };
-        let answer = joiner.invitations().accept_invitation(request).await;
-        Ok(answer.map(tonic::Response::into_inner))
+        let response = joiner.invitations().accept_invitation(request).await;
+        Ok(response.map(tonic::Response::into_inner))
     }
 
     /// Joins by a link that names the person.
@@ -291,18 +291,18 @@ impl Person {
     ) -> Result<inv::CreateInvitationResponse, tonic::Status> {
         request.request_id = self.session.act();
         request.org_id.clone_from(&self.org_id);
-        let answer = self
+        let response = self
             .session
             .invitations()
             .create_invitation(request)
             .await?
             .into_inner();
-        self.session.record_token("invitation", &answer.consistency_token);
-        Ok(answer)
+        self.session.record_token("invitation", &response.consistency_token);
+        Ok(response)
     }
 
     pub(super) async fn link(&self, request: inv::CreateInvitationRequest) -> anyhow::Result<String> {
         let made = self.invite(request).await.map_err(to_error)?;
-        Ok(made.link.context("no link was answered")?.link_token)
+        Ok(made.link.context("no link was returned")?.link_token)
     }
 }

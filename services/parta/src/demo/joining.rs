@@ -32,7 +32,7 @@ pub(super) async fn play<F: FnMut(&Step)>(
     };
     let mut api = stranger.session.authentication();
     refused(
-        "a token for a stranger who asks",
+        "a token for an outsider who requests it",
         &api.issue_organization_token(issue).await,
     )?;
     refuse(&school.leader, &asked.join_request_id).await?;

@@ -74,7 +74,7 @@ async fn class(administrator: &Person, label: &str) -> anyhow::Result<String> {
     administrator
         .session
         .record_token("org-registry", &made.consistency_token);
-    Ok(made.unit.context("no class was answered")?.id)
+    Ok(made.unit.context("no class was returned")?.id)
 }
 
 /// Joins a member of the staff by a link of the administrator for the phone of the person.
@@ -140,7 +140,7 @@ pub(super) async fn assign(
         .map_err(to_error)?
         .into_inner();
     by.session.record_token("membership", &assigned.consistency_token);
-    Ok(assigned.assignment.context("no assignment was answered")?.id)
+    Ok(assigned.assignment.context("no assignment was returned")?.id)
 }
 
 /// Sets the roles of a member, as the preview showed it.

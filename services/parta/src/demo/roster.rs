@@ -65,7 +65,7 @@ async fn link(of: &Person, role: Role) -> anyhow::Result<(inv::Invitation, Strin
         .get_invitation_link(request)
         .await
         .map_err(to_error)?;
-    let link = link.into_inner().link.context("no link was answered")?.link_token;
+    let link = link.into_inner().link.context("no link was returned")?.link_token;
     Ok((found, link))
 }
 
@@ -120,7 +120,7 @@ pub(super) async fn play<F: FnMut(&Step)>(
         .map_err(to_error)?
         .into_inner()
         .member;
-    let member = member.context("no member was answered")?;
+    let member = member.context("no member was returned")?;
     ensure!(
         member.unit_ids.len() == 1,
         "{} is in {} classes",

@@ -69,7 +69,7 @@ async fn lesson<F: FnMut(&Step)>(
     leader
         .session
         .record_token("call-scheduling", &planned.consistency_token);
-    let planned = planned.call.context("no call was answered")?;
+    let planned = planned.call.context("no call was returned")?;
     let announced = |entry: &chat::Entry| {
         use chat::entry::Content;
         entry.chat_id == pupils

@@ -156,7 +156,7 @@ async fn suspension<F: FnMut(&Step)>(
     let suspended = api.suspend_member(request).await.map_err(to_error)?.into_inner();
     by.session
         .record_token("membership", &suspended.consistency_token);
-    let suspension = suspended.suspension.context("no suspension was answered")?.id;
+    let suspension = suspended.suspension.context("no suspension was returned")?.id;
     for outcome in [
         write(leader, pupils, "Что случилось?").await.map(|_| ()),
         entries(leader, pupils).await.map(|_| ()),
