@@ -77,7 +77,9 @@ impl Servers {
     }
 
     async fn create_databases(&self) {
-        let database = Database::connect(self.url()).await.expect("a connection to PostgreSQL");
+        let database = Database::connect(self.url())
+            .await
+            .expect("a connection to PostgreSQL");
         for service in parta::SERVICES {
             let (serving, owner) = (service.name, owner(service.name));
             for create in [

@@ -133,17 +133,7 @@ const OPENINGS: &[&str] = &[
 /// Words that comments and documents do not use for what programs do: write request, call, query, response,
 /// result, contain, continue. Texts for people may have them.
 const WORDS_OF_PEOPLE: &[&str] = &[
-    "ask",
-    "asks",
-    "asked",
-    "asking",
-    "answer",
-    "answers",
-    "answered",
-    "bear",
-    "bears",
-    "lie",
-    "lies",
+    "ask", "asks", "asked", "asking", "answer", "answers", "answered", "bear", "bears", "lie", "lies",
 ];
 /// Metaphors and verbs that the glossary replaces.
 const WORDS: &[&str] = &[

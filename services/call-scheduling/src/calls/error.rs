@@ -15,7 +15,8 @@ impl Error {
 
     /// One adult and one pupil would meet by video.
     pub(in crate::calls) fn supervision_required() -> Self {
-        let why = "One adult and one pupil meet by video only in a lesson or a consultation. Plan one of these.";
+        let why =
+            "One adult and one pupil meet by video only in a lesson or a consultation. Plan one of these.";
         precondition_failed(ErrorReason::SupervisionRequired, "PARTICIPANT", why).into()
     }
 

@@ -112,12 +112,17 @@ fn is_limited(facts: &MemberContext, draft: &Draft, unit_is_class: bool, limits:
         let is_named = !audience.pupils || named.is_empty() || named.contains(&child.member_id);
         is_named && (!unit_is_class || child.units.contains(&draft.unit_id))
     };
-    let applies = |limit: RelationLimit| {
-        audience.pupils || (audience.parents && limit == RelationLimit::NoWhereabouts)
+    let applies =
+        |limit: RelationLimit| audience.pupils || (audience.parents && limit == RelationLimit::NoWhereabouts);
+    let forbids = |child: &LimitedChild| {
+        limits
+            .iter()
+            .any(|limit| applies(*limit) && child.limits.forbids(*limit))
     };
-    let forbids =
-        |child: &LimitedChild| limits.iter().any(|limit| applies(*limit) && child.limits.forbids(*limit));
-    facts.limited.iter().any(|child| concerns(child) && forbids(child))
+    facts
+        .limited
+        .iter()
+        .any(|child| concerns(child) && forbids(child))
 }
 
 /// The limits that keep a member out of a call.
@@ -130,8 +135,15 @@ const LIMITS_OF_CALLS: [RelationLimit; 2] = [RelationLimit::NoContact, RelationL
 pub(crate) fn name(facts: &MemberContext, draft: &Draft, named: &[MemberContext]) -> Decision {
     let meets = (facts.is_cleared() && facts.teaches_in(draft.unit_id)) || meets_by_duty(facts, draft, named);
     let is_allowed = !named.iter().any(is_family)
-        || (meets && named.iter().filter(|other| is_family(other)).all(|other| facts.may_contact(other)));
-    Decision::allow_if(is_allowed, "You may not invite one of the participants to a call.")
+        || (meets
+            && named
+                .iter()
+                .filter(|other| is_family(other))
+                .all(|other| facts.may_contact(other)));
+    Decision::allow_if(
+        is_allowed,
+        "You may not invite one of the participants to a call.",
+    )
 }
 
 /// Whether one adult and one pupil would meet by video in another call than a lesson or a consultation (F15).

@@ -297,7 +297,8 @@ impl Person {
             .create_invitation(request)
             .await?
             .into_inner();
-        self.session.record_token("invitation", &response.consistency_token);
+        self.session
+            .record_token("invitation", &response.consistency_token);
         Ok(response)
     }
 

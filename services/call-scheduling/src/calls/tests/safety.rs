@@ -55,42 +55,35 @@ impl Fixture {
         let refusal = reason(&planned);
         planned.map_err(|_| refusal)
     }
-
-    async fn get(&self, by: MemberId, call: &pb::Call) -> pb::Call {
-        let request = pb::GetCallRequest {
-            org_id: self.school.org.to_string(),
-            call_id: call.id.clone(),
-        };
-        let request = self.test_env.member_request(self.school.org, by, request);
-        let found = self.client.clone().get_call(request).await.unwrap();
-        found.into_inner().call.unwrap()
-    }
 }
 
 // The title and the place of a call reach the child: a father under NO_CONTACT who teaches the class wrote to
 // it by planning a call.
 // Covers: F13 refused, F18 refused, R50 refused
-on_both!(limited_teacher_plans_no_call_with_the_child, |database| async move {
-    let fixture = Fixture::open(&database).await;
-    let s = fixture.school;
-    for kind in [CallKind::Consultation, CallKind::Lesson] {
-        fixture.plan_with(s.teacher, kind, &[s.pupil]).await.unwrap();
+on_both!(
+    limited_teacher_plans_no_call_with_the_child,
+    |database| async move {
+        let fixture = Fixture::open(&database).await;
+        let s = fixture.school;
+        for kind in [CallKind::Consultation, CallKind::Lesson] {
+            fixture.plan_with(s.teacher, kind, &[s.pupil]).await.unwrap();
+        }
+        fixture.limit(s.teacher, RelationLimit::NoContact).await;
+        for (kind, named) in [
+            (CallKind::Consultation, &[s.pupil][..]),
+            (CallKind::Lesson, &[s.pupil]),
+            (CallKind::Lesson, &[]),
+        ] {
+            let refused = fixture.plan_with(s.teacher, kind, named).await;
+            assert_eq!(refused.unwrap_err(), DENIED, "{kind:?}");
+        }
+        // Another teacher of the class is not limited.
+        fixture
+            .plan_with(s.class_teacher, CallKind::Lesson, &[])
+            .await
+            .unwrap();
     }
-    fixture.limit(s.teacher, RelationLimit::NoContact).await;
-    for (kind, named) in [
-        (CallKind::Consultation, &[s.pupil][..]),
-        (CallKind::Lesson, &[s.pupil]),
-        (CallKind::Lesson, &[]),
-    ] {
-        let refused = fixture.plan_with(s.teacher, kind, named).await;
-        assert_eq!(refused.unwrap_err(), DENIED, "{kind:?}");
-    }
-    // Another teacher of the class is not limited.
-    fixture
-        .plan_with(s.class_teacher, CallKind::Lesson, &[])
-        .await
-        .unwrap();
-});
+);
 
 // The administration plans calls for a whole class, and names only pupils whom it meets.
 // Covers: F3 allowed, F3 refused, R50 allowed, R50 refused

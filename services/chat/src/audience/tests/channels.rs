@@ -1,5 +1,5 @@
 //! R33, F25: the chats and channels of the organization.
-use parta_ids::{ChatId, MemberId, TypedId as _};
+use parta_ids::{ChatId, MemberId};
 use parta_proto_chat::v1::{self as pb, ChatKind::*};
 use parta_proto_membership::v1::{self as members, membership_event::Payload as Member};
 use parta_testkit::on_both;

@@ -1,6 +1,6 @@
 //! R57, F25: announcements stand in the chats of their audience, with the rights of the person.
 use parta_grpc::{RequestExt as _, ServiceChannel};
-use parta_ids::{ChatId, MemberId, TypedId as _, UnitId};
+use parta_ids::{ChatId, MemberId, UnitId};
 use parta_proto_chat::{
     internal::v1::{self as internal, announcement_service_client::AnnouncementServiceClient},
     v1::{self as pb, ChatKind::*},
