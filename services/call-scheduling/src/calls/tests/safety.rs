@@ -209,5 +209,5 @@ on_both!(families_see_only_their_own_participants, |database| async move {
         shown.sort();
         assert_eq!(shown, expected);
     }
-    assert_eq!(fixture.get(s.class_teacher, &call).await.participant_ids.len(), 3);
+    assert_eq!(fixture.get(s.administrator, &call).await.participant_ids.len(), 3);
 });

@@ -95,7 +95,7 @@ on_both!(
         let school = School::open(database).await;
         school.limit(school.parent, &[RelationLimit::NoWhereabouts]).await;
         let kinds = school.kinds_only(school.parent).await;
-        assert_eq!(kinds, [SchoolChannel]);
+        assert_eq!(kinds, [SchoolChannel, ParentsChannel]);
         school.direct(school.parent, school.pupil).await.unwrap();
         // A relation that an order has ended gives nothing at all.
         school.limit(school.parent, &[RelationLimit::Ended]).await;
