@@ -2,7 +2,6 @@
 use parta_access::Caller;
 use parta_grpc::RequestExt as _;
 use parta_ids::{TypedId as _, UnitId};
-use parta_proto_call_scheduling::v1::ErrorReason;
 use parta_proto_chat::internal::v1::{
     PostAnnouncementRequest, announcement_service_client::AnnouncementServiceClient,
 };
@@ -12,16 +11,12 @@ use tonic::{Code, IntoRequest as _, Status};
 use crate::{
     calls::Call,
     context::Context,
-    error::{precondition_failed, unit_archived},
+    error::{Error, unit_archived},
 };
 
-/// Posts the announcement of a call to its audience with the rights of the caller. Returns the refusal if chat
-/// did not post it. Repeated calls post it only once.
-pub(super) async fn post(
-    context: &Context,
-    caller: &Caller,
-    call: &Call,
-) -> Result<Option<RpcError>, RpcError> {
+/// Posts the announcement of a call to its audience with the rights of the caller. Returns the refusal if
+/// chat did not post it. Repeated calls post it only once.
+pub(super) async fn post(context: &Context, caller: &Caller, call: &Call) -> Result<Option<Error>, RpcError> {
     let Some(token) = caller.token.clone() else {
         return Err(RpcError::internal("the request of a person has no token"));
     };
@@ -64,18 +59,15 @@ fn text(call: &Call) -> String {
     )
 }
 
-fn refusal(status: &Status, unit: UnitId) -> RpcError {
+fn refusal(status: &Status, unit: UnitId) -> Error {
     let refused = RpcError::from_status(status);
     let reason = refused.as_ref().map(RpcError::reason).unwrap_or_default();
     match (status.code(), reason) {
-        (Code::FailedPrecondition, "ANNOUNCEMENT_REACHES_NOBODY") => {
-            let why = "Nobody reads the chats of the audience of this call yet. Inform the people yourself.";
-            precondition_failed(ErrorReason::AnnouncementReachesNobody, "UNIT", why).meta("unit_id", unit)
-        }
-        (Code::FailedPrecondition, "CHAT_ARCHIVED") => unit_archived(unit),
+        (Code::FailedPrecondition, "ANNOUNCEMENT_REACHES_NOBODY") => Error::reaches_nobody(unit),
+        (Code::FailedPrecondition, "CHAT_ARCHIVED") => unit_archived(unit).into(),
         (Code::PermissionDenied | Code::NotFound | Code::FailedPrecondition, _) => {
-            permission_denied("You cannot write in the chats of the audience of this call.")
+            permission_denied("You cannot write in the chats of the audience of this call.").into()
         }
-        _ => unavailable("chat"),
+        _ => unavailable("chat").into(),
     }
 }

@@ -7,6 +7,7 @@
 //! tries again.
 
 mod chat;
+mod error;
 pub(crate) mod grpc;
 mod operations;
 mod policy;

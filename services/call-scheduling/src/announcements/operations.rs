@@ -75,7 +75,7 @@ pub(crate) async fn announce(
         return Ok(unchanged(view, Some(Error::CallCanceled)));
     }
     if let Some(refusal) = chat::post(context, caller, call).await? {
-        return Ok(unchanged(view, Some(refusal.into())));
+        return Ok(unchanged(view, Some(refusal)));
     }
     // The act before decided that the caller may announce the call.
     let scope = &belongs(caller, call.draft.org_id)?;

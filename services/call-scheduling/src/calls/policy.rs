@@ -81,8 +81,9 @@ pub(crate) fn is_in_audience(
     };
     let is_placed_by_duty = meets_by_duty(facts, draft, named)
         && (!draft.participants.is_empty() || facts.duty_rooms().contains(&unit));
-    // Calls of a unit of the staff are for all staff. The office gives no pupils (F3): the administration joins
-    // the calls with pupils of a class that it organizes, teaches or meets by a duty.
+    // Calls of a unit of the staff are for all staff. The office gives no pupils (F3): the
+    // administration joins the calls with pupils of a class that it organizes, teaches or meets by a
+    // duty.
     let may_enter_unit = !unit_is_class
         || facts.teaches_in(unit)
         || (facts.is_administration() && !audience.pupils)
@@ -102,9 +103,9 @@ pub(crate) fn may_attend_as_staff(facts: &MemberContext, draft: &Draft, named: &
 }
 
 /// Whether a limit toward a child whom the call concerns applies to the member (F13). It wins over every
-/// other ground. In a call of the whole unit the strictest limit among the member's children there applies, and
-/// in an event of the whole organization the strictest one of all. Parents meet without the children, so that
-/// only NO_WHEREABOUTS applies to a call for parents.
+/// other ground. In a call of the whole unit the strictest limit among the member's children there
+/// applies, and in an event of the whole organization the strictest one of all. Parents meet without
+/// the children, so that only NO_WHEREABOUTS applies to a call for parents.
 fn is_limited(facts: &MemberContext, draft: &Draft, unit_is_class: bool, limits: &[RelationLimit]) -> bool {
     let audience = draft.kind.rule().audience;
     let named = &draft.participants;
@@ -130,8 +131,8 @@ const LIMITS_OF_CALLS: [RelationLimit; 2] = [RelationLimit::NoContact, RelationL
 
 /// Whether the organizer may name these participants, of whom `named` has the facts. Families read the title
 /// and the place of a call in which they are named, so that the organizer must meet each of them: by an
-/// assignment to the unit, or by a duty (F3). The administration plans calls for a whole unit, and names nobody
-/// whom it does not meet.
+/// assignment to the unit, or by a duty (F3). The administration plans calls for a whole unit, and
+/// names nobody whom it does not meet.
 pub(crate) fn name(facts: &MemberContext, draft: &Draft, named: &[MemberContext]) -> Decision {
     let meets = (facts.is_cleared() && facts.teaches_in(draft.unit_id)) || meets_by_duty(facts, draft, named);
     let is_allowed = !named.iter().any(is_family)

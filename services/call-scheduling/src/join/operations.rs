@@ -112,8 +112,8 @@ fn media_identity(secrets: &Secrets, org: OrgId, member: MemberId) -> String {
     URL_SAFE_NO_PAD.encode(&secrets.hmac("call-scheduling.media-identity", &bytes)[..16])
 }
 
-/// The label of a person in the room: of the role by which the person is in the call. A member of the staff may
-/// be there as a parent.
+/// The label of a person in the room: of the role by which the person is in the call. A member of the
+/// staff may be there as a parent.
 fn role_name(facts: &MemberContext, attends_as_staff: bool) -> &'static str {
     let has = |role: Role| facts.roles.contains(&role);
     if attends_as_staff && has(Role::Teacher) {

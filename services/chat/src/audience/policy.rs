@@ -8,8 +8,9 @@ use crate::entries::{Participation, Rule};
 /// to it.
 ///
 /// If the organization requires verification, an unverified teacher belongs only to «Сотрудники» and
-/// «Учительская». Deputies do not publish in channels (F25). A limit toward a child keeps a member out of the child's chats, whatever other ground the member has
-/// (F13). The role PARENT gives nothing without a confirmed relation.
+/// «Учительская». Deputies do not publish in channels (F25). A limit toward a child keeps a member out
+/// of the child's chats, whatever other ground the member has (F13). The role PARENT gives nothing
+/// without a confirmed relation.
 pub(crate) fn participation(rule: Rule, facts: &MemberContext) -> Option<Participation> {
     if !facts.is_active() {
         return None;

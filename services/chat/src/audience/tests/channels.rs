@@ -141,5 +141,5 @@ on_both!(family_leaves_its_channel_with_its_ground, |database| async move {
     let seen = s.read(s.classmate, pupils).await.unwrap();
     let is_hidden = |entry: &pb::Entry| matches!(entry.content, Some(pb::entry::Content::Hidden(_)));
     let others = seen.iter().filter(|entry| !is_hidden(entry)).count();
-    assert!(others <= 1, "only the own joining is shown: {seen:?}");
+    assert!(others <= 1, "only the joining of the reader is shown: {seen:?}");
 });

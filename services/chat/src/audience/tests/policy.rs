@@ -67,8 +67,8 @@ proptest! {
         }
     }
 
-    /// R22, F25: an unverified teacher without another role participates only in «Сотрудники» and «Учительская»
-    /// and reaches no pupil.
+    /// R22, F25: an unverified teacher without another role participates only in «Сотрудники» and
+    /// «Учительская» and reaches no pupil.
     #[test]
     fn unverified_teacher_reaches_no_pupil(mut facts in any_facts(1), other in any_facts(2)) {
         facts.roles = [Role::Teacher].into();

@@ -2,7 +2,6 @@ use parta_access::{Caller, Principal};
 use parta_ids::{ChatId, TypedId};
 use parta_roster::{Organization, UnitKind};
 use parta_status::not_found;
-use tonic::Code;
 
 use super::MessageService;
 use crate::{
@@ -41,15 +40,10 @@ fn rules_of(audience: &Audience, kind: UnitKind, organization: &Organization) ->
     addressed.map(|(_, rule)| rule).collect()
 }
 
-/// Whether a chat refuses the message for good, so that the other chats may get it nevertheless.
-fn is_final(code: Code) -> bool {
-    matches!(code, Code::PermissionDenied | Code::FailedPrecondition)
-}
-
 impl MessageService {
     /// Stores a message in each chat of the audience in which the person may write whose token a service
-    /// presents. The entries name the service. A repetition stores nothing twice. Fails with the first refusal
-    /// if no chat accepts the message.
+    /// presents. The entries name the service. A repetition stores nothing twice. Fails with the first
+    /// refusal if no chat accepts the message.
     pub(crate) async fn announce(
         &self,
         caller: &Caller,
@@ -80,14 +74,12 @@ impl MessageService {
         let (mut posted, mut refusal) = (Vec::new(), None);
         for chat in chats {
             let message = announcement.clone().to(chat);
-            match self.store(caller, &scope, member, service.clone(), message).await {
+            let service = service.clone();
+            match self.offer(caller, &scope, member, service, message).await? {
                 Ok(stored) => posted.push((chat, stored)),
                 // The caller belongs to the organization and may know that its units have chats.
                 Err(Error::UnknownChat(_)) => refusal = refusal.or_else(|| Some(Error::may_not_post())),
-                Err(Error::Refused(refused)) if is_final(refused.code()) => {
-                    refusal = refusal.or(Some(Error::Refused(refused)));
-                }
-                Err(error) => return Err(error),
+                Err(refused) => refusal = refusal.or(Some(refused)),
             }
         }
         match refusal {

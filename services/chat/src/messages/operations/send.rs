@@ -35,20 +35,32 @@ impl MessageService {
         service: Option<String>,
         message: Message,
     ) -> Result<Stored, Error> {
+        self.offer(caller, scope, member, service, message).await?
+    }
+
+    /// Stores a message, or returns the refusal of the chat.
+    pub(super) async fn offer(
+        &self,
+        caller: &Caller,
+        scope: &OrgScope,
+        member: MemberId,
+        service: Option<String>,
+        message: Message,
+    ) -> Result<Result<Stored, Error>, Error> {
         let (org_id, chat_id, request_id) = (message.org_id, message.to, message.request_id);
         let (refused, state) = match self.writer.send(scope, member, service, message).await? {
-            Outcome::Stored(stored) => return Ok(stored),
+            Outcome::Stored(stored) => return Ok(Ok(stored)),
             Outcome::RequestIdReused => return Err(Error::request_id_reused(request_id)),
             Outcome::Refused(refused, state) => (refused, state),
         };
         active_scope(caller, org_id, Roster::found_state(state)?)?;
-        Err(match refused {
+        Ok(Err(match refused {
             Refused::NeverParticipated | Refused::HasLeft => Error::UnknownChat(chat_id),
             Refused::MayOnlyRead => Error::may_not_post(),
             Refused::Closed => match find_chat(self.context.db.conn(), scope, chat_id).await? {
                 Some(chat) if chat.archive_time.is_none() => Error::unsupervised(chat_id),
                 _ => Error::archived(chat_id),
             },
-        })
+        }))
     }
 }
