@@ -2,9 +2,12 @@
 //!
 //! A credential proves an identity only: a token never contains roles. The access rule of each RPC, an option
 //! in its proto, states which kinds of caller are accepted. The policy of the service decides the rest.
-//! [`authorize`] turns its decision into an [`OrgScope`], without which no storage function can be called.
-//! If a call is decided by a row that it has yet to read, other functions return the scope, and
-//! [`OrgScope`] says what each of them proves.
+//! [`authorize`] turns its decision into an [`OrgScope`], which storage functions that serve a call
+//! about an organization require. A call that has to read a row before it can decide gets its scope
+//! from another function, such as [`belongs`]; [`OrgScope`] says what each of them proves.
+//!
+//! Also here, because several services need them: the permissions of service accounts (`catalog`), the
+//! rows of the permission matrix (`permission`) and the digests of invitation links (`link`).
 #![warn(missing_docs)]
 
 mod caller;

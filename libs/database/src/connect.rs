@@ -10,9 +10,11 @@ use crate::{
     session::Opener,
 };
 
+/// The connections of one database. On SQLite, the writer is a single connection.
 pub(crate) struct Pools {
     pub(crate) reader: Connection,
     pub(crate) writer: Connection,
+    /// Keeps other processes away from the SQLite file; `None` on PostgreSQL.
     pub(crate) lock: Option<FileLock>,
     /// The SQLite file; `None` on PostgreSQL.
     pub(crate) file: Option<PathBuf>,
@@ -83,6 +85,7 @@ pub(crate) async fn sqlite(config: &DatabaseConfig) -> Result<Pools, StorageErro
 
     for (connection, pragma, want) in [
         (&writer, "journal_mode", "wal"),
+        // 2 is FULL.
         (&writer, "synchronous", "2"),
         (&writer, "foreign_keys", "1"),
         (&reader, "journal_mode", "wal"),

@@ -33,7 +33,7 @@ impl Db {
         };
         let mut writer = open(writers).await?;
         let mut reader = open(readers).await?;
-        // First: the settings of a session that is shared with others mean nothing.
+        // The sessions come first, because another client can change the settings of a shared one.
         check_sessions(&mut writer, &mut reader).await?;
         let settings = Settings::read(&mut writer).await?;
         settings.check_durable()?;

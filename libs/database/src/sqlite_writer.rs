@@ -14,6 +14,7 @@ use crate::{
     error::{Class, class_of_sqlite},
 };
 
+/// A write that waits for the thread. The durable jobs of `libs/jobs` are another thing.
 type Job = Box<dyn FnOnce(&mut Slot) + Send>;
 
 /// An SQLite connection on a dedicated thread, for a hot path that writes many rows by prepared statements.
@@ -100,6 +101,7 @@ impl Slot {
 }
 
 /// Opens the file as the pool does and verifies that the settings that durability depends on are in force.
+/// The number of FULL is 2.
 fn open(file: &Path) -> Result<Connection, StorageError> {
     let connection = Connection::open(file)?;
     connection.busy_timeout(BUSY)?;

@@ -4,9 +4,9 @@
 //! ```text
 //! request --decode--> command
 //!   transaction {
-//!      claim (principal, RPC, request_id)      -- or find what an earlier run kept
-//!      authorize -> grant                      -- facts read and rows locked; ended rows are found too
-//!      found before:  compare the digest, then return
+//!      claim (principal, RPC, request_id)      -- or find the record of an earlier run
+//!      authorize -> grant                      -- facts read and rows locked, ended ones too
+//!      repetition:    compare the digest of the request; another one is refused
 //!      new:           act: decide, save, audit, append events; keep ids and numbers
 //!      view           -- loaded again for the first response and for a repetition alike
 //!   }
@@ -17,8 +17,8 @@
 //! it; a record of an earlier run holds ids and numbers, so that a repetition shows what is stored now and
 //! erased names stay erased; the facts that authorize a mutation are read in the transaction that writes. A
 //! feature implements [`Mutation`] and [`Query`]; its gRPC struct holds an [`Edge`] and only decodes and
-//! encodes. An act without a `request_id` is an [`UnclaimedMutation`]; it may be refused and keep what it
-//! counted. See docs/adr/0010.
+//! encodes. An act without a `request_id` is an [`UnclaimedMutation`]; its refusal can commit changes,
+//! such as a counter of failed attempts. See docs/adr/0010.
 #![warn(missing_docs)]
 
 mod call;

@@ -24,7 +24,8 @@ pub struct Page<V> {
 }
 
 impl PageRequest {
-    /// Decodes the fields `page_size` and `page_token`. `filter` holds everything else that selects the list.
+    /// Decodes the fields `page_size` (50 by default, at most 200) and `page_token`. `filter` holds
+    /// everything else that selects the list.
     pub fn decode(violations: &mut FieldViolations, size: i32, token: &str, filter: String) -> Option<Self> {
         let Ok(size) = page_size(size) else {
             violations.add("page_size", "must not be negative");
@@ -37,7 +38,8 @@ impl PageRequest {
         })
     }
 
-    /// Decodes as [`PageRequest::decode`] does, for a list whose pages have up to `max` items.
+    /// Decodes as [`PageRequest::decode`] does, for a list whose pages may have more than 200 items, at
+    /// most `max`.
     pub fn decode_up_to(
         max: i32,
         violations: &mut FieldViolations,

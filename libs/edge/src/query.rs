@@ -16,7 +16,7 @@ pub trait Query: Send + Sync + Sized {
     /// The error of the feature.
     type Error: From<StorageError> + From<RpcError> + Send;
 
-    /// Authorizes and reads, all at one moment of the database.
+    /// Authorizes and reads in one transaction, so that both see the same state of the database.
     fn run(
         &self,
         context: &Self::Context,
@@ -34,7 +34,7 @@ pub struct Read<V> {
 }
 
 impl<V> Read<V> {
-    /// A read that leaves no trace.
+    /// A read that the audit log does not record.
     pub fn plain(view: V) -> Self {
         Self { view, audited: None }
     }

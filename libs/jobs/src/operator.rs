@@ -62,11 +62,12 @@ pub struct JobRecord {
     pub failure: Option<String>,
     /// The time when the job was enqueued.
     pub create_time: DateTime<Utc>,
-    /// The time of the next attempt.
+    /// The time of the next attempt; while one runs, the time when it was due. `None` if the job
+    /// failed.
     pub due_time: Option<DateTime<Utc>>,
     /// The time when the job failed permanently.
     pub fail_time: Option<DateTime<Utc>>,
-    /// Steps that are done, and all steps.
+    /// The number of steps that are done, and that of all steps; `None` if the job reports no progress.
     pub progress: Option<(i64, i64)>,
 }
 
@@ -150,13 +151,14 @@ pub async fn find(conn: &impl ConnectionTrait, id: JobId) -> Result<Option<JobRe
     Ok(row.map(JobRecord::from))
 }
 
-/// Locks a job until the end of the transaction.
+/// Locks a job until the end of the transaction; `None` if it does not exist.
 pub async fn lock(tx: &Tx, id: JobId) -> Result<Option<JobRecord>, StorageError> {
     let row = Entity::find_by_id(id.uuid()).lock_exclusive().one(tx).await?;
     Ok(row.map(JobRecord::from))
 }
 
-/// Returns the organizations of which a job of the kind runs, or is due before `before`.
+/// Returns the organizations that have a job of the kind that runs or is due before `before`, a time
+/// that is not in the past. A running job is found because it keeps the time when it was due.
 pub async fn organizations_due(
     conn: &impl ConnectionTrait,
     kind: &str,
@@ -192,7 +194,8 @@ pub(crate) async fn hasten(tx: &Tx, kind: &str, request_id: Uuid) -> Result<(), 
     Ok(())
 }
 
-/// Makes a job due at once, without the attempts of before. Locked, it must have failed.
+/// Makes a failed job due at once and resets its attempts. The caller has locked the job and has
+/// checked that it failed.
 pub async fn retry(tx: &Tx, id: JobId) -> Result<(), StorageError> {
     let row = ActiveModel {
         job_id: Set(id.uuid()),
@@ -206,7 +209,7 @@ pub async fn retry(tx: &Tx, id: JobId) -> Result<(), StorageError> {
     Ok(())
 }
 
-/// Deletes a job. Locked, it must have failed.
+/// Deletes a failed job. The caller has locked the job and has checked that it failed.
 pub async fn delete(tx: &Tx, id: JobId) -> Result<(), StorageError> {
     Entity::delete_by_id(id.uuid()).exec(tx).await?;
     Ok(())
