@@ -1,4 +1,5 @@
-//! Events of acting heads in the feed of membership.
+//! Events of acting heads in the feed of membership. `state` publishes one in the transaction of its
+//! change.
 use parta_database::{StorageError, Tx};
 use parta_ids::{MemberId, OrgId};
 use parta_proto_membership::v1::{ActingHeadAppointed, ActingHeadEnded, membership_event::Payload};

@@ -1,4 +1,5 @@
-//! Tables of roster imports.
+//! Tables of roster imports. `roster_import/storage` says what the columns hold, for example JSON in
+//! `planned`, `done`, `mass_changes`, `classes` and `archived_units`.
 use sea_orm_migration::{prelude::*, schema::*};
 
 pub(crate) struct Tables;
@@ -26,7 +27,7 @@ fn numbered_rows_of_import(table: &'static str) -> TableCreateStatement {
         .to_owned()
 }
 
-/// A table that finds a record of ours by its key in the imported files.
+/// A table that relates a key of the imported files to the record that Parta has for it.
 fn rows_by_source_key(table: &'static str) -> TableCreateStatement {
     Table::create()
         .table(table)

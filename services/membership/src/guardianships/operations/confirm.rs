@@ -18,13 +18,15 @@ use crate::{
     orders::{self, Order},
 };
 
-/// Confirms a relation, which takes effect with it. Confirming a confirmed one changes nothing.
+/// Confirms a guardianship, which takes effect with it. For a protected child, the first of two
+/// confirmations is only stored. Confirming a confirmed guardianship changes nothing.
 #[derive(Debug)]
 pub(crate) struct ConfirmGuardianship {
     pub(crate) org_id: OrgId,
     pub(crate) guardianship_id: GuardianshipId,
     /// `None` leaves the kind unchanged.
     pub(crate) kind: Option<RelationKind>,
+    /// Required beyond [`CHILDREN_WITHOUT_ORDER`] children, and to renew what an order has ended.
     pub(crate) order: Option<Order>,
 }
 
@@ -88,7 +90,7 @@ impl Mutation for ConfirmGuardianships {
     type Error = Error;
 
     async fn authorize(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<Vec<MayDecide>, Error> {
-        // Two calls with the same relations lock them in one order.
+        // Sorted, so that two calls with the same relations cannot deadlock.
         let mut ids = self.guardianship_ids.clone();
         ids.sort();
         let mut grants = Vec::with_capacity(ids.len());
@@ -131,7 +133,7 @@ impl Mutation for ConfirmGuardianships {
     }
 }
 
-/// Confirms a locked relation.
+/// Confirms a locked relation; see [`ConfirmGuardianship`].
 async fn confirm(
     context: &Context,
     tx: &Tx,
@@ -153,7 +155,7 @@ async fn confirm(
     let in_force = storage::limits::find(tx, scope, pair).await?;
     let renews = in_force.is_ended_by_order();
     if renews {
-        // A relation that an order ended comes back by no other way (F13).
+        // Only the administration, with a newer order, renews a relation that an order ended (F13).
         let newer = order.is_some_and(|order| in_force.is_older_than(order));
         if !facts.is_administration() || !newer {
             return Err(Error::relation_ended_by_order());
@@ -174,6 +176,7 @@ async fn confirm(
     if record.protected {
         authorize(caller, org, policy::administer(facts))?;
         match row.approver_id {
+            // Without effect and event until a second member of the administration confirms (R83).
             None => {
                 changed.approver_id = Some(facts.member_id);
                 storage::update(tx, scope, &changed).await?;
@@ -188,6 +191,7 @@ async fn confirm(
             end_limit(tx, scope, limit.id).await?;
         }
         storage::renew(tx, scope, pair).await?;
+        // The two have no limits now.
         events::limited(tx, org, pair, Default::default()).await?;
     }
     if let Some(birth_date) = record.birth_date {
