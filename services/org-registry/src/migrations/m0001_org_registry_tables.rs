@@ -51,6 +51,7 @@ impl MigrationTrait for Tables {
             .col(string("ogrn"))
             .col(string("kpp"))
             .col(string("head_full_name"))
+            // The policies. The first one is `teacher_verification` of the API.
             .col(boolean("verification_required"))
             .col(boolean("parent_inviters_class_staff"))
             .col(boolean("school_channel_open_to_families"))
@@ -66,6 +67,7 @@ impl MigrationTrait for Tables {
             .col(uuid("unit_id"))
             .col(integer("kind"))
             .col(string("label"))
+            // The label in the form in which labels are compared (`parta_roster::label_key`).
             .col(string("label_key"))
             .col(string("roster_import_id"))
             .col(string("source_key"))
@@ -135,6 +137,7 @@ impl MigrationTrait for Tables {
             "CREATE UNIQUE INDEX unit_label ON unit (org_id, kind, label_key) WHERE archive_time IS NULL",
         )
         .await?;
+        // A change that was neither applied, which gives it a version, nor dropped.
         db.execute_unprepared(
             "CREATE INDEX policy_change_pending ON policy_change (policy_change_id) \
              WHERE policies_version IS NULL AND drop_time IS NULL",
@@ -144,6 +147,7 @@ impl MigrationTrait for Tables {
     }
 }
 
+/// A table of the numbered rows of an application.
 fn of_application(table: &'static str) -> TableCreateStatement {
     Table::create()
         .table(table)

@@ -37,7 +37,8 @@ impl DecisionGrant {
         })
     }
 
-    /// Stores the decision. Fails if the application was decided or has changed since the operator read it.
+    /// Stores the decision with a step of the history and an audit row. Fails if the application was
+    /// decided or has changed since the operator read it.
     async fn decide(
         &self,
         tx: &Tx,
@@ -93,6 +94,7 @@ impl Mutation for ApproveApplication {
 
     async fn authorize(&self, _: &Context, tx: &Tx, caller: &Caller) -> Result<ApprovalGrant, Error> {
         let decision = DecisionGrant::of(tx, caller, self.application_id).await?;
+        // An approved application has its organization, which a repetition shows.
         let org = decision.application.org_id.unwrap_or_else(|| tx.env().id());
         let scope = authorize(caller, org, policy::approve(&decision.operator))?;
         Ok(ApprovalGrant { decision, scope })
@@ -130,9 +132,11 @@ impl Mutation for ApproveApplication {
     }
 }
 
+/// Refuses an application. Its registration numbers may then be used by another one (R2).
 #[derive(Debug)]
 pub(crate) struct RefuseApplication {
     pub(crate) application_id: ApplicationId,
+    /// The cause that the operator states, not an `ErrorReason`.
     pub(crate) reason: String,
     /// The etag that the caller has read; empty to change the object without a comparison.
     pub(crate) etag: String,
