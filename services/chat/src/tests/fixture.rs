@@ -4,7 +4,7 @@ use std::{future::Future, sync::Arc, time::Duration};
 use parta_database::{DatabaseConfig, Db, StorageError};
 use parta_feed::{AT_LEAST, Bus, EventPayload, FeedKind, FeedServer, LocalBus, append_event};
 use parta_grpc::{InMemoryTransport, Limits, RequestExt as _, Routes, ServiceChannel, StackService};
-use parta_ids::{ChatId, EntryId, Env, MemberId, OrgId, TypedId as _};
+use parta_ids::{Env, MemberId, OrgId, Uuid};
 use parta_proto_membership::{
     MembershipFeed,
     internal::v1::{
@@ -130,20 +130,9 @@ impl Fixture {
         }
     }
 
-    /// Sets the number of the kind in the row of a chat, bypassing the service.
-    pub(crate) async fn set_stored_kind(&self, chat: ChatId, kind: i16) {
-        let kind = format!("kind = {kind}");
-        self.test_env
-            .change_row("chat", &kind, "chat_id", chat.uuid())
-            .await;
-    }
-
-    /// Sets the number of the kind in the row of an entry, bypassing the service.
-    pub(crate) async fn set_stored_entry_kind(&self, entry: EntryId, kind: i16) {
-        let kind = format!("kind = {kind}");
-        self.test_env
-            .change_row("entry", &kind, "entry_id", entry.uuid())
-            .await;
+    /// Sets columns of the row whose `key` column has this id, bypassing the service.
+    pub(crate) async fn change_row(&self, table: &str, assignments: &str, key: &str, id: Uuid) {
+        self.test_env.change_row(table, assignments, key, id).await;
     }
 
     /// The number of rows of a table.
