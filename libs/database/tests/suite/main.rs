@@ -2,6 +2,7 @@
 
 mod connections;
 mod counter;
+mod entities;
 mod lost_hosts;
 mod lost_migrations;
 mod metrics;
