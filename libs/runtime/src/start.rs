@@ -77,9 +77,11 @@ impl Start<'_> {
         let verifier = Arc::new(jwks::verifier(&anonymous, &targets, &settings.keys.issuer, env)?);
 
         let revocations = self.revocations(&keys, &tls, &targets, &verifier)?;
+        // Before the databases, which may have to be waited for: a missing file is an error at once.
+        let service_keys = keys.service_keys(targets.iter().map(|(name, _)| name.as_str()), env)?;
+        let operators = keys.operators()?;
         let (mut dbs, mut parts) = (Vec::new(), Vec::new());
         for service in services {
-            // Before the database, which may have to be waited for: a missing file is an error at once.
             let identity = Arc::new(keys.identity(service.name, env)?);
             let signing_keys = keys.signing_keys(service.name)?;
             let db = self
@@ -123,8 +125,8 @@ impl Start<'_> {
         let authenticator = Arc::new(Authenticator {
             access: AccessRules::load(&descriptors::pool(&packages)?, &names)?,
             verifier: verifier.clone(),
-            services: Arc::new(keys.service_keys(env)?),
-            operators: keys.operators()?,
+            services: Arc::new(service_keys),
+            operators,
             proxies: TrustedProxies::parse(&settings.server.trusted_proxies).map_err(anyhow::Error::msg)?,
         });
         let limits = Limits {
