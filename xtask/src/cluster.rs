@@ -15,20 +15,39 @@ use crate::{
 /// The feature of the package of the tests that compiles them.
 pub(crate) const FEATURE: &str = "parta-cluster-tests/containers";
 /// The tests of the short form.
-const SHORT: &[&str] = &["demo_passes_and_a_killed_replica_loses_nothing"];
+const SHORT: &[&str] = &[
+    "demo_passes_and_a_killed_replica_loses_nothing",
+    "killed_single_node_loses_nothing",
+];
 /// The tests of the long form.
 const LONG: &[&str] = &["faults_lose_nothing", "upgrade_and_rollback_lose_nothing"];
-/// The settings of the installation beside the default values: two replicas, the authority of the SMS
-/// gateway, and no digest, because the tests name the image themselves.
-const VALUES: &[&str] = &[
+/// The settings of both installations beside those of their profiles: TLS with a name for clients, and no
+/// digest, because the tests name the image themselves.
+const BOTH: &[&str] = &[
     "--set",
     "image.allowPlaceholder=true",
+    "--set",
+    "certManager.enabled=true",
+    "--set",
+    "certManager.dnsNames={localhost}",
+];
+/// The installation with a pod for each service: two replicas, and the authority of the SMS gateway.
+const VALUES: &[&str] = &[
     "--set",
     "services.chat.replicas=2",
     "--set",
     "services.membership.replicas=2",
     "--set",
     "services.membership.filesSecret=parta-membership-files",
+];
+/// The installation with one pod, without a gateway.
+const SINGLE_NODE: &[&str] = &[
+    "--values",
+    "k8s/chart/values/single-node.yaml",
+    "--set",
+    "route.enabled=false",
+    "--set",
+    "singleNode.filesSecret=parta-membership-files",
 ];
 /// The feature that adds one migration to chat.
 const UPGRADE: &str = "parta/upgrade-test";
@@ -70,8 +89,16 @@ pub(crate) fn run_tests(
     containers::make_postgres(engine)?;
     containers::make_nats(engine)?;
     let folder = Engine::workspace();
-    let manifests = folder.join("manifests.yaml");
-    fs::write(&manifests, tools.template(Path::new(k8s::CHART), VALUES)?)?;
+    let render = |name: &str, values: &[&str]| -> anyhow::Result<PathBuf> {
+        let manifests = folder.join(name);
+        let text = tools.template(Path::new(k8s::CHART), &[values, BOTH].concat())?;
+        fs::write(&manifests, text)?;
+        Ok(manifests)
+    };
+    let (manifests, single_node) = (
+        render("manifests.yaml", VALUES)?,
+        render("single-node.yaml", SINGLE_NODE)?,
+    );
     let logs = folder.join("logs");
     let _ = fs::remove_dir_all(&logs);
     fs::create_dir_all(&logs)?;
@@ -81,6 +108,7 @@ pub(crate) fn run_tests(
         .args(names);
     command.envs(engine.environment());
     command.env("PARTA_CLUSTER_MANIFESTS", &manifests);
+    command.env("PARTA_CLUSTER_SINGLE_NODE", &single_node);
     command.env("PARTA_CLUSTER_LOGS", &logs);
     command.env("PARTA_CLUSTER_IMAGE", containers::PARTA);
     command.env("PARTA_CLUSTER_UPGRADED_IMAGE", UPGRADED);

@@ -31,6 +31,8 @@ pub use load::Load;
 
 /// Environment variable with the path of the manifests that the chart rendered.
 pub const MANIFESTS: &str = "PARTA_CLUSTER_MANIFESTS";
+/// Environment variable with the path of the manifests of the profile `single-node`.
+pub const SINGLE_NODE: &str = "PARTA_CLUSTER_SINGLE_NODE";
 /// Environment variable with the image of Parta.
 pub const IMAGE: &str = "PARTA_CLUSTER_IMAGE";
 /// Environment variable with an image of the same commit that has one more migration.
