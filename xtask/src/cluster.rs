@@ -63,13 +63,13 @@ pub(crate) fn run(short: bool) -> anyhow::Result<()> {
         return Ok(());
     }
     containers::make_parta(&engine, UPGRADED, &image::development(&[UPGRADE])?)?;
-    run_tests(&engine, &tools, &tests, LONG)
+    run_tests(&engine, &tools, &tests, LONG, &[])
 }
 
 /// Runs the tests of the short form.
 pub(crate) fn short_form(engine: &Engine, tools: &k8s::Tools, tests: &Path) -> anyhow::Result<()> {
     containers::make_parta(engine, containers::PARTA, &image::development(&[])?)?;
-    run_tests(engine, tools, tests, SHORT)
+    run_tests(engine, tools, tests, SHORT, &[])
 }
 
 /// Builds the program of the tests. It shares all artifacts with the other checks, except for the client of
@@ -79,12 +79,13 @@ pub(crate) fn build_tests() -> anyhow::Result<PathBuf> {
     Ok(build.tests("cluster")?.to_path_buf())
 }
 
-/// Runs tests of the cluster one after the other on this engine.
+/// Runs tests of the cluster one after the other on this engine, with further variables.
 pub(crate) fn run_tests(
     engine: &Engine,
     tools: &k8s::Tools,
     tests: &Path,
     names: &[&str],
+    variables: &[(&str, &str)],
 ) -> anyhow::Result<()> {
     containers::make_postgres(engine)?;
     containers::make_nats(engine)?;
@@ -107,6 +108,7 @@ pub(crate) fn run_tests(
         .args(["--exact", "--nocapture", "--test-threads=1"])
         .args(names);
     command.envs(engine.environment());
+    command.envs(variables.iter().copied());
     command.env("PARTA_CLUSTER_MANIFESTS", &manifests);
     command.env("PARTA_CLUSTER_SINGLE_NODE", &single_node);
     command.env("PARTA_CLUSTER_LOGS", &logs);

@@ -235,6 +235,11 @@ impl Cluster {
         played.unwrap_or_else(|error| panic!("the demo failed: {error:#}"))
     }
 
+    /// Returns the resident memory of a pod at rest in MiB.
+    pub async fn memory_at_rest(&self, service: &str) -> f64 {
+        self.pod(service).memory_at_rest().await
+    }
+
     /// Returns the pod of a service that has the most connections of clients.
     fn pod(&self, service: &str) -> Arc<Pod> {
         let all = self.pods[service].all();

@@ -13,6 +13,7 @@ use chrono::{DateTime, Utc};
 use futures::StreamExt as _;
 use parta_grpc::{ClientBuilder, ServiceChannel, Target};
 use parta_ids::Env;
+use parta_integration_tests::resident_kib;
 use parta_proto_all::PACKAGES;
 use testcontainers::{
     ContainerAsync, ContainerRequest, GenericImage, ImageExt as _,
@@ -35,6 +36,8 @@ use crate::{
 const START_LIMIT: Duration = Duration::from_secs(60);
 /// Time limit of one look at the readiness of a pod, as that of the probes of the chart.
 const PROBE_LIMIT: Duration = Duration::from_secs(1);
+/// A process whose memory has not changed for this long is at rest.
+const AT_REST_AFTER: Duration = Duration::from_secs(1);
 /// The message of a process that listens.
 const SERVING: &str = "\"message\":\"serving\"";
 
@@ -281,6 +284,26 @@ impl Pod {
             .ok()
             .and_then(|found| found.state)
             .expect("a container has a state")
+    }
+
+    /// Returns the resident memory of the process in MiB once it has not changed for a second. The process
+    /// must run on this machine.
+    pub(crate) async fn memory_at_rest(&self) -> f64 {
+        let id = self.state().await.pid.expect("a running process");
+        let id = u32::try_from(id).expect("the id of a process");
+        let (mut last, mut since) = (resident_kib(id), Instant::now());
+        let rests = async {
+            while since.elapsed() < AT_REST_AFTER {
+                tokio::time::sleep(AT_REST_AFTER / 10).await;
+                let now = resident_kib(id);
+                if now != last {
+                    (last, since) = (now, Instant::now());
+                }
+            }
+            last / 1024.0
+        };
+        let rest = tokio::time::timeout(START_LIMIT, rests).await;
+        rest.expect("the memory of a process without calls does not change")
     }
 
     /// Ends the processes at once.
