@@ -4,6 +4,7 @@
 //! SQLite, every write holds the fair write lock; commit hooks notify only after the commit.
 #![warn(missing_docs)]
 
+mod clock;
 mod config;
 mod connect;
 mod connection;

@@ -1,5 +1,6 @@
 //! Tests of the database library, on each database.
 
+mod clock;
 mod connections;
 mod counter;
 mod lost_hosts;
