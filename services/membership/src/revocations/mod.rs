@@ -3,7 +3,8 @@
 //! Owns no table: sessions and service accounts write theirs. Serves RevocationService. Invariants: a list
 //! has everything that was committed before it was read, because no cursor skips a commit that becomes
 //! visible late; an answer is at most 500 ms old; a failed read is answered with a refusal and never with an
-//! older list.
+//! older list, and so is one of a database that has accepted no commit for seconds; the time of a revocation
+//! and its age are by the clock of the database, because the clocks of replicas differ.
 
 mod grpc;
 mod model;
