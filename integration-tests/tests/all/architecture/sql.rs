@@ -39,6 +39,11 @@ const BY_HAND: &[(&str, usize, &str)] = &[
         "the table of the migrations belongs to sea-orm, and migrations write the requirements",
     ),
     (
+        "libs/database/src/serving.rs",
+        1,
+        "the advisory lock of a served database, on a connection of its own",
+    ),
+    (
         "libs/database/src/sqlite_writer.rs",
         1,
         "PRAGMA statements on the connection of the hot path",

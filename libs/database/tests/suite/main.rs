@@ -9,6 +9,7 @@ mod metrics;
 mod round_trips;
 mod schema;
 mod server_checks;
+mod serving;
 mod support;
 mod transactions;
 mod unknown_commits;
