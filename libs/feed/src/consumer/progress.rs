@@ -238,6 +238,17 @@ impl Progress {
     /// Returns whether the backlog of the start was applied.
     pub(crate) fn is_complete(&self) -> bool {
         self.read().is_complete
+    /// Returns the number of organizations that have events or had some.
+    pub(super) fn organizations(&self) -> usize {
+        let known = self.read();
+        let announced = known.heads.iter().filter(|(_, head)| head.position > 0);
+        let without_head = known
+            .cursors
+            .keys()
+            .filter(|org_id| !known.heads.contains_key(org_id));
+        announced.count() + without_head.count()
+    }
+
     }
 
     /// Looks for events of an organization although no head has announced them.

@@ -267,6 +267,7 @@ impl<S: Source, H: Handler<Event = S::Event>> Consumer<S, H> {
 
     pub(super) fn applied(&self, org_id: OrgId, cursor: Option<Cursor>) {
         self.failures().remove(&org_id);
+        self.breaker.succeeded(org_id);
         self.progress.finished(org_id, cursor, Outcome::Applied);
     }
 
@@ -429,7 +430,7 @@ impl<S: Source, H: Handler<Event = S::Event>> Consumer<S, H> {
 
     /// Quarantines an organization whose snapshot could not be applied.
     async fn give_up(&self, org_id: OrgId, stored: &Stored, cause: &Rejection, reason: &str) {
-        if !self.breaker.allows(org_id) {
+        if !self.breaker.allows(org_id, self.progress.organizations()) {
             tracing::error!(
                 consumer = self.name,
                 org.id = %org_id,
@@ -442,6 +443,7 @@ impl<S: Source, H: Handler<Event = S::Event>> Consumer<S, H> {
             return self
                 .progress
                 .finished(org_id, stored.cursor, Outcome::Rejected(wait));
+            self.breaker.will_retry(org_id, wait);
         }
         let position = stored.cursor.map_or(0, |cursor| cursor.position);
         tracing::error!(
