@@ -9,8 +9,10 @@ use crate::StorageError;
 /// The end of the event log of one organization.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct LogHead {
-    /// The epoch of the logs. Only the operator begins a new one, which makes every cursor and token of
-    /// earlier epochs void. Time-ordered, so that a later epoch is greater.
+    /// The epoch of the logs. Only the operator begins a new one, which makes every cursor and token of other
+    /// epochs void. Epochs have no order: they are named by clocks, and a restored or promoted database may
+    /// be in an earlier epoch than its consumers know. Compare them by equality only, and positions within
+    /// one.
     pub epoch: Uuid,
     /// The position of the last event, which is the number of committed events.
     pub position: i64,
@@ -58,9 +60,6 @@ pub(crate) async fn ensure(tx: &impl ConnectionTrait, epoch: Uuid) -> Result<(),
 
 /// Begins a new epoch, which invalidates every cursor and token issued before.
 pub(crate) async fn renew(tx: &impl ConnectionTrait, epoch: Uuid) -> Result<(), StorageError> {
-    // Ids are ordered by the clock, which may have been fast when the stored epoch began.
-    let after = Uuid::from_u128(self::epoch(tx).await?.as_u128().saturating_add(1));
-    let epoch = epoch.max(after);
     let sql = "UPDATE event_epoch SET epoch = $1 WHERE epoch_id = 1";
     tx.execute_raw(Statement::from_sql_and_values(
         tx.get_database_backend(),
