@@ -1,5 +1,6 @@
 //! Events with numbers that this build does not know, as a later release may publish them, and rows with
 //! numbers that no release writes.
+mod commuting;
 mod grounds;
 
 use std::sync::Arc;
