@@ -50,6 +50,8 @@ pub struct Replicated {
     pub bus: Link,
     /// The database of chat.
     pub database: Postgres,
+    /// The connection of the processes of chat to their database.
+    pub database_link: Link,
 }
 
 /// The whole suite, running. Cheap to clone. [`Suite::stop`] stops it in order.
@@ -188,13 +190,16 @@ impl Suite {
     pub async fn replicated(program: &str) -> Replicated {
         let nats = parta_testkit::nats_url();
         let (database, bus) = (Postgres::start().await, Link::to(&nats).await);
+        let database_link = Link::to(database.url()).await;
+        let url = database_link.through(database.url());
         Replicated {
             suite: {
                 let more = [(REPLICAS[1], "chat"), (REPLICAS[2], "chat")];
-                Self::split_over(program, &bus.through(&nats), Some(database.url()), &more).await
+                Self::split_over(program, &bus.through(&nats), Some(&url), &more).await
             },
             bus,
             database,
+            database_link,
         }
     }
 

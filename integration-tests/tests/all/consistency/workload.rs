@@ -30,11 +30,13 @@ pub(crate) struct Workload {
     pub(crate) classes: [String; 2],
     /// Index of the class of each pupil.
     pub(crate) class_of: Vec<usize>,
+    /// Members whose sessions end during a round. They neither write nor read.
+    pub(crate) revocable: Vec<Person>,
 }
 
 pub(crate) const ADMINISTRATOR: usize = 0;
 const TEACHER: usize = 1;
-const COLLEAGUE: usize = 2;
+pub(crate) const COLLEAGUE: usize = 2;
 pub(crate) const FIRST_PUPIL: usize = 3;
 
 fn text(value: &Value) -> String {
@@ -89,9 +91,23 @@ impl Workload {
             chats,
             classes,
             class_of,
+            revocable: Vec::new(),
         };
         workload.replace_custom_chats(size).await;
+        workload.replace_revocable(size).await;
         workload
+    }
+
+    /// Replaces the members whose sessions have ended by new ones.
+    pub(crate) async fn replace_revocable(&mut self, size: &Size) {
+        self.revocable.clear();
+        for n in 0..size.revocations {
+            let name = format!("Анна Смирнова {n}");
+            let pupil = self
+                .school
+                .pupil(&self.school.administrator, &name, &self.classes[0]);
+            self.revocable.push(pupil.await);
+        }
     }
 
     /// Replaces the custom chats by new ones.
