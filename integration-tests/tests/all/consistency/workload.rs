@@ -56,8 +56,7 @@ impl Workload {
     /// Creates a school with two classes.
     pub(crate) async fn new(suite: &Suite, size: &Size) -> Self {
         let school = suite.school("Школа № 1").await;
-        // The administrator names pupils of both classes in chats, which takes a cleared adult.
-        school.clear_administrator().await;
+        let head = school.clear_administrator().await;
         let classes = [school.class("5А").await, school.class("6Б").await];
         let teacher = school.class_teacher("Мария Кузнецова", &classes[0]).await;
         school
@@ -65,6 +64,15 @@ impl Workload {
             .await;
         let colleague = school.teacher("Олег Попов").await;
         let mut people = vec![school.administrator.clone(), teacher, colleague];
+        // Adults are in named chats with the pupils of both classes by a ground that outlasts each transfer.
+        for (person, by) in people.iter().zip([&head, &people[0], &people[0]]) {
+            let duty = json!({
+                "member_id": person.member_id, "kind": "DUTY_KIND_PSYCHOLOGIST", "scope": {"organization": true},
+                "order": {"number": "12-к", "date": "2026-01-12", "text": "О назначении"},
+                "until_date": "2999-05-31",
+            });
+            by.client.must("DutyService/AssignDuty", duty).await;
+        }
         let mut class_of = Vec::new();
         for n in 0..size.pupils {
             let name = format!("Иван Иванов {n}");

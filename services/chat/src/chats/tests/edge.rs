@@ -48,7 +48,7 @@ impl School {
         Ok(self.chats().create_chat(request).await?.into_inner())
     }
 
-    fn remove_request(&self, chat: ChatId, member: MemberId) -> pb::RemoveParticipantsRequest {
+    pub(super) fn remove_request(&self, chat: ChatId, member: MemberId) -> pb::RemoveParticipantsRequest {
         pb::RemoveParticipantsRequest {
             request_id: new_uuid(&self.fixture).to_string(),
             org_id: self.org.to_string(),
@@ -57,7 +57,7 @@ impl School {
         }
     }
 
-    async fn remove_with(
+    pub(super) async fn remove_with(
         &self,
         caller: MemberId,
         request: &pb::RemoveParticipantsRequest,
