@@ -354,8 +354,8 @@ impl School {
     }
 
     /// Makes the founding administrator a verified teacher. Nobody decides in their own matter, so that
-    /// a head joins and does it.
-    pub async fn clear_administrator(&self) {
+    /// a head joins, who is returned, and does it.
+    pub async fn clear_administrator(&self) -> Person {
         let own = &self.administrator.member_id;
         let head = self.newcomer_teacher("Вера Орлова").await;
         self.administrator
@@ -367,6 +367,7 @@ impl School {
             .await;
         let verify = json!({"member_id": own, "evidence": "приказ № 7"});
         head.client.must("MemberService/VerifyTeacher", verify).await;
+        head
     }
 
     /// Joins a verified teacher who is the class teacher of a class.

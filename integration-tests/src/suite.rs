@@ -50,6 +50,8 @@ pub struct Replicated {
     pub bus: Link,
     /// The database of chat.
     pub database: Postgres,
+    /// The connection of the processes of chat to their database.
+    pub database_link: Link,
 }
 
 /// The whole suite, running. Cheap to clone. [`Suite::stop`] stops it in order.
@@ -58,6 +60,7 @@ pub struct Suite {
     client: Client,
     operator: Client,
     keys: PathBuf,
+    builder: ClientBuilder,
     addresses: Arc<BTreeMap<String, String>>,
     sms: Option<Arc<SmsGateway>>,
     inner: Arc<Mutex<Option<Inner>>>,
@@ -152,14 +155,15 @@ impl Suite {
                 processes.set(&format!("{}.database_url", service.section()), &url);
             }
         }
-        let (port, mut builder) = (free_ports(1)[0], ClientBuilder::new(Env::system(), PACKAGES));
-        let (ip, url) = match authority {
-            Some(pem) => {
-                let tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(pem));
-                builder = builder.tls(Arc::new(move || tls.clone()));
-                (Ipv4Addr::UNSPECIFIED, format!("https://localhost:{port}"))
-            }
+        let port = free_ports(1)[0];
+        let (builder, ip, url) = match authority {
+            Some(pem) => (
+                trusting(pem),
+                Ipv4Addr::UNSPECIFIED,
+                format!("https://localhost:{port}"),
+            ),
             None => (
+                ClientBuilder::new(Env::system(), PACKAGES),
                 Ipv4Addr::LOCALHOST,
                 format!("http://{}:{port}", Ipv4Addr::LOCALHOST),
             ),
@@ -188,13 +192,16 @@ impl Suite {
     pub async fn replicated(program: &str) -> Replicated {
         let nats = parta_testkit::nats_url();
         let (database, bus) = (Postgres::start().await, Link::to(&nats).await);
+        let database_link = Link::to(database.url()).await;
+        let url = database_link.through(database.url());
         Replicated {
             suite: {
                 let more = [(REPLICAS[1], "chat"), (REPLICAS[2], "chat")];
-                Self::split_over(program, &bus.through(&nats), Some(database.url()), &more).await
+                Self::split_over(program, &bus.through(&nats), Some(&url), &more).await
             },
             bus,
             database,
+            database_link,
         }
     }
 
@@ -303,24 +310,30 @@ impl Suite {
         inner: Inner,
     ) -> Self {
         let client = Client::new(channels(builder, &addresses));
+        let builder = builder.clone();
         let key = std::fs::read_to_string(keys.join("operator.key")).expect("the operator's key");
         Self {
             operator: client.with(key.trim()),
             client,
             keys,
+            builder,
             addresses: Arc::new(addresses),
             sms: None,
             inner: Arc::new(Mutex::new(Some(inner))),
         }
     }
 
-    /// Returns a suite that runs elsewhere and sends its codes to this gateway. `keys` has the operator's
-    /// key. [`Suite::stop`] leaves it running.
-    pub fn elsewhere(addresses: BTreeMap<String, String>, keys: PathBuf, sms: Arc<SmsGateway>) -> Self {
-        let builder = ClientBuilder::new(Env::system(), PACKAGES);
+    /// Returns a suite that runs elsewhere and sends its codes to this gateway. Clients trust this authority
+    /// only, given as PEM. `keys` has the operator's key. [`Suite::stop`] leaves it running.
+    pub fn elsewhere(
+        addresses: BTreeMap<String, String>,
+        authority: &str,
+        keys: PathBuf,
+        sms: Arc<SmsGateway>,
+    ) -> Self {
         Self {
             sms: Some(sms),
-            ..Self::over(&builder, keys, addresses, Inner::External)
+            ..Self::over(&trusting(authority), keys, addresses, Inner::External)
         }
     }
 
@@ -331,8 +344,7 @@ impl Suite {
 
     /// Returns a client without a credential, over connections that nobody else uses.
     pub fn connect(&self) -> Client {
-        let builder = ClientBuilder::new(Env::system(), PACKAGES);
-        Client::new(channels(&builder, &self.addresses))
+        Client::new(channels(&self.builder, &self.addresses))
     }
 
     /// Returns the same suite with clients that share consistency tokens with nobody so far.
@@ -418,6 +430,12 @@ impl Suite {
             Some(Inner::External) | None => {}
         }
     }
+}
+
+/// Returns a builder of clients that trust this authority only, given as PEM.
+fn trusting(authority: &str) -> ClientBuilder {
+    let tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(authority));
+    ClientBuilder::new(Env::system(), PACKAGES).tls(Arc::new(move || tls.clone()))
 }
 
 /// Creates channels to services by their addresses.

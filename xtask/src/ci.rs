@@ -103,6 +103,9 @@ fn run_checks(elapsed: &mut Elapsed, notes: &mut Notes) -> anyhow::Result<()> {
     elapsed.part("documents", || {
         docs::generate(&build, true)?;
         docs::check_references(&build)?;
+        if let Some(tools) = notes.tool("commands of k8s/README.md", k8s::Tools::install())? {
+            k8s::check_commands(&tools, &build)?;
+        }
         requirements::run()
     })?;
     elapsed.part("instructions", || {

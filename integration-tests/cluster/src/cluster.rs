@@ -1,7 +1,7 @@
 //! The cluster: all pods of the render, the servers that they use, and a gateway for their codes.
 use std::{
     collections::BTreeMap,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -10,19 +10,23 @@ use std::{
 
 use futures::future::{BoxFuture, join_all};
 use parta::{client::Endpoints, demo};
+use parta_grpc::{ClientBuilder, Target};
 use parta_ids::Env;
 use parta_integration_tests::Suite;
+use parta_proto_all::PACKAGES;
 use parta_testkit::{Authority, SmsGateway};
 use serde_json::json;
 use tokio_util::task::TaskTracker;
+use tonic::transport::{Certificate, ClientTlsConfig};
+use tonic_health::pb::health_client::HealthClient;
 
 use crate::{
-    IMAGE, MANIFESTS, UPGRADED_IMAGE,
+    IMAGE, MANIFESTS, SINGLE_NODE, UPGRADED_IMAGE,
     balancer::{Balancer, Pods},
     given,
-    manifests::{Deployment, Secrets, deployments},
+    manifests::{Secrets, Workload, certificates, workloads},
     network::Network,
-    pod::{Node, Pod},
+    pod::{Node, Pod, readiness},
     servers::Servers,
 };
 
@@ -32,6 +36,10 @@ const SMS_GATEWAY: &str = "sms-gateway";
 const SMS_SECRET: &str = "the-key-of-the-account";
 /// The folder in which the chart mounts the files that settings name.
 const FILES: &str = "/etc/parta/files";
+/// The name of the server for clients, which each certificate has, and which leads to the balancers.
+const PUBLIC: &str = "localhost";
+/// The workload with all services.
+const ALL: &str = "parta";
 
 /// The images of a test.
 pub struct Images {
@@ -51,15 +59,23 @@ impl Images {
     }
 }
 
+/// The file with the certificate of the authority.
+const AUTHORITY: &str = "ca.crt";
+
 /// A running cluster.
 pub struct Cluster {
-    deployments: Vec<Deployment>,
+    workloads: Vec<Workload>,
+    /// By workload.
     pods: BTreeMap<String, Pods>,
     balancers: BTreeMap<String, Balancer>,
     node: Node,
-    servers: Servers,
+    /// `None` for a single node, which needs none.
+    servers: Option<Servers>,
     sms: Arc<SmsGateway>,
-    keys: tempfile::TempDir,
+    /// The authority of all certificates of the listeners.
+    authority: Authority,
+    /// The keys, the volumes, and the certificate of the authority.
+    folder: tempfile::TempDir,
     /// Numbers the pods, so that a new one has a new name.
     number: AtomicUsize,
     tasks: TaskTracker,
@@ -68,42 +84,58 @@ pub struct Cluster {
 impl Cluster {
     /// Starts everything, and waits until all pods are ready.
     pub async fn start(image: &str) -> Self {
-        let env = Env::system();
-        let network = Network::create(&format!("parta-{}", env.ids.uuid())).await;
+        let network = create_network().await;
         let servers = Servers::start(&network).await;
-        let authority = Authority::new();
-        let certificate = authority.issue(SMS_GATEWAY);
+        Self::with_pods(image, MANIFESTS, network, Some(servers)).await
+    }
+
+    /// Starts the profile `single-node`: one process with all services, on SQLite in a volume.
+    pub async fn start_single_node(image: &str) -> Self {
+        Self::with_pods(image, SINGLE_NODE, create_network().await, None).await
+    }
+
+    async fn with_pods(image: &str, manifests: &str, network: Network, servers: Option<Servers>) -> Self {
+        let of_gateway = Authority::new();
+        let certificate = of_gateway.issue(SMS_GATEWAY);
         let sms = SmsGateway::start_tls_at(&certificate, network.gateway()).await;
-        let keys = tempfile::tempdir().expect("a folder");
-        parta_runtime::make_keys(&parta::SERVICES, keys.path(), &env).expect("keys");
-        let manifests = std::fs::read_to_string(given(MANIFESTS)).expect("the render of the chart");
-        let secrets = secrets(keys.path(), &sms, &authority);
-        let deployments = deployments(&manifests, &secrets);
+        let folder = tempfile::tempdir().expect("a folder");
+        let (keys, volumes) = (folder.path().join("keys"), folder.path().join("volumes"));
+        parta_runtime::make_keys(&parta::SERVICES, &keys, &Env::system()).expect("keys");
+        std::fs::create_dir(&volumes).expect("a folder");
+        let manifests = std::fs::read_to_string(given(manifests)).expect("the render of the chart");
+        let mut secrets = secrets(&keys, &sms, &of_gateway);
+        let authority = Authority::new();
+        secrets.extend(tls_secrets(&manifests, &authority));
+        std::fs::write(folder.path().join(AUTHORITY), authority.certificate()).expect("a file");
+        let workloads = workloads(&manifests, &secrets);
+        let mut hosts = vec![(SMS_GATEWAY, network.gateway())];
+        if servers.is_some() {
+            hosts.extend(Servers::hosts(&network));
+        }
         let cluster = Self {
-            pods: deployments
+            pods: workloads
                 .iter()
-                .map(|deployment| (deployment.name.clone(), Pods::default()))
+                .map(|workload| (workload.name.clone(), Pods::default()))
                 .collect(),
             balancers: BTreeMap::new(),
             node: Node {
-                hosts: Servers::hosts(&network)
-                    .into_iter()
-                    .chain([(SMS_GATEWAY, network.gateway())])
-                    .collect(),
+                hosts,
                 network,
+                volumes,
             },
-            deployments,
+            workloads,
             servers,
             sms: Arc::new(sms),
-            keys,
+            authority,
+            folder,
             number: AtomicUsize::new(1),
             tasks: TaskTracker::new(),
         };
         let all = cluster
-            .deployments
+            .workloads
             .iter()
-            .flat_map(|deployment| std::iter::repeat_n(deployment, deployment.replicas));
-        join_all(all.map(|deployment| cluster.add(deployment, image))).await;
+            .flat_map(|workload| std::iter::repeat_n(workload, workload.replicas));
+        join_all(all.map(|workload| cluster.add(workload, image))).await;
         cluster.with_balancers().await
     }
 
@@ -115,20 +147,20 @@ impl Cluster {
         self
     }
 
-    async fn add(&self, deployment: &Deployment, image: &str) {
+    async fn add(&self, workload: &Workload, image: &str) {
         let number = self.number.fetch_add(1, Ordering::Relaxed);
-        let (node, deployment, image) = (self.node.clone(), deployment.clone(), image.to_owned());
-        let pods = self.pods[&deployment.name].clone();
+        let (node, workload, image) = (self.node.clone(), workload.clone(), image.to_owned());
+        let pods = self.pods[&workload.name].clone();
         // A task of its own, because it drops containers ([`Cluster::discard`]).
         let started = self
             .tasks
-            .spawn(async move { node.start(&deployment, &image, number).await });
+            .spawn(async move { node.start(&workload, &image, number).await });
         pods.add(Arc::new(started.await.expect("the pod starts")));
     }
 
-    fn deployment(&self, service: &str) -> &Deployment {
-        let mut all = self.deployments.iter();
-        all.find(|deployment| deployment.name == service)
+    fn workload(&self, service: &str) -> &Workload {
+        let mut all = self.workloads.iter();
+        all.find(|workload| workload.name == service)
             .expect("a service of the render")
     }
 
@@ -146,33 +178,66 @@ impl Cluster {
     }
 
     fn addresses(&self) -> BTreeMap<String, String> {
-        let of = |(service, balancer): (&String, &Balancer)| {
-            (service.clone(), format!("http://{}", balancer.address))
+        let of = |service: &parta_runtime::Service| {
+            let own = self.balancers.get(service.name);
+            let balancer = own.unwrap_or_else(|| &self.balancers[ALL]);
+            let port = balancer.address.port();
+            (service.name.to_owned(), format!("https://{PUBLIC}:{port}"))
         };
-        self.balancers.iter().map(of).collect()
+        parta::SERVICES.iter().map(of).collect()
     }
 
     /// Returns the cluster as a suite, seen from outside.
     pub fn suite(&self) -> Suite {
-        Suite::elsewhere(self.addresses(), self.keys_folder(), self.sms.clone())
+        let authority = self.authority.certificate();
+        Suite::elsewhere(self.addresses(), &authority, self.keys(), self.sms.clone())
     }
 
-    fn keys_folder(&self) -> PathBuf {
-        self.keys.path().to_owned()
+    fn keys(&self) -> PathBuf {
+        self.folder.path().join("keys")
     }
 
-    /// Plays `parta demo` from outside. Returns the number of its steps.
-    pub async fn demo(&self) -> usize {
+    /// Returns whether a client reaches every service, if it trusts the authority of the cluster, or an
+    /// unknown one.
+    pub async fn is_reached(&self, by_known_authority: bool) -> bool {
+        let unknown = Authority::new();
+        let authority = if by_known_authority {
+            &self.authority
+        } else {
+            &unknown
+        };
+        let tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(authority.certificate()));
+        let builder = ClientBuilder::new(Env::system(), PACKAGES).tls(Arc::new(move || tls.clone()));
+        let asked = self.addresses().into_values().map(|address| {
+            let channel = builder
+                .channel("health", Target::Uri(address))
+                .expect("a channel");
+            async { HealthClient::new(channel).check(readiness()).await.is_ok() }
+        });
+        let reached = join_all(asked).await;
+        assert!(
+            reached.iter().all(|one| *one == reached[0]),
+            "some services are reached: {reached:?}"
+        );
+        reached[0]
+    }
+
+    /// Plays `parta demo` from outside. Returns its steps.
+    pub async fn demo(&self) -> Vec<demo::Step> {
         let endpoints = Endpoints {
             own: self.addresses(),
+            authority: Some(self.folder.path().join(AUTHORITY)),
             ..Endpoints::default()
         };
-        let key = std::fs::read_to_string(self.keys.path().join("operator.key")).expect("the operator's key");
+        let key = std::fs::read_to_string(self.keys().join("operator.key")).expect("the operator's key");
         let codes = Codes(self.sms.clone());
         let played = demo::play_with_codes(&endpoints, &key, &codes, |_| ()).await;
-        played
-            .unwrap_or_else(|error| panic!("the demo failed: {error:#}"))
-            .len()
+        played.unwrap_or_else(|error| panic!("the demo failed: {error:#}"))
+    }
+
+    /// Returns the resident memory of a pod at rest in MiB.
+    pub async fn memory_at_rest(&self, service: &str) -> f64 {
+        self.pod(service).memory_at_rest().await
     }
 
     /// Returns the pod of a service that has the most connections of clients.
@@ -188,7 +253,7 @@ impl Cluster {
         pod.kill().await;
         self.pods[service].remove(&pod);
         self.discard(pod).await;
-        self.add(self.deployment(service), image).await;
+        self.add(self.workload(service), image).await;
     }
 
     /// Pauses a pod while `meanwhile` runs.
@@ -211,9 +276,9 @@ impl Cluster {
     /// old one stops.
     pub async fn replace_all(&self, image: &str) {
         join_all(
-            self.deployments
+            self.workloads
                 .iter()
-                .map(|deployment| self.replace(deployment, image)),
+                .map(|workload| self.replace(workload, image)),
         )
         .await;
     }
@@ -221,19 +286,19 @@ impl Cluster {
     /// [`Cluster::replace_all`] for one pod of a service, so that two versions serve.
     pub async fn replace_one(&self, service: &str, image: &str) {
         let old = self.pod(service);
-        self.replace_pod(self.deployment(service), old, image).await;
+        self.replace_pod(self.workload(service), old, image).await;
     }
 
-    async fn replace(&self, deployment: &Deployment, image: &str) {
-        for old in self.pods[&deployment.name].all() {
-            self.replace_pod(deployment, old, image).await;
+    async fn replace(&self, workload: &Workload, image: &str) {
+        for old in self.pods[&workload.name].all() {
+            self.replace_pod(workload, old, image).await;
         }
     }
 
-    async fn replace_pod(&self, deployment: &Deployment, old: Arc<Pod>, image: &str) {
-        self.add(deployment, image).await;
+    async fn replace_pod(&self, workload: &Workload, old: Arc<Pod>, image: &str) {
+        self.add(workload, image).await;
         old.stop().await;
-        self.pods[&deployment.name].remove(&old);
+        self.pods[&workload.name].remove(&old);
         self.discard(old).await;
     }
 
@@ -247,12 +312,14 @@ impl Cluster {
 
     /// Crashes PostgreSQL. Returns the seconds until it accepted connections again.
     pub async fn crash_postgresql(&self) -> f64 {
-        self.servers.crash_postgresql().await.as_secs_f64()
+        let servers = self.servers.as_ref().expect("a cluster with PostgreSQL");
+        servers.crash_postgresql().await.as_secs_f64()
     }
 
     /// Crashes NATS.
     pub async fn crash_nats(&self) {
-        self.servers.crash_nats().await;
+        let servers = self.servers.as_ref().expect("a cluster with NATS");
+        servers.crash_nats().await;
     }
 
     /// Removes everything.
@@ -269,6 +336,26 @@ impl Cluster {
     }
 }
 
+async fn create_network() -> Network {
+    Network::create(&format!("parta-{}", Env::system().ids.uuid())).await
+}
+
+/// Makes the certificates of the listeners, as cert-manager does.
+fn tls_secrets(manifests: &str, authority: &Authority) -> Secrets {
+    let make = |certificate: crate::manifests::Certificate| {
+        let names: Vec<_> = certificate.names.iter().map(String::as_str).collect();
+        let issued = authority.issue_for(&names);
+        let files = [
+            ("tls.crt", issued.certificate),
+            ("tls.key", issued.key),
+            ("ca.crt", authority.certificate()),
+        ]
+        .map(|(name, text)| (name.to_owned(), text));
+        (certificate.secret, files.into())
+    };
+    certificates(manifests).into_iter().map(make).collect()
+}
+
 /// The codes that the gateway receives.
 struct Codes(Arc<SmsGateway>);
 
@@ -278,8 +365,8 @@ impl demo::Codes for Codes {
     }
 }
 
-/// The Secrets that k8s/README.md requires.
-fn secrets(keys: &std::path::Path, sms: &SmsGateway, authority: &Authority) -> Secrets {
+/// The Secrets that k8s/README.md requires, with the authority of the SMS gateway.
+fn secrets(keys: &Path, sms: &SmsGateway, authority: &Authority) -> Secrets {
     let mut secrets = Secrets::new();
     for service in &parta::SERVICES {
         let name = service.name;

@@ -16,6 +16,8 @@ mod balancer;
 #[cfg(feature = "containers")]
 mod cluster;
 #[cfg(feature = "containers")]
+mod goals;
+#[cfg(feature = "containers")]
 mod load;
 #[cfg(feature = "containers")]
 mod network;
@@ -27,10 +29,16 @@ mod servers;
 #[cfg(feature = "containers")]
 pub use cluster::{Cluster, Images};
 #[cfg(feature = "containers")]
+pub use goals::Goals;
+#[cfg(feature = "containers")]
 pub use load::Load;
 
 /// Environment variable with the path of the manifests that the chart rendered.
 pub const MANIFESTS: &str = "PARTA_CLUSTER_MANIFESTS";
+/// Environment variable with the path of the manifests of the profile `single-node`.
+pub const SINGLE_NODE: &str = "PARTA_CLUSTER_SINGLE_NODE";
+/// Environment variable with the goals of the image (`Goals`).
+pub const GOALS: &str = "PARTA_CLUSTER_GOALS";
 /// Environment variable with the image of Parta.
 pub const IMAGE: &str = "PARTA_CLUSTER_IMAGE";
 /// Environment variable with an image of the same commit that has one more migration.

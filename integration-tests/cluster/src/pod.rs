@@ -1,21 +1,23 @@
-//! Pods: containers that run as a Deployment of the render says.
+//! Pods: containers that run as a Deployment or a StatefulSet of the render says.
 use std::{
     fs,
-    io::Write as _,
+    io::{self, Write as _},
     net::{IpAddr, SocketAddr},
-    os::unix::fs::PermissionsExt as _,
-    path::Path,
+    os::unix::fs::{PermissionsExt as _, chown},
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError, atomic::AtomicUsize},
     time::{Duration, Instant},
 };
 
+use chrono::{DateTime, Utc};
 use futures::StreamExt as _;
 use parta_grpc::{ClientBuilder, ServiceChannel, Target};
 use parta_ids::Env;
+use parta_integration_tests::resident_kib;
 use parta_proto_all::PACKAGES;
 use testcontainers::{
     ContainerAsync, ContainerRequest, GenericImage, ImageExt as _,
-    bollard::query_parameters::KillContainerOptionsBuilder,
+    bollard::{models::ContainerState, query_parameters::KillContainerOptionsBuilder},
     core::{AccessMode, Host, Mount, logs::LogFrame},
     runners::AsyncRunner as _,
 };
@@ -26,16 +28,16 @@ use tonic_health::pb::{
 
 use crate::{
     LOGS, given,
-    manifests::{Container, Deployment},
+    manifests::{Container, Content, Workload},
     network::Network,
 };
 
-/// The port of every service on Kubernetes.
-const PORT: u16 = 7710;
 /// Time limit of a start, until readiness.
 const START_LIMIT: Duration = Duration::from_secs(60);
 /// Time limit of one look at the readiness of a pod, as that of the probes of the chart.
 const PROBE_LIMIT: Duration = Duration::from_secs(1);
+/// A process whose memory has not changed for this long is at rest.
+const AT_REST_AFTER: Duration = Duration::from_secs(1);
 /// The message of a process that listens.
 const SERVING: &str = "\"message\":\"serving\"";
 
@@ -46,9 +48,11 @@ pub(crate) struct Pod {
     container: ContainerAsync<GenericImage>,
     network: Network,
     grace_seconds: i32,
+    port: u16,
+    health_port: u16,
     /// Number of open connections of clients.
     pub(crate) clients: AtomicUsize,
-    /// From the start of the container that serves until readiness.
+    /// From the start of the process that serves until readiness.
     pub(crate) start: Duration,
     _secrets: Vec<tempfile::TempDir>,
 }
@@ -59,33 +63,38 @@ pub(crate) struct Node {
     pub(crate) network: Network,
     /// The names of the SMS gateway and of the servers in every pod, with their addresses.
     pub(crate) hosts: Vec<(&'static str, IpAddr)>,
+    /// The folder of the volumes.
+    pub(crate) volumes: PathBuf,
 }
 
 impl Node {
     /// Runs the first containers of a pod one after the other, starts the one that serves, and waits until it
     /// is ready.
-    pub(crate) async fn start(&self, deployment: &Deployment, image: &str, number: usize) -> Pod {
-        let name = format!("{}-{number}", deployment.name);
-        for (step, first) in deployment.first.iter().enumerate() {
+    pub(crate) async fn start(&self, workload: &Workload, image: &str, number: usize) -> Pod {
+        let name = format!("{}-{number}", workload.name);
+        for (step, first) in workload.first.iter().enumerate() {
             self.run(first, image, &format!("{name}-first-{step}")).await;
         }
-        let began = Instant::now();
-        let (request, secrets, serving) = self.request(&deployment.serves, image, &name).await;
+        let (request, secrets, serving) = self.request(&workload.serves, image, &name).await;
         let container = request.start().await.expect("the container starts");
-        self.network.name_pod(container.id(), &deployment.name).await;
+        self.network.name_pod(container.id(), &workload.name).await;
         let mut pod = Pod {
             name,
-            service: deployment.name.clone(),
+            service: workload.name.clone(),
             container,
             network: self.network.clone(),
-            grace_seconds: deployment.grace_seconds,
+            grace_seconds: workload.grace_seconds,
+            port: workload.port,
+            health_port: workload.health_port,
             clients: AtomicUsize::new(0),
             start: Duration::ZERO,
             _secrets: secrets,
         };
         let ready = tokio::time::timeout(START_LIMIT, pod.until_ready(serving)).await;
         ready.unwrap_or_else(|_| panic!("{} is not ready after {START_LIMIT:?}; {}", pod.name, logs()));
-        pod.start = began.elapsed();
+        let ready = Env::system().now();
+        let began = pod.began().await.expect("a running pod has begun");
+        pod.start = (ready - began).to_std().unwrap_or_default();
         pod
     }
 
@@ -115,6 +124,7 @@ impl Node {
         }
         let (repository, tag) = image.rsplit_once(':').expect("an image with a tag");
         let memory = container.memory_bytes;
+        let group = container.volume_group;
         let (consume, serving) = log(name);
         let mut request = GenericImage::new(repository, tag)
             .with_cmd(container.arguments.clone())
@@ -125,6 +135,7 @@ impl Node {
             .with_host_config_modifier(move |config| {
                 config.memory = Some(memory);
                 config.memory_swap = Some(memory);
+                config.group_add = group.map(|group| vec![group.to_string()]);
             });
         for (name, address) in &self.hosts {
             request = request.with_host(*name, Host::Addr(*address));
@@ -143,9 +154,13 @@ impl Node {
         }
         let mut secrets = Vec::new();
         for mount in &container.mounts {
-            request = request.with_mount(match &mount.files {
-                None => Mount::tmpfs_mount(&mount.path),
-                Some(files) => {
+            request = request.with_mount(match &mount.content {
+                Content::Empty => Mount::tmpfs_mount(&mount.path),
+                Content::Volume(claim) => {
+                    let volume = self.volume(claim, container.volume_group);
+                    Mount::bind_mount(volume.display().to_string(), &mount.path)
+                }
+                Content::Files(files) => {
                     let folder = tempfile::tempdir().expect("a folder");
                     for (name, text) in files {
                         write_secret(&folder.path().join(name), text);
@@ -158,6 +173,20 @@ impl Node {
             });
         }
         (request, secrets, serving)
+    }
+
+    /// Returns the folder of a volume, and creates it for the first pod. The group owns the volume and every
+    /// file that is created in it, which is the effect of `fsGroup`.
+    fn volume(&self, claim: &str, group: Option<u32>) -> PathBuf {
+        let folder = self.volumes.join(claim);
+        match fs::create_dir(&folder) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return folder,
+            created => created.expect("a folder"),
+        }
+        // Only root can give a folder to the group. For other users of the machine, every process may write.
+        let mode = chown(&folder, None, group).map_or(0o2777, |()| 0o2770);
+        allow(&folder, mode);
+        folder
     }
 
     /// Fails if the user of the image is root or a name, which Kubernetes refuses with `runAsNonRoot`.
@@ -214,7 +243,8 @@ impl Pod {
     async fn until_ready(&self, mut serving: watch::Receiver<bool>) {
         let listens = serving.wait_for(|serving| *serving).await.is_ok();
         assert!(listens, "{} ended at its start; {}", self.name, logs());
-        let address = self.address().await.expect("a running pod has an address");
+        let address = self.address(self.health_port).await;
+        let address = address.expect("a running pod has an address");
         let watched = HealthClient::new(channel(address)).watch(readiness()).await;
         let mut watched = watched.expect("a stream of health").into_inner();
         while let Ok(Some(change)) = watched.message().await {
@@ -225,20 +255,55 @@ impl Pod {
         panic!("{} ended before it was ready; {}", self.name, logs());
     }
 
-    /// Returns the address of the pod if it reports that it is ready.
+    /// Returns the address for clients if the pod reports that it is ready.
     pub(crate) async fn ready_address(&self) -> Option<SocketAddr> {
         let check = async {
-            let address = self.address().await?;
-            let checked = HealthClient::new(channel(address)).check(readiness()).await;
+            let health = self.address(self.health_port).await?;
+            let checked = HealthClient::new(channel(health)).check(readiness()).await;
             let is_ready = checked.ok()?.into_inner().status() == ServingStatus::Serving;
-            is_ready.then_some(address)
+            is_ready.then_some(SocketAddr::new(health.ip(), self.port))
         };
         tokio::time::timeout(PROBE_LIMIT, check).await.ok()?
     }
 
-    async fn address(&self) -> Option<SocketAddr> {
+    async fn address(&self, port: u16) -> Option<SocketAddr> {
         let ip = self.network.address(self.container.id()).await?;
-        Some(SocketAddr::new(ip, PORT))
+        Some(SocketAddr::new(ip, port))
+    }
+
+    /// Returns the moment at which the process started.
+    async fn began(&self) -> Option<DateTime<Utc>> {
+        let began = self.state().await.started_at?;
+        Some(DateTime::parse_from_rfc3339(&began).ok()?.to_utc())
+    }
+
+    async fn state(&self) -> ContainerState {
+        let docker = self.network.docker();
+        let found = docker.inspect_container(self.container.id(), None).await;
+        found
+            .ok()
+            .and_then(|found| found.state)
+            .expect("a container has a state")
+    }
+
+    /// Returns the resident memory of the process in MiB once it has not changed for a second. The process
+    /// must run on this machine.
+    pub(crate) async fn memory_at_rest(&self) -> f64 {
+        let id = self.state().await.pid.expect("a running process");
+        let id = u32::try_from(id).expect("the id of a process");
+        let (mut last, mut since) = (resident_kib(id), Instant::now());
+        let rests = async {
+            while since.elapsed() < AT_REST_AFTER {
+                tokio::time::sleep(AT_REST_AFTER / 10).await;
+                let now = resident_kib(id);
+                if now != last {
+                    (last, since) = (now, Instant::now());
+                }
+            }
+            last / 1024.0
+        };
+        let rest = tokio::time::timeout(START_LIMIT, rests).await;
+        rest.expect("the memory of a process without calls does not change")
     }
 
     /// Ends the processes at once.
@@ -292,7 +357,7 @@ fn channel(address: SocketAddr) -> ServiceChannel {
     built.expect("a channel")
 }
 
-fn readiness() -> HealthCheckRequest {
+pub(crate) fn readiness() -> HealthCheckRequest {
     HealthCheckRequest {
         service: "readiness".to_owned(),
     }

@@ -3,7 +3,7 @@
 #![expect(clippy::print_stdout, reason = "`cargo xtask cluster` shows the measurements")]
 use std::time::{Duration, Instant};
 
-use parta_cluster_tests::{Cluster, Images, Load};
+use parta_cluster_tests::{Cluster, Goals, Images, Load};
 use tokio_util::task::TaskTracker;
 
 /// Time limit of a test.
@@ -17,9 +17,20 @@ fn run(body: impl Future<Output = ()>) {
     });
 }
 
+/// The steps of the demo that found a school: it applies, the operator approves, the administrator signs in
+/// with the code of an SMS and claims the right, and people join.
+const FOUNDING: [&str; 4] = ["R1", "R2 R3", "R19", "R13 R22"];
+
 async fn start(image: &str) -> Cluster {
+    let cluster = report(Cluster::start(image)).await;
+    assert!(cluster.is_reached(true).await, "clients reach the cluster");
+    assert!(!cluster.is_reached(false).await, "clients verify the authority");
+    cluster
+}
+
+async fn report(starting: impl Future<Output = Cluster>) -> Cluster {
     let began = Instant::now();
-    let cluster = Cluster::start(image).await;
+    let cluster = starting.await;
     println!(
         "cluster: all pods are ready after {:.1} s; from the start of a process to readiness, in ms: {:?}",
         began.elapsed().as_secs_f64(),
@@ -30,8 +41,13 @@ async fn start(image: &str) -> Cluster {
 
 async fn demo(cluster: &Cluster) {
     let began = Instant::now();
-    let steps = cluster.demo().await;
+    let played = cluster.demo().await;
+    let steps = played.len();
     assert!(steps >= 30, "{steps} steps");
+    for requirements in FOUNDING {
+        let shown = played.iter().any(|step| step.requirements == requirements);
+        assert!(shown, "the demo shows {requirements}");
+    }
     let seconds = began.elapsed().as_secs_f64();
     println!("cluster: the demo passed from outside, {steps} steps in {seconds:.1} s");
 }
@@ -40,6 +56,45 @@ async fn demo(cluster: &Cluster) {
 fn image_starts_as_the_chart_says() {
     run(async {
         let cluster = start(&Images::given().current).await;
+        cluster.stop().await;
+    });
+}
+
+/// The best of three starts counts, because other processes of the machine only make a start slower.
+#[test]
+fn image_meets_its_goals() {
+    run(async {
+        let (image, goals) = (Images::given().current, Goals::given());
+        let (mut start_ms, mut memory_mib) = (u128::MAX, f64::MAX);
+        for _ in 0..3 {
+            let cluster = report(Cluster::start_single_node(&image)).await;
+            start_ms = start_ms.min(cluster.starts()["parta"]);
+            memory_mib = memory_mib.min(cluster.memory_at_rest("parta").await);
+            cluster.stop().await;
+        }
+        println!(
+            "cluster: the best start took {start_ms} ms, the least memory at rest was {memory_mib:.1} MiB"
+        );
+        assert!(
+            start_ms < goals.start_ms,
+            "{start_ms} ms are not less than {goals:?}"
+        );
+        assert!(
+            memory_mib < goals.memory_mib,
+            "{memory_mib} MiB are not less than {goals:?}"
+        );
+    });
+}
+
+#[test]
+fn killed_single_node_loses_nothing() {
+    run(async {
+        let image = Images::given().current;
+        let cluster = report(Cluster::start_single_node(&image)).await;
+        let load = Load::start(cluster.suite(), &TaskTracker::new()).await;
+        load.under("single node killed", cluster.kill("parta", &image))
+            .await;
+        load.check().await;
         cluster.stop().await;
     });
 }

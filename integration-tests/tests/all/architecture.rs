@@ -14,9 +14,11 @@ mod databases;
 mod names;
 mod paths;
 mod protos;
+mod resolve;
 mod rules;
 mod scopes;
 mod sql;
+mod tables;
 
 use paths::NamedPaths;
 pub(crate) use paths::is_test;

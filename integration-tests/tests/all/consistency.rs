@@ -1,12 +1,14 @@
 //! Consistency of chat under failures. Every acknowledged message is stored once, `seq` has no gap, and every
 //! subscriber receives each entry of its own participations once and in order, and none after the entry of
-//! leaving.
+//! leaving. Every replica refuses a session two seconds after its end, and a restore of membership gives no
+//! access back.
 //!
 //! Many actors write, join, leave and read concurrently, by plans that are generated from a seed. Meanwhile
-//! processes are killed, PostgreSQL crashes and NATS is disconnected, each after a planned number of
-//! responses, so that a slow machine has the same plan. Afterwards a permanent participant of each chat lists
-//! its log, and [`checker`] compares the logs with the responses of all actors. `PARTA_TEST_SEED` repeats the
-//! plans of a run, but not their timing.
+//! processes are killed, PostgreSQL crashes, its host vanishes and NATS is disconnected, each after a planned
+//! number of responses, so that a slow machine has the same plan. Afterwards a permanent participant of each
+//! chat lists its log, and [`checker`] compares the logs with the responses of all actors. At the end,
+//! membership is restored from a backup of before. `PARTA_TEST_SEED` repeats the plans of a run, but not
+//! their timing.
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -18,6 +20,8 @@ mod checker;
 mod faults;
 mod participants;
 mod reader;
+mod restored;
+mod revoked;
 mod round;
 mod soak;
 mod stats;
@@ -36,11 +40,16 @@ use workload::Workload;
 const PROGRAM: &str = env!("CARGO_BIN_EXE_suite-process");
 
 /// Log lines that are caused by the faults, and only by them.
-const COMPLAINTS: [&str; 7] = [
+const COMPLAINTS: [&str; 10] = [
     // PostgreSQL is stopped or stopping.
     "the database is unavailable",
     "terminating connection due to immediate shutdown command",
     "error occurred while testing the connection on-release",
+    // The host of the database vanishes.
+    "database connection given up",
+    // Membership is restored.
+    "replacing a projection by a snapshot",
+    "the source has lost events",
     // Other services wait for the feed of chat, which needs its database.
     "feed interrupted",
     // The bus closes all connections at once.
@@ -64,6 +73,8 @@ struct Size {
     streams: usize,
     /// Number of faults of each kind.
     faults: FaultCounts,
+    /// Number of people whose session ends.
+    revocations: usize,
 }
 
 impl Size {
@@ -76,8 +87,10 @@ impl Size {
         faults: FaultCounts {
             kills: 3,
             database_crashes: 2,
+            vanishings: 1,
             disconnects: 3,
         },
+        revocations: 2,
     };
 
     fn total_messages(&self) -> usize {
@@ -85,16 +98,26 @@ impl Size {
     }
 }
 
-async fn check_consistency(suite: &Suite, replicas: &[&'static str], size: Size, faults: Faults<'_>) {
+/// `processes` are those of the suite, of which the replicas serve chat.
+async fn check_consistency(
+    suite: &Suite,
+    (processes, replicas): (&[&'static str], &[&'static str]),
+    size: Size,
+    faults: Faults<'_>,
+) {
     // The default seed is fixed, so that a failure can be repeated.
     let seed = number_from_env(SEED, 1);
     println!("{SEED}={seed}");
     suite.expect_complaints(&COMPLAINTS).await;
     let stats = Arc::new(Stats::default());
     let workload = Workload::new(suite, &size).await;
+    let folder = tempfile::tempdir().unwrap();
+    let backup = folder.path().join("backup").display().to_string();
+    suite.run(&["backup", &backup]).await;
     let round = Round::new(workload, replicas, size, seed, stats.clone());
-    let (_, violations) = round.run(faults).await;
+    let (workload, mut violations) = round.run(faults).await;
     println!("{stats}");
+    violations.extend(restored::restore_membership(suite, processes, &backup, &workload).await);
     assert!(
         violations.is_empty(),
         "{} violations, {SEED}={seed}:\n{}",
@@ -112,7 +135,8 @@ mod chat_log_and_streams_stay_consistent_when_processes_fail {
         parta_testkit::run(async {
             let suite = Suite::process(PROGRAM).await;
             let faults = Faults::for_one_process(&suite);
-            check_consistency(&suite, &REPLICAS[..1], Size::SMALL, faults).await;
+            let names = &REPLICAS[..1];
+            check_consistency(&suite, (names, names), Size::SMALL, faults).await;
             suite.stop().await;
         });
     }
@@ -123,7 +147,9 @@ mod chat_log_and_streams_stay_consistent_when_processes_fail {
             let cluster = Suite::replicated(PROGRAM).await;
             println!("{}", cluster.database.way_to_crash());
             let faults = Faults::for_cluster(&cluster, &REPLICAS);
-            check_consistency(&cluster.suite, &REPLICAS, Size::SMALL, faults).await;
+            let services = parta::SERVICES.iter().map(|service| service.name);
+            let names: Vec<_> = services.chain(REPLICAS[1..].iter().copied()).collect();
+            check_consistency(&cluster.suite, (&names, &REPLICAS), Size::SMALL, faults).await;
             cluster.suite.stop().await;
             cluster.database.stop().await;
         });

@@ -27,11 +27,11 @@ pub(crate) async fn insert(db: &DatabaseConnection, failed: bool, org: Option<Or
         b"payload".to_vec().into(),
         env.ids.uuid().into(),
         now.into(),
-        due.into(),
+        due.map(|due| due.timestamp_millis()).into(),
         failed.then(|| "membership: Internal INTERNAL".to_owned()).into(),
         failed.then_some(now).into(),
     ];
-    let sql = "INSERT INTO job (job_id, org_id, kind, payload, request_id, create_time, due_time, attempts, \
+    let sql = "INSERT INTO job (job_id, org_id, kind, payload, request_id, create_time, due_millis, attempts, \
                failure, fail_time) VALUES ($1, $2, $3, $4, $5, $6, $7, 50, $8, $9)";
     let statement = Statement::from_sql_and_values(db.get_database_backend(), sql, values);
     db.execute_raw(statement).await.unwrap();

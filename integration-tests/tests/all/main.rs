@@ -28,4 +28,3 @@ mod revocations;
 mod roster_import;
 mod sign_in;
 mod suspensions;
-mod tables;

@@ -10,7 +10,7 @@ on_both_topologies!(
         let leader = school.class_teacher("Мария Кузнецова", &class).await;
         let pupil = school.pupil(&leader, "Пётр Сидоров", &class).await;
         let parent = school.parent(&leader, "Ольга Сидорова", &pupil, &class).await;
-        for (who, chats) in [(&pupil, 2), (&parent, 2), (&leader, 5)] {
+        for (who, chats) in [(&pupil, 3), (&parent, 3), (&leader, 6)] {
             let list = who.client.must("ChatService/ListChats", json!({})).await;
             assert_eq!(list["chats"].as_array().map(Vec::len), Some(chats), "{list:#}");
         }

@@ -283,23 +283,25 @@ mod doctor_finds_what_is_wrong {
 async fn insert_overdue_ending(db: &DatabaseConnection) -> OrgId {
     let env = Env::system();
     let org: OrgId = env.id();
-    let sql = "INSERT INTO due_ending (org_id, kind, object_id, due_time) VALUES ($1, 1, $2, $3)";
     let due = env.now() - chrono::TimeDelta::minutes(1);
-    let values: [Sql; 3] = [org.uuid().into(), env.id::<OrgId>().uuid().into(), due.into()];
-    let statement = Statement::from_sql_and_values(db.get_database_backend(), sql, values);
-    db.execute_raw(statement).await.unwrap();
+    // The job comes first: an ending without one gets another job.
     let lease_end = (env.now() + chrono::TimeDelta::hours(1)).timestamp_millis();
-    let sql = "INSERT INTO job (job_id, org_id, kind, payload, request_id, create_time, due_time, attempts, \
-               lease, lease_end_millis) VALUES ($1, $2, 'membership.end_due', $3, $4, $5, $5, 1, $6, $7)";
-    let values: [Sql; 7] = [
+    let sql = "INSERT INTO job (job_id, org_id, kind, payload, request_id, create_time, due_millis, attempts, \
+               lease, lease_end_millis) VALUES ($1, $2, 'membership.end_due', $3, $4, $5, $6, 1, $7, $8)";
+    let values: [Sql; 8] = [
         env.id::<JobId>().uuid().into(),
         org.uuid().into(),
         Vec::<u8>::new().into(),
         env.ids.uuid().into(),
         due.into(),
+        due.timestamp_millis().into(),
         env.ids.uuid().into(),
         lease_end.into(),
     ];
+    let statement = Statement::from_sql_and_values(db.get_database_backend(), sql, values);
+    db.execute_raw(statement).await.unwrap();
+    let sql = "INSERT INTO due_ending (org_id, kind, object_id, due_time) VALUES ($1, 1, $2, $3)";
+    let values: [Sql; 3] = [org.uuid().into(), env.id::<OrgId>().uuid().into(), due.into()];
     let statement = Statement::from_sql_and_values(db.get_database_backend(), sql, values);
     db.execute_raw(statement).await.unwrap();
     org

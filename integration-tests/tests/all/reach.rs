@@ -3,6 +3,7 @@
 mod calls;
 mod families;
 mod links;
+mod named;
 mod roles;
 
 use std::collections::BTreeSet;

@@ -3,6 +3,7 @@
 //! again.
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 mod failover;
+mod positions;
 
 use std::collections::BTreeSet;
 
@@ -23,13 +24,13 @@ const READS: [&str; 5] = [
     "GuardianshipService/ListGuardianships",
 ];
 
-async fn again(suite: &Suite, person: &Person, org_id: &str) -> Person {
+pub(crate) async fn again(suite: &Suite, person: &Person, org_id: &str) -> Person {
     let account = suite.sign_in(&person.account.phone, &person.account.full_name);
     account.await.enter(org_id).await
 }
 
 /// Returns the participants of all chats that a member sees.
-async fn participants(of: &Client) -> BTreeSet<String> {
+pub(crate) async fn participants(of: &Client) -> BTreeSet<String> {
     let mut all = BTreeSet::new();
     let chats = of.must("ChatService/ListChats", json!({"page_size": 200})).await;
     for chat in chats["chats"].as_array().into_iter().flatten() {
@@ -257,7 +258,7 @@ async fn restore(suite: &Suite, folder: &str, processes: &[&'static str]) {
 }
 
 /// Forgets when codes were sent: a phone gets one a minute, and everybody signs in again at once.
-async fn forget_codes(suite: &Suite) {
+pub(crate) async fn forget_codes(suite: &Suite) {
     let urls = suite.database_urls().await;
     let mut services = parta::SERVICES.iter();
     let membership = services.position(|service| service.name == "membership");

@@ -35,7 +35,7 @@ on_both_topologies!(
         let class = school.class("5А").await;
         let leader = school.class_teacher("Мария Кузнецова", &class).await;
         let before = chats(&leader.client).await;
-        assert_eq!(before.len(), 5);
+        assert_eq!(before.len(), 6);
         let suspend = json!({"member_id": leader.member_id, "cause": "проверка"});
         let administrator = &school.administrator.client;
         let made = administrator.must("SuspensionService/SuspendMember", suspend).await;

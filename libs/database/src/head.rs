@@ -1,16 +1,31 @@
 //! The heads of the event logs. A service has one log for each organization; the log of an organization ends
 //! at its head.
 use parta_ids::{OrgId, TypedId};
-use sea_orm::{ConnectionTrait, Statement};
+use sea_orm::{
+    ActiveValue::Set,
+    ColumnTrait as _, ConnectionTrait, EntityTrait as _, QueryFilter as _, Statement,
+    sea_query::{Expr, OnConflict},
+};
 use uuid::Uuid;
 
 use crate::StorageError;
 
+crate::table!(epoch, "event_epoch", {
+    #[sea_orm(primary_key, auto_increment = false)]
+    epoch_id: i16,
+    epoch: Uuid,
+});
+
+/// The key of the only row of `event_epoch`.
+const EPOCH_ID: i16 = 1;
+
 /// The end of the event log of one organization.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct LogHead {
-    /// The epoch of the logs. Only the operator begins a new one, which makes every cursor and token of
-    /// earlier epochs void. Time-ordered, so that a later epoch is greater.
+    /// The epoch of the logs. Only the operator begins a new one, which makes every cursor and token of other
+    /// epochs void. Epochs have no order: they are named by clocks, and a restored or promoted database may
+    /// be in an earlier epoch than its consumers know. Compare them by equality only, and positions within
+    /// one.
     pub epoch: Uuid,
     /// The position of the last event, which is the number of committed events.
     pub position: i64,
@@ -39,34 +54,29 @@ pub(crate) async fn read(conn: &impl ConnectionTrait, org_id: OrgId) -> Result<L
 
 /// Reads the epoch of the logs.
 pub(crate) async fn epoch(conn: &impl ConnectionTrait) -> Result<Uuid, StorageError> {
-    let statement = Statement::from_string(conn.get_database_backend(), "SELECT epoch FROM event_epoch");
-    let row = conn.query_one_raw(statement).await?.ok_or_else(missing)?;
-    Ok(row.try_get("", "epoch")?)
+    let row = epoch::Entity::find().one(conn).await?.ok_or_else(missing)?;
+    Ok(row.epoch)
 }
 
 /// Begins the first epoch in a new database.
 pub(crate) async fn ensure(tx: &impl ConnectionTrait, epoch: Uuid) -> Result<(), StorageError> {
-    let sql = "INSERT INTO event_epoch (epoch_id, epoch) VALUES (1, $1) ON CONFLICT DO NOTHING";
-    tx.execute_raw(Statement::from_sql_and_values(
-        tx.get_database_backend(),
-        sql,
-        [epoch.into()],
-    ))
-    .await?;
+    let row = epoch::ActiveModel {
+        epoch_id: Set(EPOCH_ID),
+        epoch: Set(epoch),
+    };
+    epoch::Entity::insert(row)
+        .on_conflict(OnConflict::new().do_nothing().to_owned())
+        .exec_without_returning(tx)
+        .await?;
     Ok(())
 }
 
 /// Begins a new epoch, which invalidates every cursor and token issued before.
 pub(crate) async fn renew(tx: &impl ConnectionTrait, epoch: Uuid) -> Result<(), StorageError> {
-    // Ids are ordered by the clock, which may have been fast when the stored epoch began.
-    let after = Uuid::from_u128(self::epoch(tx).await?.as_u128().saturating_add(1));
-    let epoch = epoch.max(after);
-    let sql = "UPDATE event_epoch SET epoch = $1 WHERE epoch_id = 1";
-    tx.execute_raw(Statement::from_sql_and_values(
-        tx.get_database_backend(),
-        sql,
-        [epoch.into()],
-    ))
-    .await?;
+    epoch::Entity::update_many()
+        .col_expr(epoch::Column::Epoch, Expr::value(epoch))
+        .filter(epoch::Column::EpochId.eq(EPOCH_ID))
+        .exec(tx)
+        .await?;
     Ok(())
 }

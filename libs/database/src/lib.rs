@@ -4,6 +4,7 @@
 //! SQLite, every write holds the fair write lock; commit hooks notify only after the commit.
 #![warn(missing_docs)]
 
+mod clock;
 mod config;
 mod connect;
 mod connection;
@@ -20,6 +21,7 @@ mod privileges;
 mod run_to_completion;
 mod schema;
 mod server;
+mod serving;
 mod session;
 mod sqlite_writer;
 mod table;
@@ -37,6 +39,7 @@ pub use metrics::count_skipped_row;
 pub use migrations::migrations;
 pub use pooled_connection::PooledConnection;
 pub use schema::{SchemaState, require_migration};
+pub use serving::DatabaseLock;
 pub use sqlite_writer::SqliteWriter;
 pub use tx::{CommitStep, Tx};
 pub use write_lock::{WriteGuard, WriteLock};

@@ -6,10 +6,18 @@
 //! build has to know ([`require_migration`]).
 use std::collections::BTreeSet;
 
-use sea_orm::{ConnectionTrait, DbErr, Statement};
-use sea_orm_migration::{MigrationTrait, SchemaManager};
+use sea_orm::{
+    ActiveValue::Set, ConnectionTrait, DbErr, EntityTrait as _, QueryOrder as _, QuerySelect as _,
+    sea_query::OnConflict,
+};
+use sea_orm_migration::{MigrationTrait, SchemaManager, seaql_migrations};
 
 use crate::StorageError;
+
+crate::table!(requirement, "schema_requirement", {
+    #[sea_orm(primary_key, auto_increment = false)]
+    migration: String,
+});
 
 /// The migrations of a schema, as far as they decide whether this build may serve with it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,10 +30,14 @@ pub struct SchemaState {
 /// older builds use (contract) calls it with the name of the migration that added the replacement (expand),
 /// at least one release later.
 pub async fn require_migration(manager: &SchemaManager<'_>, migration: &str) -> Result<(), DbErr> {
-    let conn = manager.get_connection();
-    let sql = "INSERT INTO schema_requirement (migration) VALUES ($1) ON CONFLICT DO NOTHING";
-    let statement = Statement::from_sql_and_values(conn.get_database_backend(), sql, [migration.into()]);
-    conn.execute_raw(statement).await.map(drop)
+    let row = requirement::ActiveModel {
+        migration: Set(migration.to_owned()),
+    };
+    requirement::Entity::insert(row)
+        .on_conflict(OnConflict::new().do_nothing().to_owned())
+        .exec_without_returning(manager.get_connection())
+        .await
+        .map(drop)
 }
 
 /// The migrations that a database records, beside those of this build.
@@ -42,12 +54,19 @@ impl Applied {
         migrations: &[Box<dyn MigrationTrait>],
     ) -> Result<Self, DbErr> {
         let own = migrations.iter().map(|migration| migration.name().to_owned());
-        let applied = names(conn, "SELECT version FROM seaql_migrations").await?;
-        let required = names(
-            conn,
-            "SELECT migration FROM schema_requirement ORDER BY migration",
-        )
-        .await?;
+        let applied: Vec<String> = seaql_migrations::Entity::find()
+            .select_only()
+            .column(seaql_migrations::Column::Version)
+            .into_tuple()
+            .all(conn)
+            .await?;
+        let required = requirement::Entity::find()
+            .select_only()
+            .column(requirement::Column::Migration)
+            .order_by_asc(requirement::Column::Migration)
+            .into_tuple()
+            .all(conn)
+            .await?;
         Ok(Self {
             own: own.collect(),
             applied: applied.into_iter().collect(),
@@ -86,11 +105,4 @@ impl Applied {
         self.check_required()?;
         Ok(SchemaState { newer: self.newer() })
     }
-}
-
-async fn names(conn: &impl ConnectionTrait, sql: &str) -> Result<Vec<String>, DbErr> {
-    let rows = conn
-        .query_all_raw(Statement::from_string(conn.get_database_backend(), sql))
-        .await?;
-    rows.iter().map(|row| row.try_get_by_index(0)).collect()
 }

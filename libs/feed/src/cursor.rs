@@ -16,7 +16,7 @@ const LABEL: &str = "parta.feed-cursor";
 pub struct Cursor {
     /// The organization.
     pub org_id: OrgId,
-    /// The epoch of the logs of the producer.
+    /// The epoch of the logs of the producer. Epochs have no order; see [`LogHead::epoch`].
     pub epoch: Uuid,
     /// The position of the last processed event; zero at the beginning of the log.
     pub position: i64,
@@ -34,6 +34,12 @@ impl Cursor {
             position: head.position,
             event_id: head.event_id,
         }
+    }
+
+    /// Returns whether everything up to a position of an epoch is processed. A position of another epoch says
+    /// nothing about it.
+    pub(crate) fn covers(self, epoch: Uuid, position: i64) -> bool {
+        self.epoch == epoch && self.position >= position
     }
 
     fn body(self) -> [u8; BODY_BYTES] {

@@ -85,8 +85,8 @@ impl Freshness {
         }
     }
 
-    /// Waits until the projection of the organization has reached the position. A position of an earlier
-    /// epoch, or one that the log does not reach after it was restored, is void.
+    /// Waits until the projection of the organization has reached the position. A position of another epoch
+    /// than that of the log, or one that the log does not reach after it was restored, is void.
     pub async fn reach(&self, org_id: OrgId, position: &ServicePosition) -> Result<(), RpcError> {
         let Some(progress) = &self.progress else {
             return Ok(());
@@ -94,11 +94,10 @@ impl Freshness {
         let began = Instant::now();
         let reached = async {
             let mut changed = progress.subscribe();
-            let wanted = (position.epoch, position.position);
             let mut has_hinted = false;
             loop {
                 let cursor = progress.cursor(org_id);
-                if cursor.is_some_and(|cursor| (cursor.epoch, cursor.position) >= wanted)
+                if cursor.is_some_and(|cursor| cursor.covers(position.epoch, position.position))
                     || progress.is_void(org_id, position.epoch, position.position, began)
                 {
                     return;

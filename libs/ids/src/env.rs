@@ -1,6 +1,6 @@
 //! The clock and the id source as parameters.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use chrono::{DateTime, DurationRound, TimeDelta, Utc};
 use uuid::{Builder, Uuid};
@@ -11,6 +11,12 @@ use crate::TypedId;
 pub trait Clock: Send + Sync {
     /// Returns the current time.
     fn now(&self) -> DateTime<Utc>;
+
+    /// Returns the time of the clock of the database server, where a test sets it. Otherwise the server
+    /// is queried.
+    fn database_now(&self) -> Option<DateTime<Utc>> {
+        None
+    }
 }
 
 /// The system clock.
@@ -27,30 +33,56 @@ impl Clock for SystemClock {
     }
 }
 
-/// A clock that changes only when it is set, for tests.
+/// A clock that changes only when it is set, for tests. It is also that of the database server.
 #[derive(Debug)]
-pub struct ManualClock(Mutex<DateTime<Utc>>);
+pub struct ManualClock(Mutex<ManualTime>);
+
+#[derive(Debug)]
+struct ManualTime {
+    /// The time of the database server.
+    server: DateTime<Utc>,
+    /// How far this process is ahead of it.
+    ahead: TimeDelta,
+}
 
 impl ManualClock {
     /// Returns a clock set to `time`.
     pub fn new(time: DateTime<Utc>) -> Self {
-        Self(Mutex::new(time))
+        Self(Mutex::new(ManualTime {
+            server: time,
+            ahead: TimeDelta::zero(),
+        }))
+    }
+
+    fn time(&self) -> MutexGuard<'_, ManualTime> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Sets the clock to `time`, forwards or backwards.
     pub fn set(&self, time: DateTime<Utc>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = time;
+        let mut now = self.time();
+        now.server = time - now.ahead;
     }
 
     /// Advances the clock by `span`.
     pub fn advance(&self, span: TimeDelta) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) += span;
+        self.time().server += span;
+    }
+
+    /// Sets by how much the clock of this process is ahead of that of the database server.
+    pub fn set_ahead(&self, span: TimeDelta) {
+        self.time().ahead = span;
     }
 }
 
 impl Clock for ManualClock {
     fn now(&self) -> DateTime<Utc> {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        let now = self.time();
+        now.server + now.ahead
+    }
+
+    fn database_now(&self) -> Option<DateTime<Utc>> {
+        Some(self.time().server)
     }
 }
 

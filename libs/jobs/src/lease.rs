@@ -1,11 +1,13 @@
 //! The rows of jobs: claim, renewal of the lease, and the end of an attempt.
+//!
+//! Leases and waits end by the clock of the database, so that a replica whose clock is wrong neither takes a
+//! job that runs nor delays one.
 
 use std::{
     sync::atomic::{AtomicBool, Ordering},
     time::Duration,
 };
 
-use chrono::{DateTime, Utc};
 use parta_database::{Db, StorageError};
 use parta_ids::{JobId, OrgId, TypedId};
 use sea_orm::{ConnectionTrait, Statement, Value};
@@ -14,16 +16,6 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::{Job, Progress};
-
-/// The clock of the database, in milliseconds since 1970. It decides when a lease ends, so that a replica
-/// whose clock is wrong does not take a job that runs.
-fn database_clock(db: &Db) -> &'static str {
-    if db.is_postgres() {
-        "(EXTRACT(EPOCH FROM clock_timestamp()) * 1000)::BIGINT"
-    } else {
-        "round(unixepoch('subsec') * 1000)"
-    }
-}
 
 /// The right of one attempt to run a job, until the lease ends.
 #[derive(Debug, Clone, Copy)]
@@ -42,9 +34,9 @@ pub(crate) enum End {
     Done,
     /// The attempt does not count, and the job is due at once.
     Interrupted,
-    /// The job is due later, after this failure.
+    /// The job is due after a wait, because of this failure.
     Retry {
-        due: DateTime<Utc>,
+        wait: Duration,
         why: String,
         /// Whether the attempt counts.
         counts: bool,
@@ -53,10 +45,29 @@ pub(crate) enum End {
     Failed(String),
 }
 
+/// The condition for jobs that are due: those that wait by the clock of the database, and those that are
+/// scheduled by that of the application, from which the time came. A wait that ends later than it takes began
+/// before the clock was set back, and is over.
+struct Due {
+    waiting: String,
+    scheduled: String,
+}
+
+impl Due {
+    fn of(db: &Db) -> Self {
+        let (clock, now) = (db.clock_millis(), db.env().now().timestamp_millis());
+        let is_over = format!("due_millis <= {clock} OR due_millis > {clock} + wait_millis");
+        Self {
+            waiting: format!("wait_millis IS NOT NULL AND ({is_over})"),
+            scheduled: format!("wait_millis IS NULL AND due_millis <= {now}"),
+        }
+    }
+}
+
 /// The condition for jobs of a kind that no attempt runs, without those of the excluded organizations, and
 /// its values from `$first` on.
 fn available(db: &Db, kind: &str, excluded: &[OrgId], first: usize) -> (String, Vec<Value>) {
-    let clock = database_clock(db);
+    let clock = db.clock_millis();
     let mut condition =
         format!("kind = ${first} AND (lease_end_millis IS NULL OR lease_end_millis <= {clock})");
     let mut values = vec![kind.into()];
@@ -80,11 +91,10 @@ pub(crate) async fn claim(
     duration: Duration,
     stopping: &CancellationToken,
 ) -> Result<Option<(Job, Lease)>, StorageError> {
-    let now = db.env().now();
     // Checked without the write lock first, so that an idle runner does not delay writers.
-    if next_due_time(db, kind, excluded)
+    if until_due(db, kind, excluded)
         .await?
-        .is_none_or(|due| due > now)
+        .is_none_or(|wait| !wait.is_zero())
     {
         return Ok(None);
     }
@@ -97,14 +107,14 @@ pub(crate) async fn claim(
     } else {
         ""
     };
-    let (condition, conditions) = available(db, kind, excluded, 3);
-    let end = lease.end_millis(db);
+    let (condition, conditions) = available(db, kind, excluded, 2);
+    let (end, Due { waiting, scheduled }) = (lease.end_millis(db), Due::of(db));
     let sql = &format!(
         "UPDATE job SET lease = $1, lease_end_millis = {end}, attempts = attempts + 1 \
-         WHERE job_id = (SELECT job_id FROM job WHERE due_time <= $2 AND {condition} \
-         ORDER BY due_time LIMIT 1 {skip}) RETURNING {COLUMNS}"
+         WHERE job_id = (SELECT job_id FROM job WHERE {condition} AND (({waiting}) OR ({scheduled})) \
+         ORDER BY due_millis LIMIT 1 {skip}) RETURNING {COLUMNS}"
     );
-    let values = &[vec![lease.id.into(), now.into()], conditions].concat();
+    let values = &[vec![lease.id.into()], conditions].concat();
     let has_run = AtomicBool::new(false);
     let row = db
         .write_idempotent(|tx| {
@@ -140,27 +150,42 @@ pub(crate) async fn claim(
     Ok(Some((job, lease)))
 }
 
-/// The time when the next available job of a kind is due.
-pub(crate) async fn next_due_time(
+/// The time until the next available job of a kind is due; zero if one is due.
+pub(crate) async fn until_due(
     db: &Db,
     kind: &str,
     excluded: &[OrgId],
-) -> Result<Option<DateTime<Utc>>, StorageError> {
+) -> Result<Option<Duration>, StorageError> {
     let (condition, values) = available(db, kind, excluded, 1);
+    let (clock, now) = (db.clock_millis(), db.env().now().timestamp_millis());
+    let Due { waiting, .. } = Due::of(db);
+    // The next job of each sort by an index, and one whose wait is over for either reason.
+    let next = |sort: &str, clock: &str| {
+        format!(
+            "SELECT millis FROM (SELECT due_millis - {clock} AS millis FROM job WHERE {condition} \
+             AND wait_millis {sort} AND due_millis IS NOT NULL ORDER BY due_millis LIMIT 1) AS next_job"
+        )
+    };
     let sql = format!(
-        "SELECT due_time FROM job WHERE due_time IS NOT NULL AND {condition} ORDER BY due_time LIMIT 1"
+        "SELECT MIN(millis) AS millis FROM ({} UNION ALL {} UNION ALL \
+         SELECT millis FROM (SELECT due_millis - due_millis AS millis FROM job WHERE {condition} \
+         AND {waiting} LIMIT 1) AS due_job) AS jobs",
+        next("IS NOT NULL", &clock),
+        next("IS NULL", &now.to_string()),
     );
     let statement = Statement::from_sql_and_values(db.backend(), sql, values);
-    match db.conn().query_one_raw(statement).await? {
-        Some(row) => Ok(Some(row.try_get("", "due_time")?)),
-        None => Ok(None),
-    }
+    let row = db.conn().query_one_raw(statement).await?;
+    let millis: Option<i64> = match row {
+        Some(row) => row.try_get("", "millis")?,
+        None => None,
+    };
+    Ok(millis.map(|millis| Duration::from_millis(millis.max(0).unsigned_abs())))
 }
 
 impl Lease {
     /// The SQL expression for the end of a lease that begins now.
     fn end_millis(self, db: &Db) -> String {
-        format!("{} + {}", database_clock(db), self.duration.as_millis())
+        format!("{} + {}", db.clock_millis(), self.duration.as_millis())
     }
 
     /// Renews the lease and stores the progress of the attempt, until another replica has the job. An attempt
@@ -199,12 +224,15 @@ impl Lease {
         let (change, values) = match end {
             End::Done => ("DELETE FROM job".to_owned(), vec![]),
             End::Interrupted => (format!("{released} attempts = attempts - 1"), vec![]),
-            End::Retry { due, why, counts } => (
-                format!("{released} due_time = $3, failure = $4, attempts = attempts - $5"),
-                vec![due.into(), why.into(), i32::from(!counts).into()],
+            End::Retry { wait, why, counts } => (
+                format!(
+                    "{released} due_millis = {} + $3, wait_millis = $3, failure = $4, attempts = attempts - $5",
+                    db.clock_millis()
+                ),
+                vec![millis(wait).into(), why.into(), i32::from(!counts).into()],
             ),
             End::Failed(why) => (
-                format!("{released} due_time = NULL, failure = $3, fail_time = $4"),
+                format!("{released} due_millis = NULL, wait_millis = NULL, failure = $3, fail_time = $4"),
                 vec![why.into(), db.env().now().into()],
             ),
         };
@@ -227,4 +255,8 @@ impl Lease {
 /// The wait after the given number of attempts: one second doubled by each, up to `longest`.
 pub(crate) fn retry_delay(attempts: i32, longest: Duration) -> Duration {
     Duration::from_secs(1 << attempts.clamp(0, 20)).min(longest)
+}
+
+fn millis(wait: Duration) -> i64 {
+    i64::try_from(wait.as_millis()).unwrap_or(i64::MAX)
 }

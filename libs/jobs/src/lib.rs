@@ -5,9 +5,10 @@
 //! replica at a time. Its `request_id` is derived from its cause, so that its effect happens once if the
 //! callee detects repetitions.
 //!
-//! The lease ends by the clock of the database, and a running attempt renews it. A replica that vanishes
-//! loses its jobs after a minute, and an attempt may run for hours. Each kind has its own [`Limits`], also
-//! for the jobs of one organization, so that a stalled destination or a long import delays no other kind.
+//! The lease and the wait for another attempt end by the clock of the database, and a running attempt renews
+//! its lease. A replica that vanishes loses its jobs after a minute, and an attempt may run for hours. Each
+//! kind has its own [`Limits`], also for the jobs of one organization, so that a stalled destination or a
+//! long import delays no other kind.
 #![warn(missing_docs)]
 
 mod lease;
@@ -83,7 +84,8 @@ impl Progress {
     }
 }
 
-/// Enqueues a job that runs right after the commit. A duplicate of the same kind and `request_id` is ignored.
+/// Enqueues a job that runs right after the commit, whatever the clocks show. A duplicate of the same kind
+/// and `request_id` is ignored.
 pub async fn enqueue(
     tx: &Tx,
     kind: &str,
@@ -91,10 +93,10 @@ pub async fn enqueue(
     payload: Vec<u8>,
     request_id: Uuid,
 ) -> Result<(), StorageError> {
-    enqueue_at(tx, kind, org_id, payload, request_id, tx.now()).await
+    insert(tx, kind, org_id, payload, request_id, None).await
 }
 
-/// Enqueues a job that runs at a later time.
+/// Enqueues a job that runs at a later time of the application's clock, by which the time was decided.
 pub async fn enqueue_at(
     tx: &Tx,
     kind: &str,
@@ -103,8 +105,31 @@ pub async fn enqueue_at(
     request_id: Uuid,
     due_time: DateTime<Utc>,
 ) -> Result<(), StorageError> {
-    let sql = "INSERT INTO job (job_id, org_id, kind, payload, request_id, create_time, due_time, attempts) \
-               VALUES ($1, $2, $3, $4, $5, $6, $7, 0) ON CONFLICT (kind, request_id) DO NOTHING";
+    insert(tx, kind, org_id, payload, request_id, Some(due_time)).await
+}
+
+async fn insert(
+    tx: &Tx,
+    kind: &str,
+    org_id: Option<OrgId>,
+    payload: Vec<u8>,
+    request_id: Uuid,
+    due_time: Option<DateTime<Utc>>,
+) -> Result<(), StorageError> {
+    // A wait of no length is over at any time, also after the clock was set back.
+    let (due, wait) = match due_time {
+        None => (tx.db().clock_millis(), Some(0_i64)),
+        // Rounded up, so that the job does not run before its time.
+        Some(time) => {
+            let is_within = time.timestamp_subsec_nanos() % 1_000_000 > 0;
+            let millis = time.timestamp_millis() + i64::from(is_within);
+            (millis.to_string(), None)
+        }
+    };
+    let sql = format!(
+        "INSERT INTO job (job_id, org_id, kind, payload, request_id, create_time, due_millis, wait_millis, \
+         attempts) VALUES ($1, $2, $3, $4, $5, $6, {due}, $7, 0) ON CONFLICT (kind, request_id) DO NOTHING"
+    );
     let values = [
         tx.env().id::<JobId>().uuid().into(),
         org_id.map(TypedId::uuid).into(),
@@ -112,15 +137,15 @@ pub async fn enqueue_at(
         payload.into(),
         request_id.into(),
         tx.now().into(),
-        due_time.into(),
+        wait.into(),
     ];
-    tx.execute_sql(sql, values).await?;
+    tx.execute_sql(&sql, values).await?;
     tx.step::<Wake>();
     Ok(())
 }
 
-/// Like [`enqueue`], but a job of the same kind and `request_id` that waits for a later attempt, or
-/// has failed, is due at once, with as many attempts as a new one.
+/// Like [`enqueue`], but a job of the same kind and `request_id` that waits for a later attempt, or has
+/// failed, is due at once, with as many attempts as a new one.
 pub async fn enqueue_again(
     tx: &Tx,
     kind: &str,

@@ -24,7 +24,11 @@ impl MigrationTrait for JobTable {
             .col(blob("payload"))
             .col(uuid("request_id"))
             .col(timestamp_with_time_zone("create_time"))
-            .col(timestamp_with_time_zone_null("due_time"))
+            // Milliseconds since 1970. NULL: the job has failed.
+            .col(big_integer_null("due_millis"))
+            // The length of the wait that ends at `due_millis`, by the clock of the database. NULL: the job
+            // has failed, or is due at a time of the application.
+            .col(big_integer_null("wait_millis"))
             .col(integer("attempts"))
             .col(uuid_null("lease"))
             .col(text_null("failure"))
@@ -33,7 +37,7 @@ impl MigrationTrait for JobTable {
         let due = Index::create()
             .name("job_due")
             .table("job")
-            .col("due_time")
+            .col("due_millis")
             .to_owned();
         manager.create_index(due).await?;
         let once = Index::create()
@@ -72,9 +76,12 @@ impl MigrationTrait for JobLease {
             .name("job_due_by_kind")
             .table("job")
             .col("kind")
-            .col("due_time")
+            .col("due_millis")
             .to_owned();
         manager.create_index(due).await?;
+        // Few jobs wait, and many endings are scheduled for later days.
+        let waiting = "CREATE INDEX job_waiting ON job (kind, due_millis) WHERE wait_millis IS NOT NULL";
+        manager.get_connection().execute_unprepared(waiting).await?;
         manager
             .drop_index(Index::drop().name("job_due").table("job").to_owned())
             .await
@@ -101,12 +108,12 @@ impl MigrationTrait for JobFailTime {
         // Jobs that failed before are kept from now on.
         manager
             .get_connection()
-            .execute_unprepared("UPDATE job SET fail_time = CURRENT_TIMESTAMP WHERE due_time IS NULL")
+            .execute_unprepared("UPDATE job SET fail_time = CURRENT_TIMESTAMP WHERE due_millis IS NULL")
             .await?;
         // The purge, the list of the operator and the metric read the failed jobs only.
         manager
             .get_connection()
-            .execute_unprepared("CREATE INDEX job_failed ON job (fail_time) WHERE due_time IS NULL")
+            .execute_unprepared("CREATE INDEX job_failed ON job (fail_time) WHERE due_millis IS NULL")
             .await?;
         Ok(())
     }

@@ -6,14 +6,13 @@ use chrono::{DateTime, TimeDelta, Utc};
 use parta_database::{Db, StorageError, Tx, table};
 use parta_ids::{JobId, OrgId, TypedId as _, Uuid};
 use sea_orm::{
-    ActiveValue::Set,
     ColumnTrait as _, Condition, ConnectionTrait, EntityTrait as _, PaginatorTrait as _, QueryFilter as _,
-    QueryOrder as _, QuerySelect as _,
-    sea_query::{Expr, IntoCondition as _},
+    QueryOrder as _, QuerySelect as _, UpdateMany,
+    sea_query::{Expr, ExprTrait as _, IntoCondition as _},
 };
 
 use crate::wake::Wake;
-use job::{ActiveModel, Column, Entity, Model};
+use job::{Column, Entity, Model};
 
 table!(job, "job", {
     #[sea_orm(primary_key, auto_increment = false)]
@@ -22,7 +21,8 @@ table!(job, "job", {
     kind: String,
     request_id: Uuid,
     create_time: DateTimeUtc,
-    due_time: Option<DateTimeUtc>,
+    due_millis: Option<i64>,
+    wait_millis: Option<i64>,
     attempts: i32,
     lease: Option<Uuid>,
     failure: Option<String>,
@@ -84,7 +84,7 @@ pub struct JobFilter {
 
 impl From<Model> for JobRecord {
     fn from(row: Model) -> Self {
-        let state = match (row.due_time, row.lease) {
+        let state = match (row.due_millis, row.lease) {
             (None, _) => JobState::Failed,
             (Some(_), Some(_)) => JobState::Running,
             (Some(_), None) => JobState::Waiting,
@@ -97,7 +97,7 @@ impl From<Model> for JobRecord {
             attempts: row.attempts,
             failure: row.failure,
             create_time: row.create_time,
-            due_time: row.due_time,
+            due_time: row.due_millis.and_then(DateTime::from_timestamp_millis),
             fail_time: row.fail_time,
             progress: row.progress_done.zip(row.progress_total),
         }
@@ -106,12 +106,12 @@ impl From<Model> for JobRecord {
 
 fn in_state(state: JobState) -> Condition {
     match state {
-        JobState::Failed => Column::DueTime.is_null().into_condition(),
+        JobState::Failed => Column::DueMillis.is_null().into_condition(),
         JobState::Running => Condition::all()
-            .add(Column::DueTime.is_not_null())
+            .add(Column::DueMillis.is_not_null())
             .add(Column::Lease.is_not_null()),
         JobState::Waiting => Condition::all()
-            .add(Column::DueTime.is_not_null())
+            .add(Column::DueMillis.is_not_null())
             .add(Column::Lease.is_null()),
     }
 }
@@ -169,7 +169,7 @@ pub async fn organizations_due(
         .column(Column::OrgId)
         .distinct()
         .filter(Column::Kind.eq(kind))
-        .filter(Column::DueTime.lt(before))
+        .filter(Column::DueMillis.lt(before.timestamp_millis()))
         .filter(Column::OrgId.is_not_null())
         .into_tuple()
         .all(conn)
@@ -180,12 +180,9 @@ pub async fn organizations_due(
 /// Makes a job due at once that waits for a later attempt, or has failed.
 pub(crate) async fn hasten(tx: &Tx, kind: &str, request_id: Uuid) -> Result<(), StorageError> {
     let is_later = Condition::any()
-        .add(Column::DueTime.is_null())
-        .add(Column::DueTime.gt(tx.now()));
-    Entity::update_many()
-        .col_expr(Column::DueTime, Expr::value(tx.now()))
-        .col_expr(Column::Attempts, Expr::value(0))
-        .col_expr(Column::FailTime, Expr::value(Option::<DateTime<Utc>>::None))
+        .add(Column::DueMillis.is_null())
+        .add(Expr::col(Column::DueMillis).gt(Expr::cust(tx.db().clock_millis())));
+    due_at_once(tx)
         .filter(Column::Kind.eq(kind))
         .filter(Column::RequestId.eq(request_id))
         .filter(is_later)
@@ -194,17 +191,22 @@ pub(crate) async fn hasten(tx: &Tx, kind: &str, request_id: Uuid) -> Result<(), 
     Ok(())
 }
 
+/// An update that makes jobs due at once, without the attempts of before.
+fn due_at_once(tx: &Tx) -> UpdateMany<Entity> {
+    Entity::update_many()
+        .col_expr(Column::DueMillis, Expr::cust(tx.db().clock_millis()))
+        .col_expr(Column::WaitMillis, Expr::value(0_i64))
+        .col_expr(Column::Attempts, Expr::value(0))
+        .col_expr(Column::FailTime, Expr::value(Option::<DateTime<Utc>>::None))
+}
+
 /// Makes a failed job due at once and resets its attempts. The caller has locked the job and has
 /// checked that it failed.
 pub async fn retry(tx: &Tx, id: JobId) -> Result<(), StorageError> {
-    let row = ActiveModel {
-        job_id: Set(id.uuid()),
-        due_time: Set(Some(tx.now())),
-        attempts: Set(0),
-        fail_time: Set(None),
-        ..Default::default()
-    };
-    Entity::update(row).exec(tx).await?;
+    due_at_once(tx)
+        .filter(Column::JobId.eq(id.uuid()))
+        .exec(tx)
+        .await?;
     tx.step::<Wake>();
     Ok(())
 }
@@ -220,7 +222,7 @@ pub async fn purge(db: &Db) -> Result<(), StorageError> {
     let before = db.env().now() - TimeDelta::from_std(FAILED_RETENTION).unwrap_or(TimeDelta::MAX);
     db.write(|tx| async move {
         Entity::delete_many()
-            .filter(Column::DueTime.is_null())
+            .filter(Column::DueMillis.is_null())
             .filter(Column::FailTime.lt(before))
             .exec(&tx)
             .await?;

@@ -1,7 +1,6 @@
 use std::{collections::BTreeMap, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use chrono::{DateTime, Utc};
 use futures::FutureExt as _;
 use parta_database::{Db, StorageError};
 use parta_ids::OrgId;
@@ -244,19 +243,16 @@ impl JobRunner {
             .kinds
             .iter()
             .filter(|(name, kind)| running.has_capacity(name, kind.limits));
-        let mut next: Option<DateTime<Utc>> = None;
+        let mut next: Option<Duration> = None;
         for (name, kind) in with_capacity {
             let excluded = running.organizations_at_limit(name, kind.limits);
             // An error is the same trouble as that of the next claim, which logs it.
-            let due = lease::next_due_time(&self.db, name, &excluded)
-                .await
-                .unwrap_or(None);
+            let due = lease::until_due(&self.db, name, &excluded).await.unwrap_or(None);
             next = [next, due].into_iter().flatten().min();
         }
-        next.and_then(|due| (due - self.db.env().now()).to_std().ok())
-            .map_or(POLL_INTERVAL, |wait| {
-                wait.clamp(Duration::from_millis(20), POLL_INTERVAL)
-            })
+        next.map_or(POLL_INTERVAL, |wait| {
+            wait.clamp(Duration::from_millis(20), POLL_INTERVAL)
+        })
     }
 
     fn attempt(&self, kind: &Kind) -> Attempt {
@@ -335,9 +331,8 @@ impl Attempt {
         }
     }
 
-    fn retry(&self, job: &Job, delay: Duration, why: String, counts: bool) -> End {
+    fn retry(&self, job: &Job, wait: Duration, why: String, counts: bool) -> End {
         tracing::info!(job.kind, job.id = %job.job_id, job.attempts, why, "job attempt failed, will be retried");
-        let due = self.db.env().now() + delay;
-        End::Retry { due, why, counts }
+        End::Retry { wait, why, counts }
     }
 }

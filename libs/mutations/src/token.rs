@@ -16,7 +16,7 @@ pub struct ServicePosition {
     /// The name of the service, for example "membership".
     #[serde(rename = "s")]
     pub service: String,
-    /// The epoch of its logs.
+    /// The epoch of its logs. Epochs have no order; see [`LogHead::epoch`].
     #[serde(rename = "e")]
     pub epoch: Uuid,
     /// The position that was reached.
@@ -24,7 +24,8 @@ pub struct ServicePosition {
     pub position: i64,
 }
 
-/// The states of one organization that a caller has seen: at most one position per service. The text form is
+/// The states of one organization that a caller has seen: a position per service and epoch. Only the
+/// positions of the present epochs count, and only the services know which these are. The text form is
 /// authenticated, so that nobody can make a server wait for a state that never occurs. The services of a
 /// suite share the master secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,22 +44,25 @@ struct Body {
 }
 
 impl ConsistencyToken {
-    /// Builds a token. Of two positions of one service, the later is kept.
+    /// Builds a token. Of two positions of one service and epoch, the later is kept.
     pub fn new(org_id: OrgId, positions: impl IntoIterator<Item = ServicePosition>) -> Self {
         let mut token = Self {
             org_id,
             positions: Vec::new(),
         };
         for position in positions {
-            match token.positions.iter_mut().find(|m| m.service == position.service) {
-                Some(known) if (known.epoch, known.position) < (position.epoch, position.position) => {
-                    *known = position;
-                }
-                Some(_) => {}
+            let same = |known: &&mut ServicePosition| {
+                known.service == position.service && known.epoch == position.epoch
+            };
+            match token.positions.iter_mut().find(same) {
+                Some(known) => known.position = known.position.max(position.position),
                 None => token.positions.push(position),
             }
         }
-        token.positions.sort_by(|a, b| a.service.cmp(&b.service));
+        // The order of the ids gives equal tokens one form.
+        token
+            .positions
+            .sort_by(|a, b| (&a.service, a.epoch).cmp(&(&b.service, b.epoch)));
         token
     }
 
@@ -81,7 +85,7 @@ impl ConsistencyToken {
         self.org_id
     }
 
-    /// Returns the positions, sorted by service name.
+    /// Returns the positions, sorted by service name and epoch.
     pub fn positions(&self) -> &[ServicePosition] {
         &self.positions
     }

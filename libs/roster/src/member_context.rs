@@ -217,6 +217,8 @@ pub struct MemberContext {
     pub limited: Vec<LimitedChild>,
     /// The policies of the organization.
     pub policies: Policies,
+    /// The context without the suspensions; `None` if there are none.
+    pub(crate) unsuspended: Option<Box<MemberContext>>,
 }
 
 impl MemberContext {
@@ -246,6 +248,7 @@ impl MemberContext {
             duties: Vec::new(),
             limited: Vec::new(),
             policies: Policies::default(),
+            unsuspended: None,
         }
     }
 

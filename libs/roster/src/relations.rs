@@ -39,6 +39,9 @@ impl RelationKind {
 }
 
 /// A limit of one guardian toward one child.
+///
+/// Unknown in a feed event: the stricter reading. A limit that this build does not know is read as all of
+/// them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum RelationLimit {
     /// No personal chat with the child, and no chat or call in which the child is.
@@ -94,7 +97,7 @@ impl RelationLimits {
         self.0
     }
 
-    /// Decodes the limits of an event. An unknown limit is read as all of them.
+    /// Decodes the limits of an event. An unknown limit is read as all of them, see [`RelationLimit`].
     pub(crate) fn of_event(numbers: &[i32]) -> Self {
         let known: Option<Self> = numbers.iter().map(|n| RelationLimit::from_number(*n)).collect();
         known.unwrap_or(Self::ALL)

@@ -165,9 +165,18 @@ impl MemberContext {
         RpcError::new(ErrorReason::MemberSuspended, message)
     }
 
+    /// Returns the context that the member would have without any suspension. It grants nothing: rules use
+    /// it to protect a member whose role is suspended, and to decide what outlasts a suspension.
+    pub fn reinstated(&self) -> &Self {
+        self.unsuspended.as_deref().unwrap_or(self)
+    }
+
     /// Suspends these roles, as far as the member holds them: removes what rests on them, so that no rule
     /// grants anything by it. A person keeps what another role gives (F4).
     pub fn suspend(&mut self, roles: &BTreeSet<Role>) {
+        if self.unsuspended.is_none() {
+            self.unsuspended = Some(Box::new(self.clone()));
+        }
         self.suspended.extend(self.roles.intersection(roles));
         self.roles = &self.roles - &self.suspended;
         if self.suspended.contains(&Role::Teacher) {
@@ -187,5 +196,23 @@ impl MemberContext {
         if self.state == State::Active && self.roles.is_empty() {
             self.state = State::Suspended;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use parta_access::PrincipalKind;
+
+    use super::*;
+
+    #[test]
+    fn suspended_context_knows_what_it_was() {
+        let before = MemberContext::sample(PrincipalKind::ClassTeacher).unwrap();
+        let mut facts = before.clone();
+        assert_eq!(facts.reinstated(), &before);
+        facts.suspend(&BTreeSet::from([Role::Teacher]));
+        facts.suspend(&BTreeSet::from([Role::Parent]));
+        assert!(facts.is_suspended() && facts.teaches.is_empty());
+        assert_eq!(facts.reinstated(), &before);
     }
 }

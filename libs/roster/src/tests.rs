@@ -1,5 +1,6 @@
 //! Events with numbers that this build does not know, as a later release may publish them, and rows with
 //! numbers that no release writes.
+mod commuting;
 mod grounds;
 
 use std::sync::Arc;
@@ -7,13 +8,15 @@ use std::sync::Arc;
 use parta_access::Secrets;
 use parta_database::{DatabaseConfig, Db};
 use parta_feed::{Freshness, HandleError, Handler as _};
-use parta_ids::{AssignmentId, Env, MemberId, OrgId, TypedId as _, UnitId};
+use parta_ids::{AssignmentId, DutyId, Env, MemberId, OrgId, TypedId as _, UnitId};
 use parta_proto_membership::v1::{self as members, membership_event::Payload as Member};
 use parta_proto_org_registry::v1::{self as orgs, org_registry_event::Payload as Org};
 use parta_testkit::{TestDatabase, on_both};
 use sea_orm::{ConnectionTrait as _, Statement};
 
-use crate::{MemberContext, Members, NoObserver, Organizations, Roster, Unit, UnitKind};
+use crate::{
+    MemberContext, Members, NoObserver, Organizations, RelationLimit, RelationLimits, Roster, Unit, UnitKind,
+};
 
 /// A number that no enum has.
 const UNKNOWN: i32 = 30;
@@ -25,6 +28,8 @@ struct Projection {
     member: MemberId,
     unit: UnitId,
     assignment: AssignmentId,
+    duty: DutyId,
+    child: MemberId,
 }
 
 impl Projection {
@@ -46,6 +51,8 @@ impl Projection {
             member: env.id(),
             unit: env.id(),
             assignment: env.id(),
+            duty: env.id(),
+            child: env.id(),
         }
     }
 
@@ -58,14 +65,27 @@ impl Projection {
             member: self.db.env().id(),
             unit: self.db.env().id(),
             assignment: self.db.env().id(),
+            duty: self.db.env().id(),
+            child: self.db.env().id(),
         }
     }
 
-    /// Applies an organization with a teacher and a class.
+    /// Applies an organization with a class and a teacher, who has a duty and is limited toward a child.
     async fn populate(&self) {
         let created = Org::OrganizationCreated(orgs::OrganizationCreated::default());
         self.apply_org(created).await.unwrap();
         self.apply(self.changed(ACTIVE, vec![TEACHER])).await.unwrap();
+        let duty = Member::DutyAssigned(members::DutyAssigned {
+            duty_id: self.duty.to_string(),
+            member_id: self.member.to_string(),
+            kind: members::DutyKind::Psychologist.into(),
+            scope: Some(members::DutyScope {
+                scope: Some(members::duty_scope::Scope::Organization(true)),
+            }),
+        });
+        self.apply(duty).await.unwrap();
+        let limit = members::RelationLimit::NoContact;
+        self.apply(self.limited(limit.into())).await.unwrap();
         self.unit_of_kind(orgs::UnitKind::Class as i32).await;
     }
 
@@ -132,6 +152,15 @@ impl Projection {
             kind,
             substitution: false,
         }
+    }
+
+    /// The event that limits the member toward the child.
+    fn limited(&self, limit: i32) -> Member {
+        Member::RelationLimited(members::RelationLimited {
+            guardian_id: self.member.to_string(),
+            child_id: self.child.to_string(),
+            limits: vec![limit],
+        })
     }
 
     async fn context(&self) -> Option<MemberContext> {
@@ -242,8 +271,21 @@ on_both!(
     }
 );
 
-// A row with a number that no release writes is damaged. The organization returns UNAVAILABLE, and
-// another one is not affected.
+on_both!(unknown_limit_forbids_everything, |database| async move {
+    let projection = Projection::open(&database).await;
+    projection.populate().await;
+    let limits = async || {
+        let context = projection.context().await.unwrap();
+        context.limits_toward(projection.child)
+    };
+    let no_contact = RelationLimits::from_iter([RelationLimit::NoContact]);
+    assert_eq!(limits().await, no_contact);
+    projection.apply(projection.limited(UNKNOWN)).await.unwrap();
+    assert_eq!(limits().await, RelationLimits::ALL);
+});
+
+// A row with a number that no release writes is damaged. The organization returns UNAVAILABLE, and another
+// one is not affected.
 on_both!(unknown_stored_value_is_unavailable, |database| async move {
     parta_testkit::logs().allow("a stored value is not known to this build");
     let damaged = Projection::open(&database).await;
@@ -259,6 +301,10 @@ on_both!(unknown_stored_value_is_unavailable, |database| async move {
         ("roster_member SET roles = 1073741824", &["contexts"]),
         ("roster_unit SET kind = 0", &["unit", "units"]),
         ("roster_unit SET kind = -1", &["unit", "units"]),
+        ("roster_duty SET kind = 0", &["contexts"]),
+        ("roster_duty SET kind = -1", &["contexts"]),
+        ("roster_relation_limit SET limits = 1073741824", &["contexts"]),
+        ("roster_relation_limit SET limits = -1", &["contexts"]),
     ] {
         damaged.populate().await;
         assert_eq!(damaged.refused().await, [], "{assignment}");

@@ -82,8 +82,7 @@ pub async fn serve_composed_with(
             () = signals.recv() => return Ok(()),
         };
         ready(&running, &settings);
-        running.until(&mut signals).await;
-        Ok(())
+        running.until(&mut signals).await
     }
     .await;
     end(served, telemetry).await
@@ -99,8 +98,7 @@ pub async fn serve_standalone(service: Service, args: ConfigArgs) -> anyhow::Res
             running = start_standalone(service, &settings, Env::system()) => running?,
             () = signals.recv() => return Ok(()),
         };
-        running.until(&mut signals).await;
-        Ok(())
+        running.until(&mut signals).await
     }
     .await;
     end(served, telemetry).await

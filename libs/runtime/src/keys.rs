@@ -122,9 +122,17 @@ impl Keys {
         files.into_iter().filter(there).map(key).collect()
     }
 
-    /// Reads every `<service>.pub` of the folder. A service without such a file cannot call.
-    pub(crate) fn service_keys(&self, env: &Env) -> anyhow::Result<ServiceKeys> {
+    /// Reads every `<service>.pub` of the folder. Each service of `callers` must have one, because the calls
+    /// of a service without a public key would be refused for ever.
+    pub(crate) fn service_keys<'a>(
+        &self,
+        callers: impl IntoIterator<Item = &'a str>,
+        env: &Env,
+    ) -> anyhow::Result<ServiceKeys> {
         let mut public = Vec::new();
+        for caller in callers {
+            read(&self.folder.join(format!("{caller}.pub")))?;
+        }
         for entry in fs::read_dir(&self.folder)? {
             let path = entry?.path();
             if path.extension().is_some_and(|e| e == "pub")
@@ -137,7 +145,7 @@ impl Keys {
         ServiceKeys::new(pairs, env.clone()).with_context(|| format!("a .pub in {}", self.folder.display()))
     }
 
-    /// Returns the operator credentials. Without any, operator access is disabled.
+    /// Returns the operator credentials. The folder must have at least one.
     pub(crate) fn operators(&self) -> anyhow::Result<Vec<(String, OperatorCredential)>> {
         let mut operators = Vec::new();
         let (key, digest) = (self.folder.join(OPERATOR_KEY), self.folder.join(OPERATOR_DIGEST));
@@ -149,6 +157,11 @@ impl Keys {
                 operators.push(OperatorCredential::from_digest(line).context(OPERATOR_DIGEST)?);
             }
         }
+        anyhow::ensure!(
+            !operators.is_empty(),
+            "key file {}: no credential of the operator, neither here nor in {OPERATOR_KEY}",
+            digest.display()
+        );
         Ok(operators
             .into_iter()
             .map(|credential| (format!("operator-{}", credential.id()), credential))

@@ -17,6 +17,7 @@ mod periodic;
 mod revocations;
 mod running;
 mod service;
+mod serving_lock;
 mod start;
 mod supervise;
 pub mod telemetry;

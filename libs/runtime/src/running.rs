@@ -49,6 +49,8 @@ pub struct Running {
     pub(crate) consumers: TaskGroup,
     pub(crate) tasks: TaskGroup,
     pub(crate) dbs: Vec<Db>,
+    /// Canceled when a command replaces a database of this process.
+    pub(crate) replaced: CancellationToken,
 }
 
 impl Running {
@@ -112,11 +114,17 @@ impl Running {
         tracing::info!("stopped");
     }
 
-    /// Serves until a signal arrives, and then shuts down in order.
-    pub(crate) async fn until(self, signals: &mut StopSignals) {
-        signals.recv().await;
+    /// Serves until a signal arrives, and then shuts down in order. Does the same, and fails, if a command
+    /// replaces a database: what this process knows of it is no longer true.
+    pub(crate) async fn until(self, signals: &mut StopSignals) -> anyhow::Result<()> {
+        let is_replaced = tokio::select! {
+            () = signals.recv() => false,
+            () = self.replaced.cancelled() => true,
+        };
         tracing::info!("stopping");
         self.stop().await;
+        anyhow::ensure!(!is_replaced, "a command replaces a database of this process");
+        Ok(())
     }
 }
 

@@ -88,6 +88,21 @@ pub struct ServiceParts {
     pub tasks: Vec<Task>,
 }
 
+impl ServiceParts {
+    /// Checks that exactly the gRPC services that the service declares are built.
+    pub(crate) fn check(&self, service: &Service) -> anyhow::Result<()> {
+        let (mut declared, mut built) = (service.grpc_services.to_vec(), self.services.clone());
+        declared.sort_unstable();
+        built.sort_unstable();
+        anyhow::ensure!(
+            declared == built,
+            "{}: declares {declared:?} but builds {built:?}",
+            service.name
+        );
+        Ok(())
+    }
+}
+
 /// A named background task that runs until its token is canceled. If it ends earlier, with or without an
 /// error, the runtime logs a fault and restarts the task after an increasing delay.
 #[derive(Clone)]

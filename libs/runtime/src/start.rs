@@ -4,7 +4,7 @@ use std::{io, net::SocketAddr, path::Path, sync::Arc, time::Duration};
 use anyhow::Context as _;
 use futures::{FutureExt as _, Stream, StreamExt as _};
 use parta_access::{AccessRules, Secrets, Verifier};
-use parta_database::{DatabaseConfig, Db, StorageError};
+use parta_database::{DatabaseConfig, DatabaseLock, Db, StorageError};
 use parta_feed::Bus;
 use parta_grpc::{
     Authenticator, ClientBuilder, InMemoryTransport, Limits, Methods, Routes, ServerLayers, ServiceClients,
@@ -19,13 +19,13 @@ use tokio_util::sync::CancellationToken;
 use tonic::transport::server::TcpIncoming;
 
 use crate::{
-    Service, ServiceContext, ServiceParts, Settings, Task, accept,
+    Service, ServiceContext, Settings, Task, accept,
     health::{Checked, Health},
     jwks,
     keys::Keys,
     revocations,
     running::{Running, TaskGroup},
-    supervise,
+    serving_lock, supervise,
     tls::{ServerTls, Tls},
 };
 
@@ -77,16 +77,20 @@ impl Start<'_> {
         let verifier = Arc::new(jwks::verifier(&anonymous, &targets, &settings.keys.issuer, env)?);
 
         let revocations = self.revocations(&keys, &tls, &targets, &verifier)?;
-        let (mut dbs, mut parts) = (Vec::new(), Vec::new());
+        // Before the databases, which may have to be waited for: a missing file is an error at once.
+        let service_keys = keys.service_keys(targets.iter().map(|(name, _)| name.as_str()), env)?;
+        let operators = keys.operators()?;
+        let (mut dbs, mut parts, mut locks) = (Vec::new(), Vec::new(), Vec::new());
+        let replaced = CancellationToken::new();
         for service in services {
-            // Before the database, which may have to be waited for: a missing file is an error at once.
             let identity = Arc::new(keys.identity(service.name, env)?);
             let signing_keys = keys.signing_keys(service.name)?;
-            let db = self
+            let (db, lock) = self
                 .open(service, &keys)
                 .await
                 .with_context(|| format!("database of {}", service.name))?;
             dbs.push(db.clone());
+            locks.extend(lock.map(|lock| serving_lock::task(service, &db, lock, &replaced)));
             let client = ClientBuilder::new(env.clone(), service.calls).identity(identity.clone());
             let client = tls.client(client);
             let others = targets.iter().filter(|(name, _)| name != service.name).cloned();
@@ -114,7 +118,7 @@ impl Start<'_> {
             let built = (service.build)(context)
                 .await
                 .with_context(|| format!("service {}", service.name))?;
-            check_parts(service, &built)?;
+            built.check(service)?;
             parts.push(built);
         }
 
@@ -123,8 +127,8 @@ impl Start<'_> {
         let authenticator = Arc::new(Authenticator {
             access: AccessRules::load(&descriptors::pool(&packages)?, &names)?,
             verifier: verifier.clone(),
-            services: Arc::new(keys.service_keys(env)?),
-            operators: keys.operators()?,
+            services: Arc::new(service_keys),
+            operators,
             proxies: TrustedProxies::parse(&settings.server.trusted_proxies).map_err(anyhow::Error::msg)?,
         });
         let limits = Limits {
@@ -199,6 +203,7 @@ impl Start<'_> {
             supervise::start(part.tasks, &tasks.cancel, &tasks.tracker);
         }
         supervise::start(revocations, &tasks.cancel, &tasks.tracker);
+        supervise::start(locks, &inner.cancel, &inner.tracker);
         health
             .watch(checked, verifier, &tasks.cancel, &tasks.tracker)
             .await;
@@ -217,6 +222,7 @@ impl Start<'_> {
             consumers,
             tasks,
             dbs,
+            replaced,
         })
     }
 
@@ -278,7 +284,7 @@ impl Start<'_> {
         crate::bus::open(&self.settings.bus, &names.join(",")).await
     }
 
-    async fn open(&self, service: &Service, keys: &Keys) -> anyhow::Result<Db> {
+    async fn open(&self, service: &Service, keys: &Keys) -> anyhow::Result<(Db, Option<DatabaseLock>)> {
         // All services share one secret, so that each can decode the consistency tokens of the others.
         let db = connect(service, self.settings, self.mode, keys.suite_secrets(), &self.env).await?;
         let mode = self.mode;
@@ -286,22 +292,23 @@ impl Start<'_> {
         if mode == Mode::Embedded && owned {
             migrate_schema(service, self.settings, mode, &self.env).await?;
         }
-        wait_for(service.name, || async {
+        let lock = wait_for(service.name, || async {
             db.check_server().await?;
+            let lock = serving_lock::acquire(&db).await?;
             let migrations = (service.migrations)();
             if mode == Mode::Embedded && !owned {
                 db.migrate(migrations).await?;
-                return Ok(());
+                return Ok(lock);
             }
             db.check_privileges().await?;
             let newer = db.check_schema(&migrations).await?.newer;
             if !newer.is_empty() {
                 tracing::info!(service = service.name, ?newer, "schema of a newer version");
             }
-            Ok(())
+            Ok(lock)
         })
         .await?;
-        Ok(db)
+        Ok((db, lock))
     }
 }
 
@@ -310,10 +317,10 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(500), Duration::from
 
 /// Repeats what needs a database until the database can be reached and accepts writes: at the start of a
 /// cluster it is often the last to come. Any other failure is final.
-async fn wait_for<F: Future<Output = Result<(), StorageError>>>(
+async fn wait_for<T, F: Future<Output = Result<T, StorageError>>>(
     service: &str,
     attempt: impl Fn() -> F,
-) -> Result<(), StorageError> {
+) -> Result<T, StorageError> {
     let (mut pause, mut cause) = (PAUSES.0, None);
     loop {
         let error = match attempt().await {
@@ -423,18 +430,6 @@ fn sqlite_url(file: &Path) -> String {
         .replace('?', "%3F")
         .replace('#', "%23");
     format!("sqlite://{path}")
-}
-
-fn check_parts(service: &Service, parts: &ServiceParts) -> anyhow::Result<()> {
-    let (mut declared, mut built) = (service.grpc_services.to_vec(), parts.services.clone());
-    declared.sort_unstable();
-    built.sort_unstable();
-    anyhow::ensure!(
-        declared == built,
-        "{}: declares {declared:?} but builds {built:?}",
-        service.name
-    );
-    Ok(())
 }
 
 impl TaskGroup {

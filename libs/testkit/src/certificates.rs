@@ -31,7 +31,13 @@ impl Authority {
 
     /// Issues the certificate of a server with this name.
     pub fn issue(&self, name: &str) -> ServerCertificate {
-        let params = CertificateParams::new([name.to_owned()]).expect("a name");
+        self.issue_for(&[name])
+    }
+
+    /// Issues the certificate of a server with several names.
+    pub fn issue_for(&self, names: &[&str]) -> ServerCertificate {
+        let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
+        let params = CertificateParams::new(names).expect("names");
         let key = KeyPair::generate().expect("a key");
         let certificate = params.signed_by(&key, &self.0).expect("a certificate");
         ServerCertificate {

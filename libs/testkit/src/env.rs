@@ -17,6 +17,11 @@ impl Time {
     pub fn set(&self, time: DateTime<Utc>) {
         self.0.set(time);
     }
+
+    /// Sets by how much the clock of the process is ahead of that of the database server.
+    pub fn set_ahead(&self, span: TimeDelta) {
+        self.0.set_ahead(span);
+    }
 }
 
 /// Returns a manual clock, set to 2026-09-01 08:00 UTC, and the system's id source. The ids are random,

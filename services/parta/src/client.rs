@@ -10,10 +10,12 @@ use std::{
 };
 
 use anyhow::Context as _;
+use chrono::TimeDelta;
 use futures::future::BoxFuture;
 use http::{HeaderMap, HeaderValue, header::AUTHORIZATION};
 use parta_grpc::{ClientBuilder, Idempotent, Patience, ServiceChannel, Target};
 use parta_ids::Env;
+use parta_proto::timestamp;
 use parta_proto_all::PACKAGES;
 use parta_proto_call_scheduling::v1::call_service_client::CallServiceClient;
 use parta_proto_chat::v1::{
@@ -156,10 +158,7 @@ impl Session {
 
     /// Returns a moment this many seconds from now.
     pub fn seconds_from_now(&self, seconds: i64) -> prost_types::Timestamp {
-        prost_types::Timestamp {
-            seconds: self.env.now().timestamp() + seconds,
-            nanos: 0,
-        }
+        timestamp(self.env.now() + TimeDelta::seconds(seconds))
     }
 
     /// Stores a consistency token. Later calls of all clones present it.

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may fail loudly")]
 mod backup;
 mod busy_server;
+mod killed_migration;
 mod single_node;
 
 use std::{
@@ -16,6 +17,9 @@ use tokio::{
     io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader},
     process::{Child, ChildStderr, ChildStdout, Command},
 };
+
+/// Time limit of a start that must fail.
+const START_LIMIT: Duration = Duration::from_secs(20);
 
 /// Returns a command for `parta` in its own folder, with an empty environment.
 fn parta(folder: &Path) -> Command {
@@ -163,7 +167,6 @@ fn missing_keys_and_settings_are_named_at_the_start() {
         let folder = tempfile::tempdir().unwrap();
         let made = ["keys", "make", "--folder", "keys"];
         assert!(run(folder.path(), &made).await.status.success());
-        let url = "postgres://chat@127.0.0.1:9/chat";
         let cases = [
             (vec!["chat.database_url="], "set `chat.database_url`"),
             (vec!["chat.database_urll=x"], "database_urll"),
@@ -185,27 +188,63 @@ fn missing_keys_and_settings_are_named_at_the_start() {
                 );
             }
         }
-        // The keys are read before the database, which cannot be reached here.
-        let set = format!("chat.database_url={url}");
-        let words = [
-            "--profile",
-            "kubernetes",
-            "--set",
-            "keys.folder=keys",
-            "--set",
-            set.as_str(),
-        ];
-        for file in ["keys/chat.pem", "keys/suite.secret"] {
-            std::fs::remove_file(folder.path().join(file)).unwrap();
-            let output = run(
-                folder.path(),
-                &[words.as_slice(), &["serve", "--only", "chat"]].concat(),
-            )
-            .await;
-            let printed = String::from_utf8(output.stderr).unwrap();
-            assert!(!output.status.success() && printed.contains(file), "{printed}");
+    });
+}
+
+/// A Secret of keys without one of its files, for the service that signs tokens and for another one.
+#[test]
+fn each_missing_key_file_is_named_at_the_start() {
+    parta_testkit::run(async {
+        let folder = tempfile::tempdir().unwrap();
+        let make = ["keys", "make", "--folder", "keys", "--kubernetes"];
+        let made = run(folder.path(), &make).await;
+        let secrets: serde_json::Value = serde_json::from_slice(&made.stdout).unwrap();
+        for service in ["membership", "chat"] {
+            let name = format!("parta-keys-{service}");
+            let mut secrets = secrets["items"].as_array().unwrap().iter();
+            let secret = secrets
+                .find(|secret| secret["metadata"]["name"] == *name)
+                .unwrap();
+            let files = secret["stringData"].as_object().unwrap();
+            assert!(files.len() >= 8, "{files:?}");
+            for missing in files.keys() {
+                let mounted = tempfile::tempdir_in(folder.path()).unwrap();
+                for (name, text) in files.iter().filter(|(name, _)| *name != missing) {
+                    std::fs::write(mounted.path().join(name), text.as_str().unwrap()).unwrap();
+                }
+                let refusal = serve_with_keys(service, mounted.path()).await;
+                let named = mounted.path().join(missing).display().to_string();
+                assert!(refusal.contains(&named), "{service} without {missing}: {refusal}");
+            }
         }
     });
+}
+
+/// Starts a service of a cluster with these keys, and returns why it ends. No server of the cluster can be
+/// reached, because the keys are read before.
+async fn serve_with_keys(service: &str, keys: &Path) -> String {
+    let section = service.replace('-', "_");
+    let mut settings = vec![
+        format!("keys.folder={}", keys.display()),
+        format!("{section}.database_url=postgres://{section}@127.0.0.1:9/{section}"),
+    ];
+    if service == "membership" {
+        let delivery = [
+            "delivery=smtp",
+            "smtp_url=smtps://mail.example",
+            "mail_from=no-reply@school.example",
+        ];
+        settings.extend(delivery.map(|setting| format!("membership.{setting}")));
+    }
+    let ends = parta(keys)
+        .args(["--profile", "kubernetes"])
+        .args(settings.iter().flat_map(|setting| ["--set", setting]))
+        .args(["serve", "--only", service])
+        .output();
+    // Without an end in time, the service serves, or waits for its database.
+    let ended = tokio::time::timeout(START_LIMIT, ends).await.unwrap().unwrap();
+    assert!(!ended.status.success());
+    String::from_utf8(ended.stderr).unwrap()
 }
 
 #[test]

@@ -45,9 +45,10 @@ impl Facts {
             .and_then(|(_, port)| port.parse().ok())
             .context("config/kubernetes.toml: the port of chat")?;
         let connections = default["chat"]["database_max_connections"].as_integer();
-        let connections = connections.and_then(|count| count.try_into().ok());
+        let connections: Option<u64> = connections.and_then(|count| count.try_into().ok());
         Ok(Self {
-            connections: connections.context("config/default.toml: the connections of chat")?,
+            // One more holds the lock of the process that serves.
+            connections: connections.context("config/default.toml: the connections of chat")? + 1,
             peers: peers(&read("ARCHITECTURE.md")?, &services)?,
             public: public(&services)?,
             keys: keys(&read("libs/runtime/src/keys.rs")?, &services)?,

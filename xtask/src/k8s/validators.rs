@@ -10,7 +10,7 @@ use super::Tools;
 use crate::{execute, parallel};
 
 /// The oldest version that the chart supports, one in the middle, and the newest that the validator knows.
-const VERSIONS: [&str; 3] = ["1.29.0", "1.33.0", "1.37.0"];
+pub(crate) const VERSIONS: [&str; 3] = ["1.29.0", "1.33.0", "1.37.0"];
 
 /// Checks of the scanners that are skipped: name in checkov, name in trivy, and the reason.
 const SKIPPED: &[(&str, &str, &str)] = &[
@@ -69,9 +69,9 @@ fn files(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// Validates the files of a folder against the strict schemas of several versions of Kubernetes.
-pub(crate) fn schemas(tools: &Tools, folder: &Path) -> anyhow::Result<()> {
-    parallel::map(&VERSIONS, |version| {
+/// Validates the files of a folder against the strict schemas of these versions of Kubernetes.
+pub(crate) fn schemas(tools: &Tools, folder: &Path, versions: &[&str]) -> anyhow::Result<()> {
+    parallel::map(versions, |version| {
         let mut validate = Command::new(tools.wheel("kubernetes-validate"));
         // Kinds of other projects have no schema there.
         validate.args(["--strict", "--quiet", "--no-warn", "-k", version]);

@@ -2,9 +2,7 @@
 //! together, so each set of them stands in a list, with a reason.
 use std::collections::{BTreeMap, BTreeSet};
 
-use syn::visit::{self, Visit};
-
-use super::{is_test, sources};
+use super::{resolve::Crate, sources};
 
 /// Sets of files that use each other: the crate, the files below `src`, and the reason.
 const CYCLES: &[(&str, &[&str], &str)] = &[
@@ -27,166 +25,16 @@ const CYCLES: &[(&str, &[&str], &str)] = &[
     ),
 ];
 
-type Module = Vec<String>;
-
-/// The paths that one file names, as they are resolved from the module in which they stand.
-struct Paths {
-    module: Module,
-    used: Vec<(Module, Module)>,
-    /// The path for which a name in a module stands because of a `use`.
-    aliases: BTreeMap<(Module, String), (Module, Module)>,
-}
-
-impl Paths {
-    fn of(module: &Module, source: &str) -> Self {
-        let mut paths = Self {
-            module: module.clone(),
-            used: Vec::new(),
-            aliases: BTreeMap::new(),
-        };
-        paths.visit_file(&syn::parse_file(source).expect("a Rust source"));
-        paths
-    }
-
-    fn tree(&mut self, before: &Module, tree: &syn::UseTree, public: bool) {
-        let with = |name: &syn::Ident| [before.as_slice(), &[name.to_string()]].concat();
-        let (name, path) = match tree {
-            syn::UseTree::Path(path) => return self.tree(&with(&path.ident), &path.tree, public),
-            syn::UseTree::Group(group) => {
-                return group
-                    .items
-                    .iter()
-                    .for_each(|item| self.tree(before, item, public));
-            }
-            syn::UseTree::Name(name) if name.ident == "self" => (before.last().cloned(), before.clone()),
-            syn::UseTree::Name(name) => (Some(name.ident.to_string()), with(&name.ident)),
-            syn::UseTree::Rename(rename) => (Some(rename.rename.to_string()), with(&rename.ident)),
-            syn::UseTree::Glob(_) => (None, before.clone()),
-        };
-        if let Some(name) = name {
-            let key = (self.module.clone(), name);
-            self.aliases.insert(key, (self.module.clone(), path.clone()));
-        }
-        // A re-export makes a name known and uses nothing.
-        if !public {
-            self.used.push((self.module.clone(), path));
-        }
-    }
-}
-
-impl<'ast> Visit<'ast> for Paths {
-    fn visit_item(&mut self, item: &'ast syn::Item) {
-        if !is_test(item) {
-            visit::visit_item(self, item);
-        }
-    }
-
-    fn visit_item_mod(&mut self, item: &'ast syn::ItemMod) {
-        self.module.push(item.ident.to_string());
-        visit::visit_item_mod(self, item);
-        self.module.pop();
-    }
-
-    fn visit_item_use(&mut self, item: &'ast syn::ItemUse) {
-        let public = !matches!(item.vis, syn::Visibility::Inherited);
-        self.tree(&Module::new(), &item.tree, public);
-    }
-
-    fn visit_path(&mut self, path: &'ast syn::Path) {
-        let names: Module = path.segments.iter().map(|s| s.ident.to_string()).collect();
-        // A single word in lower case is a variable or a function of the file.
-        if names.len() > 1 || names[0].starts_with(char::is_uppercase) {
-            self.used.push((self.module.clone(), names));
-        }
-        visit::visit_path(self, path);
-    }
-}
-
-struct Crate {
-    files: BTreeMap<Module, String>,
-    aliases: BTreeMap<(Module, String), (Module, Module)>,
-}
-
-impl Crate {
-    /// Returns the file in which a path that is written in `module` ends; `None` outside the crate.
-    fn resolve(&self, module: &Module, path: &[String], depth: usize) -> Option<&String> {
-        let (first, rest) = path.split_first()?;
-        if depth > 10 {
-            return None;
-        }
-        let (mut at, mut rest) = match first.as_str() {
-            "crate" => (Module::new(), rest),
-            "self" => (module.clone(), rest),
-            "super" => (module[..module.len().checked_sub(1)?].to_vec(), rest),
-            name => {
-                let child = [module.as_slice(), &[name.to_owned()]].concat();
-                let alias = self.aliases.get(&(module.clone(), name.to_owned()));
-                if self.files.contains_key(&child) {
-                    (child, rest)
-                } else if let Some((of, target)) = alias.filter(|(_, target)| target[..] != path[..]) {
-                    return self.resolve(of, &[target.as_slice(), rest].concat(), depth + 1);
-                } else {
-                    return None;
-                }
-            }
-        };
-        while let Some((name, after)) = rest.split_first() {
-            if name == "super" {
-                at.pop()?;
-            } else {
-                let child = [at.as_slice(), std::slice::from_ref(name)].concat();
-                if !self.files.contains_key(&child) {
-                    break;
-                }
-                at = child;
-            }
-            rest = after;
-        }
-        if let Some((name, after)) = rest.split_first()
-            && let Some((of, target)) = self.aliases.get(&(at.clone(), name.clone()))
-        {
-            let target = [target.as_slice(), after].concat();
-            if let Some(file) = self.resolve(of, &target, depth + 1) {
-                return Some(file);
-            }
-        }
-        // An inline module belongs to the file around it.
-        (0..=at.len())
-            .rev()
-            .find_map(|length| self.files.get(&at[..length]))
-    }
-}
-
 /// Returns the sets of files that use each other, of one crate given by its files below `src`.
 fn cycles(files: &[(String, String)]) -> Vec<BTreeSet<String>> {
-    let module = |file: &str| -> Module {
-        let parts = file.trim_end_matches(".rs").split('/').map(str::to_owned);
-        let mut parts: Module = parts.collect();
-        if ["mod", "lib", "main"].contains(&parts.last().map_or("", String::as_str)) {
-            parts.pop();
-        }
-        parts
-    };
-    let paths: Vec<_> = files
-        .iter()
-        .map(|(file, source)| (file, Paths::of(&module(file), source)))
-        .collect();
-    let whole = Crate {
-        files: files
-            .iter()
-            .map(|(file, _)| (module(file), file.clone()))
-            .collect(),
-        aliases: paths
-            .iter()
-            .flat_map(|(_, paths)| paths.aliases.clone())
-            .collect(),
-    };
+    let (whole, paths) = Crate::read(files);
     let mut reached: BTreeMap<&String, BTreeSet<&String>> = BTreeMap::new();
     for (file, paths) in &paths {
         let targets = paths
             .used
             .iter()
-            .filter_map(|(module, path)| whole.resolve(module, path, 0));
+            .filter_map(|(module, path)| whole.resolve(module, path))
+            .map(|(target, _)| target);
         reached
             .entry(file)
             .or_default()

@@ -1,8 +1,10 @@
 //! The generated code is a crate for each service package, so that an edit of one package rebuilds only the
-//! code that uses it.
+//! code that uses it. The messages of times are made by one module.
 use std::fs;
 
-use super::{NamedPaths, root, rules::PROTO_CRATES, sources};
+use syn::visit::{self, Visit};
+
+use super::{NamedPaths, is_test, root, rules::PROTO_CRATES, sources};
 
 /// Libraries that may export a generated type.
 const EXPORTERS: &[&str] = &["grpc", "feed"];
@@ -99,4 +101,51 @@ fn generated_types_are_not_exported() {
         exported("pub use parta_proto_chat::v1::{Chat, ChatKind as Kind}; use parta_proto::status::v1::X;"),
         ["parta_proto_chat::v1::Chat", "parta_proto_chat::v1::ChatKind"]
     );
+}
+
+/// The literals of `Timestamp` and `Duration` in a source.
+#[derive(Default)]
+struct Literals(usize);
+
+impl<'ast> Visit<'ast> for Literals {
+    fn visit_item(&mut self, item: &'ast syn::Item) {
+        if !is_test(item) {
+            visit::visit_item(self, item);
+        }
+    }
+
+    fn visit_expr_struct(&mut self, literal: &'ast syn::ExprStruct) {
+        let name = literal
+            .path
+            .segments
+            .last()
+            .map(|segment| segment.ident.to_string());
+        // No other type with such a name has public fields.
+        self.0 += usize::from(name.is_some_and(|name| ["Timestamp", "Duration"].contains(&name.as_str())));
+        visit::visit_expr_struct(self, literal);
+    }
+}
+
+fn count_literals(source: &str) -> usize {
+    let mut literals = Literals::default();
+    literals.visit_file(&syn::parse_file(source).expect("a Rust source"));
+    literals.0
+}
+
+#[test]
+fn messages_of_times_are_made_by_one_module() {
+    let by_hand: Vec<_> = sources(false)
+        .into_iter()
+        .filter(|(path, _)| path.starts_with("libs/") || path.starts_with("services/"))
+        .filter(|(path, _)| !path.contains("testkit"))
+        .filter(|(_, source)| count_literals(source) > 0)
+        .map(|(path, _)| path)
+        .collect();
+    assert!(
+        by_hand.is_empty(),
+        "use parta_proto::timestamp or duration: {by_hand:#?}"
+    );
+    let by_hand = "fn f() { g(Some(prost_types::Timestamp { seconds: 1, nanos: 0 })) }";
+    assert_eq!(count_literals(by_hand), 1);
+    assert_eq!(count_literals("fn f() -> Duration { Duration::from_secs(1) }"), 0);
 }

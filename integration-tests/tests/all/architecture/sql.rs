@@ -1,9 +1,9 @@
 //! SQL that is written by hand stands in a list with its reason. Everything else goes through the entities.
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fs};
 
 use syn::visit::{self, Visit};
 
-use super::{is_test, sources};
+use super::{is_test, root, sources};
 
 /// The first words of SQL statements.
 const STATEMENTS: &[&str] = &[
@@ -11,138 +11,176 @@ const STATEMENTS: &[&str] = &[
     "WITH",
 ];
 
-/// Files with SQL by hand outside migrations and tests: the file, the number of statements and the reason.
-const BY_HAND: &[(&str, usize, &str)] = &[
+/// The reason for which statements are not written by entities.
+enum Why {
+    /// Entities and their relations have no form for this construct.
+    NotExpressible(&'static str),
+    /// The statements run so often that their cost counts: the path on which they run. [`MEASURED`] has the
+    /// cost of an entity.
+    Measured(&'static str),
+    /// A few statements about a table whose other statements are by hand, so that one form describes it.
+    WithItsTable(&'static str),
+}
+
+use Why::{Measured, NotExpressible, WithItsTable};
+
+/// The record of the measurement, and how many times the processor time of a statement by hand an entity
+/// takes.
+const MEASURED: (&str, &str) = ("docs/adr/0044-entities-have-no-relations.md", "1.8");
+
+const VALUES: Why = NotExpressible("a join with rows of values that the statement brings along");
+const ADVISORY_LOCK: Why = NotExpressible("advisory locks, which belong to no table");
+const PRAGMA: Why = NotExpressible("PRAGMA of SQLite");
+
+/// Files with SQL by hand outside migrations and tests: the file, and numbers of statements with the reason.
+const BY_HAND: &[(&str, &[(usize, Why)])] = &[
     (
-        "libs/database/src/connect.rs",
-        1,
-        "a PRAGMA of SQLite, which sea-orm cannot express",
+        "libs/database/src/clock.rs",
+        &[(
+            1,
+            NotExpressible("the clock of the database server, which belongs to no table"),
+        )],
     ),
+    ("libs/database/src/connect.rs", &[(1, PRAGMA)]),
     (
         "libs/database/src/head.rs",
-        4,
-        "the heads and the epoch of the event logs, read in one statement",
+        &[(
+            1,
+            NotExpressible("a LEFT JOIN by a value, because the two tables have no column in common"),
+        )],
     ),
     (
         "libs/database/src/migrate.rs",
-        3,
-        "the lock of the migrations and its time limits",
+        &[(1, ADVISORY_LOCK), (2, NotExpressible("SET LOCAL of PostgreSQL"))],
     ),
-    (
-        "libs/database/src/schema.rs",
-        3,
-        "the table of the migrations belongs to sea-orm, and migrations write the requirements",
-    ),
-    (
-        "libs/database/src/sqlite_writer.rs",
-        1,
-        "PRAGMA statements on the connection of the hot path",
-    ),
+    ("libs/database/src/serving.rs", &[(1, ADVISORY_LOCK)]),
+    ("libs/database/src/sqlite_writer.rs", &[(1, PRAGMA)]),
     (
         "libs/database/src/session.rs",
-        4,
-        "the settings of a session of PostgreSQL",
+        &[(4, NotExpressible("SET of PostgreSQL"))],
     ),
     (
         "libs/database/src/server.rs",
-        2,
-        "the settings of a server of PostgreSQL, and the process that runs a session",
+        &[(2, NotExpressible("functions of PostgreSQL without a table"))],
     ),
     (
         "libs/database/src/watched_session.rs",
-        2,
-        "the state of the session of a migration, as the server sees it",
-    ),
-    (
-        "libs/feed/src/append.rs",
-        3,
-        "feeds: one statement moves the head of the log and inserts all events of a transaction",
+        &[(
+            2,
+            NotExpressible("a view of the server, whose columns are read as text"),
+        )],
     ),
     (
         "libs/database/src/privileges.rs",
-        2,
-        "database: grants, and the tables that a role may not read or write",
+        &[(
+            2,
+            NotExpressible("GRANT, and the catalog with functions that test privileges"),
+        )],
+    ),
+    (
+        "libs/feed/src/append.rs",
+        &[(
+            3,
+            NotExpressible("INSERT that follows from an INSERT with RETURNING in the same statement"),
+        )],
     ),
     (
         "libs/feed/src/consumer/apply.rs",
-        7,
-        "feeds: a cursor is inserted if it is absent, locked without waiting, and moved",
+        &[
+            (1, VALUES),
+            (6, Measured("each batch of events of each consumer")),
+        ],
     ),
     (
         "libs/feed/src/consumer/quarantine.rs",
-        7,
-        "feeds: a quarantine, written once however many replicas give up",
+        &[(
+            7,
+            WithItsTable("feed_cursor and feed_quarantine, which each batch of events reads"),
+        )],
     ),
     (
         "libs/feed/src/heads.rs",
-        2,
-        "feeds: the row by which a replica proves that its database accepts commits",
+        &[(2, Measured("each replica, every second"))],
     ),
-    ("libs/feed/src/log.rs", 2, "feeds: pages of a log, and all heads"),
+    (
+        "libs/feed/src/log.rs",
+        &[(
+            2,
+            NotExpressible("a LEFT JOIN ON TRUE, and one with a limited subquery"),
+        )],
+    ),
     (
         "libs/feed/src/purge.rs",
-        2,
-        "feeds: a purge that leaves no hole, with an effort that grows with the number of old events only",
+        &[(
+            2,
+            NotExpressible("an aggregate over a limited subquery, and DELETE with a common table expression"),
+        )],
     ),
     (
         "libs/jobs/src/lib.rs",
-        1,
-        "jobs: an insert that ignores a duplicate of the same kind",
+        &[(1, WithItsTable("job, whose lease is taken by hand"))],
     ),
     (
         "libs/jobs/src/lease.rs",
-        6,
-        "jobs: the lease of the job that has been due the longest, by the clock of the database",
+        &[
+            (
+                3,
+                NotExpressible("the clock of the database, and UPDATE of the row of a locked subquery"),
+            ),
+            (4, Measured("each attempt of a job")),
+        ],
     ),
     (
         "libs/mutations/src/idempotency.rs",
-        4,
-        "idempotency: a claim that waits for a concurrent duplicate",
+        &[
+            (3, Measured("each mutation")),
+            (
+                1,
+                NotExpressible("DELETE up to a row that a subquery with OFFSET finds"),
+            ),
+        ],
     ),
     (
         "services/chat/src/archive/storage.rs",
-        2,
-        "copies entries to another table in bulk, and reads the oldest entry of many chats at once",
+        &[(
+            2,
+            NotExpressible("INSERT of the rows of a SELECT, and a subquery as a column"),
+        )],
     ),
-    (
-        "services/chat/src/entries/storage/heads.rs",
-        4,
-        "the heads of many chats of many organizations in one statement, over rows of values",
-    ),
+    ("services/chat/src/entries/storage/heads.rs", &[(4, VALUES)]),
     (
         "services/chat/src/entries/storage/participants.rs",
-        2,
-        "advisory locks of an organization, which sea-orm cannot express",
+        &[(2, ADVISORY_LOCK)],
     ),
-    (
-        "services/chat/src/entries/storage/unread.rs",
-        1,
-        "the unread messages of many chats in one statement, over rows of values",
-    ),
+    ("services/chat/src/entries/storage/unread.rs", &[(1, VALUES)]),
     (
         "services/membership/src/join_requests/storage/ended.rs",
-        2,
-        "advisory locks of an invitation, which has no row before it ends",
+        &[(2, ADVISORY_LOCK)],
     ),
     (
         "services/chat/src/messages/writer/postgres.rs",
-        3,
-        "the hot path: functions of the schema, with and without a wait, and one lookup of duplicates",
+        &[(
+            3,
+            NotExpressible("functions of the schema, and a join with the elements of arrays"),
+        )],
     ),
     (
         "services/chat/src/messages/writer/sqlite.rs",
-        4,
-        "the hot path: prepared statements on the writer's thread",
+        &[(
+            4,
+            NotExpressible("statements that are prepared once, on a connection of rusqlite"),
+        )],
     ),
     (
         "services/parta/src/backup/postgresql.rs",
-        5,
-        "backups: schemas and tables are read and dropped without the entities of the services",
+        &[(
+            5,
+            NotExpressible("tables that are listed at run time, and texts that rusqlite runs too"),
+        )],
     ),
     (
         "services/parta/src/backup/sqlite.rs",
-        2,
-        "backups: a copy of a file in use, and a check of its structure",
+        &[(1, NotExpressible("VACUUM INTO of SQLite")), (1, PRAGMA)],
     ),
 ];
 
@@ -202,7 +240,7 @@ fn sql_by_hand_stands_in_the_list() {
     }
     let listed: BTreeMap<String, usize> = BY_HAND
         .iter()
-        .map(|(file, count, _)| ((*file).to_owned(), *count))
+        .map(|(file, rows)| ((*file).to_owned(), rows.iter().map(|(count, _)| count).sum()))
         .collect();
     let new: Vec<_> = found
         .iter()
@@ -213,9 +251,23 @@ fn sql_by_hand_stands_in_the_list() {
         new.is_empty() && gone.is_empty(),
         "use entities, or change the list and say why: {new:#?}\nno longer there: {gone:#?}"
     );
-    for (file, _, reason) in BY_HAND {
-        assert!(reason.split_whitespace().count() > 3, "{file} has no reason");
+    for (file, rows) in BY_HAND {
+        for (_, why) in *rows {
+            let (NotExpressible(text) | Measured(text) | WithItsTable(text)) = why;
+            assert!(text.split_whitespace().count() > 1, "{file}: {text} is no reason");
+        }
     }
+}
+
+#[test]
+fn cost_of_entities_is_on_record() {
+    let (record, times) = MEASURED;
+    let record = fs::read_to_string(root().join(record)).expect("the record of the measurement");
+    assert!(
+        record.contains(&format!("{times} times")),
+        "the record has another number"
+    );
+    assert!(times.parse::<f64>().is_ok_and(|times| times > 1.0));
 }
 
 #[test]

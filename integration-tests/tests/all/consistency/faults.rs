@@ -9,6 +9,8 @@ use crate::consistency::{Size, round::Progress, stats::Stats};
 pub(crate) struct FaultCounts {
     pub(crate) kills: usize,
     pub(crate) database_crashes: usize,
+    /// The host of the database vanishes, and another one is there at once.
+    pub(crate) vanishings: usize,
     pub(crate) disconnects: usize,
 }
 
@@ -17,6 +19,7 @@ enum Step {
     Kill(&'static str),
     Start(&'static str),
     CrashDatabase,
+    VanishDatabase,
     DisconnectBus,
     ReconnectBus,
 }
@@ -27,7 +30,8 @@ pub(crate) struct Faults<'a> {
     suite: &'a Suite,
     killable_replicas: &'a [&'static str],
     bus: Option<&'a Link>,
-    database: Option<&'a Postgres>,
+    /// The server, and the connection to it.
+    database: Option<(&'a Postgres, &'a Link)>,
 }
 
 impl<'a> Faults<'a> {
@@ -48,7 +52,7 @@ impl<'a> Faults<'a> {
             suite: &cluster.suite,
             killable_replicas,
             bus: Some(&cluster.bus),
-            database: Some(&cluster.database),
+            database: Some((&cluster.database, &cluster.database_link)),
         }
     }
 
@@ -76,6 +80,10 @@ impl<'a> Faults<'a> {
                 let (at, _) = fault_interval(&mut seeded_rng, messages, n, size.faults.database_crashes);
                 steps.push((at, Step::CrashDatabase));
             }
+            for n in 0..size.faults.vanishings {
+                let (at, _) = fault_interval(&mut seeded_rng, messages, n, size.faults.vanishings);
+                steps.push((at, Step::VanishDatabase));
+            }
         }
         // The sort is stable: at the same count, a kill stays before its start.
         steps.sort_by_key(|(at, _)| *at);
@@ -93,10 +101,18 @@ impl<'a> Faults<'a> {
                 }
                 Step::Start(replica) => self.suite.restart(replica).await,
                 Step::CrashDatabase => {
-                    if let Some(database) = self.database {
+                    if let Some((database, _)) = self.database {
                         database.crash().await;
                     }
                     stats.database_crashes.add();
+                }
+                Step::VanishDatabase => {
+                    // The connections stay open and silent for good; new ones reach the server.
+                    if let Some((_, link)) = self.database {
+                        link.silence();
+                        link.reconnect();
+                    }
+                    stats.vanishings.add();
                 }
                 Step::DisconnectBus => {
                     if let Some(bus) = self.bus {

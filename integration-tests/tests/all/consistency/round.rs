@@ -21,6 +21,7 @@ use crate::consistency::{
     faults::Faults,
     participants::{self, ParticipantChanges},
     reader::{self, ReaderResult},
+    revoked,
     stats::Stats,
     workload::Workload,
     writer::{self, AttemptResult, SentMessage, classify, pause},
@@ -65,6 +66,11 @@ impl Progress {
             reached.is_ok(),
             "fewer than {count} messages have an outcome within the time limit"
         );
+    }
+
+    /// Waits until all messages have an outcome.
+    pub(crate) async fn wait_until_end(&self) {
+        self.wait_until(self.total).await;
     }
 
     /// Waits for a random part of the round, at most 1/`part` of it. Returns whether the round continues
@@ -182,10 +188,11 @@ impl Round {
             let round = round.clone();
             async move { (chat, participants::change_custom_chat(round, chat).await) }
         }));
-        let (messages, changes, class_of, ()) = tokio::join!(
+        let (messages, changes, class_of, (), ()) = tokio::join!(
             writers.join_all(),
             changers.join_all(),
             participants::transfer_pupils(round.clone()),
+            revoked::end_sessions(round.clone()),
             faults.run(round.seed, round.size, round.progress(), &round.stats)
         );
         let mut messages: Vec<SentMessage> = messages.into_iter().flatten().collect();

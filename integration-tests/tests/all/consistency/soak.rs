@@ -161,6 +161,7 @@ fn soak() {
                 workload = workload_after;
                 workload.renew_tokens().await;
                 workload.replace_custom_chats(&SIZE).await;
+                workload.replace_revocable(&SIZE).await;
             }
             done.cancel();
             // The warm-up ends after the first round and after a third of the duration.

@@ -37,7 +37,9 @@ pub(crate) struct Stats {
     pub(crate) reconnects: Counter,
     pub(crate) kills: Counter,
     pub(crate) database_crashes: Counter,
+    pub(crate) vanishings: Counter,
     pub(crate) disconnects: Counter,
+    pub(crate) revocations: Counter,
     pub(crate) lag: Lags,
 }
 
@@ -94,10 +96,13 @@ impl fmt::Display for Stats {
         )?;
         write!(
             f,
-            "faults: {} kills, {} crashes of the database, {} disconnections of the bus",
+            "faults: {} kills, {} crashes and {} vanished hosts of the database, {} disconnections of the bus; \
+             {} sessions ended",
             self.kills.get(),
             self.database_crashes.get(),
-            self.disconnects.get()
+            self.vanishings.get(),
+            self.disconnects.get(),
+            self.revocations.get()
         )
     }
 }

@@ -30,11 +30,13 @@ pub(crate) struct Workload {
     pub(crate) classes: [String; 2],
     /// Index of the class of each pupil.
     pub(crate) class_of: Vec<usize>,
+    /// Members whose sessions end during a round. They neither write nor read.
+    pub(crate) revocable: Vec<Person>,
 }
 
 pub(crate) const ADMINISTRATOR: usize = 0;
 const TEACHER: usize = 1;
-const COLLEAGUE: usize = 2;
+pub(crate) const COLLEAGUE: usize = 2;
 pub(crate) const FIRST_PUPIL: usize = 3;
 
 fn text(value: &Value) -> String {
@@ -56,8 +58,7 @@ impl Workload {
     /// Creates a school with two classes.
     pub(crate) async fn new(suite: &Suite, size: &Size) -> Self {
         let school = suite.school("Школа № 1").await;
-        // The administrator names pupils of both classes in chats, which takes a cleared adult.
-        school.clear_administrator().await;
+        let head = school.clear_administrator().await;
         let classes = [school.class("5А").await, school.class("6Б").await];
         let teacher = school.class_teacher("Мария Кузнецова", &classes[0]).await;
         school
@@ -65,6 +66,15 @@ impl Workload {
             .await;
         let colleague = school.teacher("Олег Попов").await;
         let mut people = vec![school.administrator.clone(), teacher, colleague];
+        // Adults are in named chats with the pupils of both classes by a ground that outlasts each transfer.
+        for (person, by) in people.iter().zip([&head, &people[0], &people[0]]) {
+            let duty = json!({
+                "member_id": person.member_id, "kind": "DUTY_KIND_PSYCHOLOGIST", "scope": {"organization": true},
+                "order": {"number": "12-к", "date": "2026-01-12", "text": "О назначении"},
+                "until_date": "2999-05-31",
+            });
+            by.client.must("DutyService/AssignDuty", duty).await;
+        }
         let mut class_of = Vec::new();
         for n in 0..size.pupils {
             let name = format!("Иван Иванов {n}");
@@ -89,9 +99,23 @@ impl Workload {
             chats,
             classes,
             class_of,
+            revocable: Vec::new(),
         };
         workload.replace_custom_chats(size).await;
+        workload.replace_revocable(size).await;
         workload
+    }
+
+    /// Replaces the members whose sessions have ended by new ones.
+    pub(crate) async fn replace_revocable(&mut self, size: &Size) {
+        self.revocable.clear();
+        for n in 0..size.revocations {
+            let name = format!("Анна Смирнова {n}");
+            let pupil = self
+                .school
+                .pupil(&self.school.administrator, &name, &self.classes[0]);
+            self.revocable.push(pupil.await);
+        }
     }
 
     /// Replaces the custom chats by new ones.

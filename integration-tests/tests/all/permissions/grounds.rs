@@ -63,13 +63,21 @@ const OF_TEACHERS: &[&str] = &[
     "RoleService/ListVerificationEnds",
 ];
 
+/// Staff who are no teachers read «Сотрудники», and write in no chat of the roster.
+const OF_TEACHERS_WHO_WRITE: &[&str] = &[
+    "MemberService/ListVerificationRequests",
+    "MemberService/RequestVerification",
+    "MessageService/SendMessage",
+    "RoleService/ListVerificationEnds",
+];
+
 /// The calls with pupils of the class, which a duty for the class adds for staff.
 const OF_DUTY: &[&str] = &["CallService/GetCall", "CallService/IssueJoinToken"];
 
 fn rights(ground: Ground) -> Rights {
     let all: Option<&[_]> = Some(&[]);
     let (like, more, less): (_, &[_], _) = match ground {
-        Ground::Staff => (Kind::UnverifiedTeacher, &[], Some(OF_TEACHERS)),
+        Ground::Staff => (Kind::UnverifiedTeacher, &[], Some(OF_TEACHERS_WHO_WRITE)),
         Ground::StaffWithDuty => (Kind::UnverifiedTeacher, OF_DUTY, Some(OF_TEACHERS)),
         Ground::Deputy => (Kind::Head, &[], all),
         Ground::FormerMember | Ground::Suspended => (Kind::Teacher, &[], None),

@@ -39,6 +39,13 @@ async fn lose_commits(suite: &Suite, folder: &str) {
 
 /// Returns the findings of `parta doctor` about lost events.
 pub(super) async fn losses(suite: &Suite) -> Vec<Value> {
+    let mut findings = findings(suite).await;
+    findings.retain(|one| one["check"] == "lost_events");
+    findings
+}
+
+/// Returns the findings of `parta doctor`.
+pub(super) async fn findings(suite: &Suite) -> Vec<Value> {
     let mut words = vec!["doctor".to_owned(), "--output".to_owned(), "json".to_owned()];
     for (service, url) in suite.addresses() {
         words.extend(["--service".to_owned(), format!("{service}={url}")]);
@@ -46,9 +53,7 @@ pub(super) async fn losses(suite: &Suite) -> Vec<Value> {
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let output = parta(suite, &words).await;
     let document: Value = serde_json::from_slice(&output.stdout).unwrap();
-    let findings = document["findings"].as_array().unwrap().iter();
-    let lost = findings.filter(|one| one["check"] == "lost_events");
-    lost.cloned().collect()
+    document["findings"].as_array().unwrap().clone()
 }
 
 /// The commands of the page about failovers.

@@ -166,7 +166,7 @@ on_both!(repeated_migration_changes_nothing, |database| async move {
     store.db.migrate(migrations()).await.unwrap();
     assert_eq!(store.db.epoch().await.unwrap(), before);
     store.db.expire_cursors().await.unwrap();
-    assert!(store.db.epoch().await.unwrap() > before);
+    assert_ne!(store.db.epoch().await.unwrap(), before);
 });
 
 // Replicas that start together migrate once.

@@ -37,6 +37,8 @@ struct Known {
     cursors: HashMap<OrgId, Cursor>,
     /// The ends of logs that were read to their end, and when the reading began.
     ends: HashMap<OrgId, (Instant, Cursor)>,
+    /// The epochs in which logs were last read, and when the reading began.
+    epochs: HashMap<OrgId, (Instant, Uuid)>,
     /// The organizations whose log a worker has just read to its end.
     at_end: HashSet<OrgId>,
     /// The organizations that have unapplied events.
@@ -123,6 +125,22 @@ impl Known {
                 behind.mark.get_or_insert((heartbeat, *head));
             }
         }
+    }
+
+    /// Notes that events were applied up to the cursor.
+    fn pass_mark(&mut self, cursor: Cursor) {
+        let Some(behind) = self.behind.get_mut(&cursor.org_id) else {
+            return;
+        };
+        if let Some((at, _)) = behind
+            .mark
+            .take_if(|(_, head)| cursor.covers(head.epoch, head.position))
+        {
+            behind.fresh_until = Some(at);
+        }
+        // The cursor never covers a mark of an epoch that has ended; the next heartbeat makes another one.
+        let epoch = self.heads.get(&cursor.org_id).map(|head| head.epoch);
+        behind.mark.take_if(|(_, head)| Some(head.epoch) != epoch);
     }
 
     /// Puts an organization into the queue or takes it out, after its head or its cursor has changed.
@@ -221,19 +239,31 @@ impl Progress {
         })
     }
 
+    /// Returns the number of organizations that have events or had some.
+    pub(super) fn organizations(&self) -> usize {
+        let known = self.read();
+        let announced = known.heads.iter().filter(|(_, head)| head.position > 0);
+        let without_head = known
+            .cursors
+            .keys()
+            .filter(|org_id| !known.heads.contains_key(org_id));
+        announced.count() + without_head.count()
+    }
+
     /// Returns the applied cursor of an organization.
     pub(crate) fn cursor(&self, org_id: OrgId) -> Option<Cursor> {
         self.read().cursors.get(&org_id).copied()
     }
 
-    /// Returns whether a reading of the log that began after the time has shown that the log does not reach
-    /// the position.
+    /// Returns whether a reading of the log that began after the time has shown that the log is in another
+    /// epoch, or does not reach the position.
     pub(crate) fn is_void(&self, org_id: OrgId, epoch: Uuid, position: i64, since: Instant) -> bool {
         let known = self.read();
-        known
-            .ends
-            .get(&org_id)
-            .is_some_and(|(began, end)| *began >= since && (end.epoch, end.position) < (epoch, position))
+        let is_other = |(began, of): &(Instant, Uuid)| *began >= since && *of != epoch;
+        let ends_before = |(began, end): &(Instant, Cursor)| {
+            *began >= since && end.epoch == epoch && end.position < position
+        };
+        known.epochs.get(&org_id).is_some_and(is_other) || known.ends.get(&org_id).is_some_and(ends_before)
     }
 
     /// Returns whether the backlog of the start was applied.
@@ -308,6 +338,11 @@ impl Progress {
         self.notify();
     }
 
+    /// Notes the epoch of the log or the snapshot that a reading has found, which began at the time.
+    pub(super) fn read_in_epoch(&self, end: Cursor, began: Instant) {
+        self.write().epochs.insert(end.org_id, (began, end.epoch));
+    }
+
     /// Notes that a reading, which began at the time, has found no event after the cursor.
     pub(super) fn read_to_end(&self, cursor: Cursor, began: Instant) {
         let mut known = self.write();
@@ -316,13 +351,10 @@ impl Progress {
             position: cursor.position,
             event_id: cursor.event_id,
         };
-        // A later head may have been announced since the reading began.
-        let epoch_and_position = |head: &LogHead| (head.epoch, head.position);
-        if known
-            .heads
-            .get(&cursor.org_id)
-            .is_none_or(|known| epoch_and_position(known) < epoch_and_position(&head))
-        {
+        // A later head may have been announced since the reading began, also one of another epoch. The head
+        // of an epoch that was not announced yet will be.
+        let is_later = |known: &LogHead| known.epoch == head.epoch && known.position < head.position;
+        if known.heads.get(&cursor.org_id).is_none_or(is_later) {
             known.heads.insert(cursor.org_id, head);
         }
         known.ends.insert(cursor.org_id, (began, cursor));
@@ -434,13 +466,8 @@ impl Progress {
             None => {}
         }
         // A cursor that failed may stand in a history that the log has lost: its position proves nothing.
-        if let (Outcome::Applied, Some(cursor)) = (outcome, cursor)
-            && let Some(behind) = known.behind.get_mut(&org_id)
-            && let Some((at, _)) = behind
-                .mark
-                .take_if(|(_, head)| (cursor.epoch, cursor.position) >= (head.epoch, head.position))
-        {
-            behind.fresh_until = Some(at);
+        if let (Outcome::Applied, Some(cursor)) = (outcome, cursor) {
+            known.pass_mark(cursor);
         }
         if wait.is_none() {
             known.compare(org_id, is_at_end);

@@ -62,7 +62,7 @@ impl ConsumerHandle {
 
     /// Returns whether so many organizations fail that none is quarantined any more.
     pub fn is_breaker_open(&self) -> bool {
-        self.breaker.is_open()
+        self.breaker.is_open(self.progress.organizations())
     }
 
     /// Looks at an organization before all others.

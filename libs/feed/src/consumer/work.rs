@@ -267,6 +267,7 @@ impl<S: Source, H: Handler<Event = S::Event>> Consumer<S, H> {
 
     pub(super) fn applied(&self, org_id: OrgId, cursor: Option<Cursor>) {
         self.failures().remove(&org_id);
+        self.breaker.succeeded(org_id);
         self.progress.finished(org_id, cursor, Outcome::Applied);
     }
 
@@ -356,12 +357,13 @@ impl<S: Source, H: Handler<Event = S::Event>> Consumer<S, H> {
         stored: &Stored,
         limit: i32,
     ) -> Result<Batch<S::Event>, Setback> {
+        let began = Instant::now();
         let read = tokio::time::timeout(READ_LIMIT, self.source.read(org_id, &stored.text, limit)).await;
         let page = read.map_err(|_| Setback::Temporary("the source does not respond".into()))??;
-        Ok(Batch {
-            events: page.events,
-            to: encoded_cursor(org_id, page.cursor)?,
-        })
+        let to = encoded_cursor(org_id, page.cursor)?;
+        self.progress.read_in_epoch(to.end, began);
+        let events = page.events;
+        Ok(Batch { events, to })
     }
 
     /// Reads and applies a snapshot. Returns the stored cursor.
@@ -369,10 +371,12 @@ impl<S: Source, H: Handler<Event = S::Event>> Consumer<S, H> {
         let Ok(_permit) = self.snapshots.try_acquire() else {
             return Err(Setback::Busy);
         };
+        let began = Instant::now();
         let read = tokio::time::timeout(SNAPSHOT_LIMIT, self.read_snapshot(org_id)).await;
         let (snapshot, cursor) =
             read.map_err(|_| Setback::Temporary("the snapshot takes too long".into()))??;
         let to = encoded_cursor(org_id, cursor)?;
+        self.progress.read_in_epoch(to.end, began);
         self.require_history(stored, to.end).await?;
         let at = self
             .apply_snapshot(stored.cursor, stored.request, &snapshot, &to)
@@ -429,7 +433,7 @@ impl<S: Source, H: Handler<Event = S::Event>> Consumer<S, H> {
 
     /// Quarantines an organization whose snapshot could not be applied.
     async fn give_up(&self, org_id: OrgId, stored: &Stored, cause: &Rejection, reason: &str) {
-        if !self.breaker.allows(org_id) {
+        if !self.breaker.allows(org_id, self.progress.organizations()) {
             tracing::error!(
                 consumer = self.name,
                 org.id = %org_id,
@@ -439,6 +443,7 @@ impl<S: Source, H: Handler<Event = S::Event>> Consumer<S, H> {
             let wait = REJECTED_FIRST.max(self.failed(org_id, reason));
             let failures = self.failures().get(&org_id).copied().unwrap_or_default();
             let wait = (wait * 2_u32.saturating_pow(failures.min(16))).min(REJECTED_MAX);
+            self.breaker.will_retry(org_id, wait);
             return self
                 .progress
                 .finished(org_id, stored.cursor, Outcome::Rejected(wait));

@@ -204,6 +204,37 @@ on_both!(token_waits_for_the_projection, |database| async move {
     running.stop().await;
 });
 
+// A source that was restored may be in an earlier epoch than its consumers have read: the number of the epoch
+// and the position of the cursor do not prove that a change of the restored source was applied.
+on_both!(token_of_a_restored_epoch_waits, |database| async move {
+    parta_testkit::logs().allow("replacing a projection by a snapshot");
+    let store = Store::open(&database, migrations()).await;
+    let (db, roster) = (&store.db, Roster::default());
+    add(db, org(1), "a", "x").await;
+    let restored = db.epoch().await.unwrap();
+    db.expire_cursors().await.unwrap();
+    let first = consumer(db, db, &roster);
+    let running = start(&first);
+    caught_up(db, &first, &[1]).await;
+    running.stop().await;
+    let back: Result<(), StorageError> = db
+        .write(|tx| async move { run(&tx, "UPDATE event_epoch SET epoch = $1", vec![restored.into()]).await })
+        .await;
+    back.unwrap();
+    add(db, org(1), "b", "x").await;
+    let (at_least, of) = (AtLeast::new(db.clone(), [first.freshness()]), token(db, 1).await);
+    // The wait needs no database, so it can end at once on a runtime whose timers do not wait.
+    let (waits, token) = (at_least.clone(), of.clone());
+    let paused = move || parta_testkit::run_paused(async move { waits.wait(&token).await });
+    let behind = std::thread::spawn(paused).join().unwrap().unwrap_err();
+    assert_eq!(behind.reason(), "BEHIND_CONSISTENCY_TOKEN");
+    let running = start(&first);
+    caught_up(db, &first, &[1]).await;
+    at_least.wait(&of).await.unwrap();
+    assert_eq!(rows(db, "roster").await, rows(db, "unit").await);
+    running.stop().await;
+});
+
 /// A source whose snapshots of some organizations never begin.
 struct Silent(FeedClient<OrgRegistryFeed, WithCaller>, Vec<OrgId>);
 

@@ -1,6 +1,7 @@
 //! Tests of the jobs library, on each database.
 
 mod attempts;
+mod clocks;
 mod jobs;
 mod operator;
 #[path = "../../../database/tests/suite/support.rs"]

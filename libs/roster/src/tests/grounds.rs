@@ -1,7 +1,7 @@
 //! Suspensions and duties: a projection that was rebuilt equals one that followed the feed.
 use parta_database::Tx;
 use parta_feed::Snapshot;
-use parta_ids::{DutyId, SuspensionId};
+use parta_ids::SuspensionId;
 use parta_proto_membership::v1::{self as pb, duty_scope::Scope, membership_event::Payload};
 
 use super::*;

@@ -35,7 +35,7 @@ on_both!(failed_jobs_are_counted, |database| async move {
             for _ in 0..3 {
                 parta_jobs::enqueue(&tx, "test.job", None, Vec::new(), tx.env().ids.uuid()).await?;
             }
-            let sql = "UPDATE job SET due_time = NULL WHERE job_id IN (SELECT job_id FROM job LIMIT 2)";
+            let sql = "UPDATE job SET due_millis = NULL WHERE job_id IN (SELECT job_id FROM job LIMIT 2)";
             tx.execute_sql(sql, []).await?;
             Ok(())
         })

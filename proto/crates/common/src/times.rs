@@ -28,7 +28,10 @@ pub fn duration(of: Duration) -> prost_types::Duration {
     })
 }
 
-/// Returns the length of time of a message; `None` if it is below zero.
+/// Returns the length of time of a message; `None` if it is below zero or has no valid number of nanoseconds.
 pub fn elapsed(duration: &prost_types::Duration) -> Option<Duration> {
-    Duration::try_from(*duration).ok()
+    // Not by the conversion of prost, which overflows for the least number of seconds.
+    let seconds = u64::try_from(duration.seconds).ok()?;
+    let nanos = u32::try_from(duration.nanos).ok()?;
+    (nanos < 1_000_000_000).then(|| Duration::new(seconds, nanos))
 }

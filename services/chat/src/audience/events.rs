@@ -20,8 +20,9 @@ impl RosterObserver for AudienceUpdater {
         }
         let scope = &OrgScope::for_consumer("chat.roster", org);
         lock_roster(tx, org, true).await?;
+        let mut left_behind = BTreeSet::new();
         for member in &affected.released {
-            entries::seal_chats_of(tx, &*self.sink, scope, *member).await?;
+            left_behind.extend(entries::seal_chats_of(tx, &*self.sink, scope, *member).await?);
         }
         // A snapshot of a lost organization, or one that overtakes the other feed, has no organization.
         if affected.organization_created && self.roster()?.organization(tx, org).await?.is_some() {
@@ -39,6 +40,8 @@ impl RosterObserver for AudienceUpdater {
             return self.recompute_all(tx, scope).await;
         }
         let mut members = affected.members;
+        // They may have been in a named chat under the responsibility of the member who left it.
+        members.extend(left_behind);
         for unit in affected.concerned_units {
             members.extend(self.roster()?.members_of_unit(tx, org, unit).await?);
         }

@@ -11,4 +11,4 @@ mod policy;
 mod tests;
 
 pub(crate) use operations::AudienceUpdater;
-pub(crate) use policy::participation;
+pub(crate) use policy::{named_participants, participation};

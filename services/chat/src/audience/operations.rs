@@ -7,16 +7,16 @@ use parta_access::OrgScope;
 use parta_database::Tx;
 use parta_feed::HandleError;
 use parta_ids::{ChatId, MemberId, TypedId, UnitId};
-use parta_roster::{MemberContext, Roster, UnitKind};
+use parta_roster::{Roster, UnitKind};
 
-use super::policy::{derived_rules, participation};
+use super::policy::{derived_rules, named_participants, participation};
 use crate::{
     entries::{
         self, ChatKind, EntrySink, ParticipantDiff, Participation, Rule, apply_diffs, chat, create_chat,
         difference, find_chat_by_key, kind_of, list_chats_concerning, list_members, participants_among,
         rule_of, update_chats_of_unit,
     },
-    talk_policy::{may_talk, must_leave},
+    talk_policy::may_talk,
 };
 
 /// Updates the participants of all chats when the roster changes. Cheap to clone.
@@ -146,24 +146,15 @@ impl AudienceUpdater {
         let present = entries::participants(tx, scope, ChatId::from_uuid(row.chat_id)).await?;
         let ids: Vec<_> = present.keys().copied().collect();
         let facts = self.roster()?.contexts_of(tx, scope.org_id(), &ids).await?;
-        let known: BTreeMap<MemberId, &MemberContext> = facts.iter().map(|f| (f.member_id, f)).collect();
         let wanted = if kind_of(row)? == ChatKind::Direct {
             let may_post = matches!(facts.as_slice(), [one, other] if may_talk(one, other));
-            let stays = |f: &&&MemberContext| f.is_active() || f.is_suspended();
-            present
-                .keys()
-                .filter_map(|m| known.get(m).filter(stays))
+            facts
+                .iter()
+                .filter(|f| f.is_active() || f.is_suspended())
                 .map(|f| (f.member_id, Participation::new(f, may_post)))
                 .collect()
         } else {
-            let leaving = must_leave(&facts);
-            // Everybody writes in a custom chat, except while a role is suspended.
-            let rights = |f: &MemberContext| Participation::new(f, f.suspended.is_empty());
-            present
-                .keys()
-                .filter(|m| !leaving.contains(m))
-                .filter_map(|m| Some((*m, rights(known.get(m)?))))
-                .collect()
+            named_participants(&facts)
         };
         Ok(difference(&present, &wanted))
     }

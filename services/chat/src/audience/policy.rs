@@ -1,8 +1,12 @@
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
+use parta_ids::MemberId;
 use parta_roster::{MemberContext, Role};
 
-use crate::entries::{Participation, Rule};
+use crate::{
+    entries::{ParticipantKind, Participation, Rule},
+    talk_policy::{Standing, standings},
+};
 
 /// The participation that the roster gives a member in a derived chat; `None` if the member does not belong
 /// to it.
@@ -51,4 +55,21 @@ pub(crate) fn derived_rules(facts: &MemberContext) -> BTreeSet<Rule> {
     rules.extend(facts.units().into_iter().flat_map(Rule::of_unit));
     rules.extend(facts.duty_rooms().into_iter().map(Rule::Pupils));
     rules
+}
+
+/// The participation of these people in a named chat of them. A member who may not be in it is missing.
+pub(crate) fn named_participants(people: &[MemberContext]) -> BTreeMap<MemberId, Participation> {
+    let standings = standings(people);
+    let participation = |facts: &MemberContext| {
+        let standing = *standings.get(&facts.member_id)?;
+        let kind = match (standing, ParticipantKind::of(facts)) {
+            (Standing::Responsible, _) => ParticipantKind::ClearedStaff,
+            // A badge without a ground toward every pupil makes nobody responsible.
+            (_, ParticipantKind::ClearedStaff) => ParticipantKind::Staff,
+            (_, kind) => kind,
+        };
+        let may_post = standing != Standing::Suspended;
+        Some((facts.member_id, Participation { may_post, kind }))
+    };
+    people.iter().filter_map(participation).collect()
 }

@@ -39,6 +39,12 @@ impl Error {
             .into()
     }
 
+    /// The caller, who does not participate, would supply the chat with themselves and read it.
+    pub(in crate::chats) fn second_person_required() -> Self {
+        let why = "Nobody decides in their own matter. Let another member of the administration add you.";
+        RpcError::new(ErrorReason::SecondPersonRequired, why).into()
+    }
+
     /// The chat would exceed the maximum number of participants.
     pub(in crate::chats) fn too_many_participants() -> Self {
         let why = "The chat would have too many participants. Remove some of them first.";

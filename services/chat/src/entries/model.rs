@@ -163,7 +163,8 @@ pub(crate) enum ParticipantKind {
     Parent = 2,
     /// A member of the staff who may not be responsible for pupils.
     Staff = 3,
-    /// A member of the staff who is cleared, or has a duty to be in rooms with pupils.
+    /// A member of the staff who is cleared, or has a duty to be in rooms with pupils; in a named chat only
+    /// with a ground toward every pupil in it.
     ClearedStaff = 4,
 }
 
@@ -234,22 +235,6 @@ impl ParticipantDiff {
     /// Whether nothing has to change.
     pub(crate) fn is_empty(&self) -> bool {
         self.joins.is_empty() && self.leaves.is_empty() && self.changes.is_empty()
-    }
-
-    /// These members join.
-    pub(crate) fn joining(members: impl IntoIterator<Item = (MemberId, Participation)>) -> Self {
-        Self {
-            joins: members.into_iter().collect(),
-            ..Self::default()
-        }
-    }
-
-    /// These members leave.
-    pub(crate) fn leaving(members: impl IntoIterator<Item = MemberId>) -> Self {
-        Self {
-            leaves: members.into_iter().collect(),
-            ..Self::default()
-        }
     }
 }
 

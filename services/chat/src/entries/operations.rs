@@ -1,6 +1,6 @@
 //! Changes of chats and participants. Each runs in the transaction of its caller and appends the events of
 //! the feed.
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use parta_access::OrgScope;
 use parta_database::{StorageError, Tx};
@@ -62,13 +62,14 @@ pub(crate) async fn apply_diffs(
 }
 
 /// Closes the personal and named chats of a member whose record was released, so that the next person who is
-/// the member reads nothing of them. The member leaves them, and a pair opens a new personal chat.
+/// the member reads nothing of them. The member leaves them, and a pair opens a new personal chat. Returns
+/// the other participants of the named chats.
 pub(crate) async fn seal_chats_of(
     tx: &Tx,
     sink: &dyn EntrySink,
     scope: &OrgScope,
     member: MemberId,
-) -> Result<(), StorageError> {
+) -> Result<BTreeSet<MemberId>, StorageError> {
     let chats = storage::list_private_chats(tx, scope, member).await?;
     let leaving = ParticipantDiff {
         leaves: [member].into(),
@@ -81,7 +82,12 @@ pub(crate) async fn seal_chats_of(
     // The roster decides no longer about these chats, because the member is in none of them.
     let personal = chats.iter().filter(|(_, kind)| **kind == ChatKind::Direct);
     let personal: Vec<ChatId> = personal.map(|(chat, _)| *chat).collect();
-    storage::silence(tx, scope, &personal).await
+    storage::silence(tx, scope, &personal).await?;
+    let mut others = BTreeSet::new();
+    for (chat, _) in chats.iter().filter(|(_, kind)| **kind == ChatKind::Custom) {
+        others.extend(storage::participants(tx, scope, *chat).await?.into_keys());
+    }
+    Ok(others)
 }
 
 /// Updates the label of the chats of a unit, and archives those of an archived one that are not archived yet.

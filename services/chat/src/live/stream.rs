@@ -146,6 +146,8 @@ impl Subscription {
                 // In this order, so that a busy chat does not delay the check of the membership.
                 biased;
                 _ = self.heartbeat_timer.tick() => {
+                    // Runs no query. A projection that is too old may lack the end of a right.
+                    self.settings.roster.require(self.scope.org_id())?;
                     // A participant of a chat is active: the change of the roster that ends the membership
                     // also ends the participation, which the stream gets as an entry.
                     if self.cursors.len() == self.left_chats.len() {

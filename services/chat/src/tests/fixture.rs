@@ -1,10 +1,14 @@
 //! The chat service with the feeds of org-registry and membership, which the tests write.
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use parta_database::{DatabaseConfig, Db, StorageError};
 use parta_feed::{AT_LEAST, Bus, EventPayload, FeedKind, FeedServer, LocalBus, append_event};
 use parta_grpc::{InMemoryTransport, Limits, RequestExt as _, Routes, ServiceChannel, StackService};
-use parta_ids::{ChatId, EntryId, Env, MemberId, OrgId, TypedId as _};
+use parta_ids::{Env, MemberId, OrgId, Uuid};
 use parta_proto_membership::{
     MembershipFeed,
     internal::v1::{
@@ -41,10 +45,15 @@ pub(crate) struct Fixture {
     pub(crate) database: TestDatabase,
 }
 
+/// Organizations with an ending that is late, and for how long.
+type Overdue = Arc<Mutex<Vec<(OrgId, Duration)>>>;
+
 /// The feeds of the other services, which the tests write.
 struct Feeds {
     org_registry: Db,
     membership: Db,
+    /// The endings that membership reports as late.
+    overdue: Overdue,
     transports: [InMemoryTransport; 2],
     _databases: [TestDatabase; 2],
 }
@@ -77,7 +86,15 @@ impl Feeds {
         let membership = feed_db(test_env, &databases[1], "membership").await;
         let organizations =
             OrgRegistryFeedServiceServer::new(feed::<OrgRegistryFeed>(test_env, &org_registry));
-        let members = MembershipFeedServiceServer::new(feed::<MembershipFeed>(test_env, &membership));
+        let overdue = Overdue::default();
+        let members = feed::<MembershipFeed>(test_env, &membership).report_overdue({
+            let overdue = overdue.clone();
+            move |_| {
+                let overdue = overdue.lock().unwrap().clone();
+                async move { Ok(overdue) }
+            }
+        });
+        let members = MembershipFeedServiceServer::new(members);
         let transports = [
             test_env.serve(
                 &["parta.org_registry.v1.OrgRegistryFeedService"],
@@ -94,6 +111,7 @@ impl Feeds {
         Self {
             org_registry,
             membership,
+            overdue,
             transports,
             _databases: databases,
         }
@@ -130,20 +148,14 @@ impl Fixture {
         }
     }
 
-    /// Sets the number of the kind in the row of a chat, bypassing the service.
-    pub(crate) async fn set_stored_kind(&self, chat: ChatId, kind: i16) {
-        let kind = format!("kind = {kind}");
-        self.test_env
-            .change_row("chat", &kind, "chat_id", chat.uuid())
-            .await;
+    /// Makes membership report an ending of an organization as late for this long.
+    pub(crate) fn report_overdue(&self, org: OrgId, lateness: Duration) {
+        self.feeds.overdue.lock().unwrap().push((org, lateness));
     }
 
-    /// Sets the number of the kind in the row of an entry, bypassing the service.
-    pub(crate) async fn set_stored_entry_kind(&self, entry: EntryId, kind: i16) {
-        let kind = format!("kind = {kind}");
-        self.test_env
-            .change_row("entry", &kind, "entry_id", entry.uuid())
-            .await;
+    /// Sets columns of the row whose `key` column has this id, bypassing the service.
+    pub(crate) async fn change_row(&self, table: &str, assignments: &str, key: &str, id: Uuid) {
+        self.test_env.change_row(table, assignments, key, id).await;
     }
 
     /// The number of rows of a table.

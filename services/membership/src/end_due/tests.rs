@@ -143,6 +143,47 @@ on_both!(ending_whose_job_failed_gets_another_one, |database| async move {
     test_env.close().await;
 });
 
+// An ending of a kind that this build does not know ends nothing, so that its organization is refused until a
+// build that knows the kind runs the job. Another organization is not affected.
+// Covers: F1 refused
+on_both!(
+    ending_of_an_unknown_kind_closes_its_organization,
+    |database| async move {
+        parta_testkit::logs().allow("a stored value is not known to this build");
+        let test_env = TestEnv::open(database).await;
+        let administrator = test_env.administrator(1).await;
+        let other = test_env.administrator(2).await;
+        let teacher = substitute(&test_env, &administrator, TimeDelta::minutes(1)).await;
+        let change = async |sign: char| {
+            let sql = format!("UPDATE due_ending SET kind = kind {sign} 16384");
+            let changed = test_env.db.writer().execute_unprepared(&sql).await;
+            assert_eq!(changed.unwrap().rows_affected(), 1);
+        };
+        change('+').await;
+        test_env.time.advance(TimeDelta::seconds(91));
+        test_env.run_due_jobs().await;
+        let failure = Some("STORED_VALUE_UNKNOWN".to_owned());
+        assert!(test_env.jobs().await.iter().any(|(_, why)| *why == failure));
+        for member in [&teacher, &administrator] {
+            assert_eq!(reason(&test_env.list(member).await), "PROJECTION_STALE");
+        }
+        let request = pb::ListMembersRequest {
+            org_id: org(2).to_string(),
+            ..Default::default()
+        };
+        let others = test_env.members().list_members(by(&other.token, request)).await;
+        assert_eq!(others.unwrap().into_inner().members.len(), 1);
+
+        change('-').await;
+        test_env
+            .time
+            .advance(TimeDelta::from_std(JOB_LIMITS.max_retry_delay).unwrap());
+        test_env.run_due_jobs().await;
+        assert_eq!(test_env.list(&teacher).await.unwrap().len(), 2);
+        test_env.close().await;
+    }
+);
+
 // An assignment that was ended by hand leaves nothing to end: the organization does not become overdue.
 // Covers: F1 allowed
 on_both!(ending_by_hand_forgets_the_time, |database| async move {

@@ -62,7 +62,7 @@ impl ReleaseProfile {
         roles::forget_request(tx, scope, member.id).await?;
         roles::forget_end(tx, scope, member.id).await?;
         roles::close_changes(tx, scope, member.id).await?;
-        releases::upsert(tx, scope, member.id, account, tx.now()).await?;
+        releases::upsert(tx, scope, member.id, account, tx.database_now().await?).await?;
         member.roles = kept;
         member.teacher_verified = false;
         (member.evidence, member.verifier_id, member.invitation_id) = (None, None, None);

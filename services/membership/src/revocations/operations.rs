@@ -76,13 +76,15 @@ impl RevocationReader {
     }
 }
 
-/// Reads all rows of the last 15 minutes. A cursor would miss a commit that becomes visible after a later
-/// one.
+/// Reads all rows of the last 15 minutes, by the clock of the database, as they were written. A cursor would
+/// miss a commit that becomes visible after a later one.
 async fn read(db: Db, secrets: Secrets) -> Result<RevocationList, Error> {
+    // The list of a primary that was deposed would be the same for ever.
+    parta_feed::require_commits(&db).await?;
     let read = db.read(|tx| {
         let secrets = &secrets;
         async move {
-            let since = tx.now() - REVOCATION_LIFETIME;
+            let since = tx.database_now().await? - REVOCATION_LIFETIME;
             let limit = MAX_REVOCATIONS as u64 + 1;
             Ok::<_, Error>(Revoked {
                 sessions: sessions::list_revoked(&tx, secrets, since).await?,
@@ -104,7 +106,7 @@ async fn read(db: Db, secrets: Secrets) -> Result<RevocationList, Error> {
 /// Removes the rows of revocations whose tokens have all expired.
 pub(crate) async fn purge(db: &Db) -> Result<u64, StorageError> {
     db.write(|tx| async move {
-        let until = tx.now() - REVOCATION_LIFETIME;
+        let until = tx.database_now().await? - REVOCATION_LIFETIME;
         let sessions = sessions::purge_ended(&tx, until).await?;
         Ok(sessions + service_accounts::purge_revoked(&tx, until).await?)
     })

@@ -7,7 +7,7 @@ use parta_proto_membership::{
     internal::v1::{AdmitMemberRequest, GetRevocationsResponse},
     v1 as pb,
 };
-use parta_testkit::on_both;
+use parta_testkit::{on_both, on_postgres};
 use sea_orm::ConnectionTrait as _;
 use tokio::{sync::oneshot, time::Instant};
 
@@ -159,6 +159,57 @@ on_both!(
         assert!(listed().await.is_empty());
         assert_eq!(purge(&test_env.db).await.unwrap(), 2);
         assert_eq!(rows(&test_env.db).await, 0);
+        test_env.close().await;
+    }
+);
+
+on_both!(
+    session_ended_by_a_slow_replica_is_listed_as_long,
+    |database| async move {
+        let test_env = TestEnv::open(database).await;
+        test_env.time.set_ahead(-TimeDelta::minutes(6));
+        let administrator = test_env.administrator(1).await;
+        end_session(&test_env, &administrator).await;
+        test_env.time.set_ahead(TimeDelta::zero());
+        test_env.time.advance(REVOCATION_LIFETIME - TimeDelta::seconds(1));
+        let listed = list(&test_env.revocations("chat", "").await.unwrap());
+        assert_eq!(listed.sessions.len(), 2, "the organization and join tickets");
+        assert_eq!(purge(&test_env.db).await.unwrap(), 0);
+        test_env.close().await;
+    }
+);
+
+on_both!(fast_replica_purges_no_fresh_revocation, |database| async move {
+    let test_env = TestEnv::open(database).await;
+    let administrator = test_env.administrator(1).await;
+    end_session(&test_env, &administrator).await;
+    test_env.time.set_ahead(TimeDelta::hours(1));
+    assert_eq!(purge(&test_env.db).await.unwrap(), 0);
+    let listed = list(&test_env.revocations("chat", "").await.unwrap());
+    assert_eq!(listed.sessions.len(), 2, "the organization and join tickets");
+    test_env.close().await;
+});
+
+on_postgres!(
+    list_of_a_deposed_primary_is_refused,
+    "an SQLite file is not replicated",
+    |database| async move {
+        parta_testkit::logs().allow("the database is unavailable");
+        let test_env = TestEnv::open(database).await;
+        let execute = async |sql: &str| test_env.db.writer().execute_unprepared(sql).await.unwrap();
+        execute(
+            "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
+             RAISE 'cannot execute INSERT in a read-only transaction' USING ERRCODE = '25006'; END $$",
+        )
+        .await;
+        execute(
+            "CREATE TRIGGER refuse BEFORE INSERT ON feed_pulse FOR EACH STATEMENT EXECUTE FUNCTION refuse()",
+        )
+        .await;
+        let refused = test_env.revocations("chat", "").await;
+        assert_eq!(reason(&refused), "DEPENDENCY_UNAVAILABLE");
+        execute("DROP TRIGGER refuse ON feed_pulse").await;
+        assert!(list(&test_env.revocations("chat", "").await.unwrap()).is_empty());
         test_env.close().await;
     }
 );

@@ -229,8 +229,9 @@ impl Mutation for Revoke {
         } else {
             storage::update_revoked(tx, scope, id, tx.now()).await?;
         }
+        let now = tx.database_now().await?;
         for key in &key_ids {
-            storage::revoke_key(tx, scope, *key, tx.now()).await?;
+            storage::revoke_key(tx, scope, *key, now).await?;
         }
         audit(tx, caller, self.org_id, id, self.key_id).await?;
         Ok(KeysRevoked { key_ids })

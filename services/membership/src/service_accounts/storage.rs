@@ -36,7 +36,8 @@ table!(key, "service_account_key", {
 });
 
 // A key that was revoked, while its tokens may live. `service_account_key` has the same fact for good; this
-// table stays small, because every replica reads all of it twice a second.
+// table stays small, because every replica reads all of it twice a second. Its time is that of the clock of
+// the database.
 table!(revoked, "revoked_service_account_key", {
     #[sea_orm(primary_key, auto_increment = false)]
     org_id: Uuid,

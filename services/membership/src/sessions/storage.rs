@@ -22,7 +22,8 @@ table!(entity, "session", {
 });
 
 // A session that was ended before it expired, while its tokens may live. `session` has the same fact for
-// good; this table stays small, because every replica reads all of it twice a second.
+// good; this table stays small, because every replica reads all of it twice a second. Its time is that of the
+// clock of the database.
 table!(ended, "ended_session", {
     #[sea_orm(primary_key, auto_increment = false)]
     session_id: Uuid,

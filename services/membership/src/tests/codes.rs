@@ -1,6 +1,7 @@
 //! Codes that are sent by SMS through a gateway (R19).
 use std::path::PathBuf;
 
+use parta_ids::{FlowId, TypedId as _};
 use parta_proto_membership::v1 as pb;
 use parta_runtime::ServiceConfig as _;
 use parta_testkit::{Authority, Logs, SmsGateway, SmsReply, SmsRequest, logs, on_both, run};
@@ -266,6 +267,32 @@ on_both!(address_without_a_channel_is_refused, |database| async move {
         assert_eq!(reason(&asked), email);
         test_env.close().await;
     }
+});
+
+// The text of a code depends on its purpose. A purpose that this build does not know is not guessed: the job
+// waits for a build that knows it.
+// Covers: R19 refused
+on_both!(code_of_an_unknown_purpose_is_not_sent, |database| async move {
+    let gateway = SmsGateway::start().await;
+    let test_env = TestEnv::open_with(database, config(&gateway)).await;
+    let flow = test_env.request_code(PHONE).await.unwrap().flow_id;
+    let id = flow.parse::<FlowId>().unwrap().uuid();
+    let change = async |assignment| {
+        test_env
+            .change_row("sign_in_flow", assignment, "flow_id", id)
+            .await;
+    };
+    change("purpose = purpose + 16384").await;
+    test_env.run_due_jobs().await;
+    assert_eq!(gateway.requests().len(), 0);
+    let failure = "sign_in_flow.purpose holds 16385, which this build does not know";
+    assert_eq!(test_env.jobs().await, [(flow.clone(), Some(failure.to_owned()))]);
+    change("purpose = purpose - 16384").await;
+    test_env.time.advance(chrono::TimeDelta::seconds(2));
+    test_env.run_due_jobs().await;
+    let code = code(&gateway.requests()[0]);
+    test_env.verify(&flow, &code).await.unwrap();
+    test_env.close().await;
 });
 
 /// A change of a valid configuration.

@@ -1,6 +1,7 @@
 //! Events of organizations in the service's feed.
 use parta_database::{StorageError, Tx};
 use parta_ids::OrgId;
+use parta_proto::duration;
 use parta_proto_org_registry::v1::{
     OrganizationCreated, OrganizationUpdated, ParentInviters, Policies as PoliciesProto, PoliciesChanged,
     TeacherVerification, org_registry_event::Payload,
@@ -26,7 +27,7 @@ pub(crate) fn policies_to_proto(organization: &Organization) -> PoliciesProto {
         teacher_verification: verification.into(),
         parent_inviters: inviters.into(),
         school_channel_open_to_families: policies.school_channel_open_to_families,
-        unused_after: prost_types::Duration::try_from(policies.unused_after).ok(),
+        unused_after: Some(duration(policies.unused_after)),
         version: organization.policies_version,
     }
 }

@@ -27,10 +27,8 @@ pub(super) fn confirm_as_operator() -> Decision {
 
 /// Whether the change makes the member cleared to meet pupils, so that it is the member's own matter.
 fn gains(facts: &MemberContext, after: &Policies) -> bool {
-    let changed = MemberContext {
-        policies: after.clone(),
-        ..facts.clone()
-    };
+    let mut changed = facts.clone();
+    changed.policies = after.clone();
     changed.is_cleared() && !facts.is_cleared()
 }
 

@@ -3,7 +3,7 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 use parta_access::Secrets;
-use parta_database::{DatabaseConfig, Db};
+use parta_database::{DatabaseConfig, DatabaseLock, Db, StorageError};
 use parta_ids::Env;
 use parta_runtime::{ConfigArgs, Service, Settings, Sources};
 use secrecy::{ExposeSecret as _, SecretString};
@@ -92,5 +92,65 @@ impl Database {
                 self.service.name
             )
         })
+    }
+}
+
+/// The locks that keep all services away from their PostgreSQL databases while a command changes them. An
+/// SQLite file is locked while it is open.
+pub(super) struct ServiceLocks(Vec<(Db, DatabaseLock)>);
+
+impl ServiceLocks {
+    /// Acquires the locks of all services. Fails if one of them runs.
+    pub(super) async fn acquire(settings: &Settings) -> anyhow::Result<Self> {
+        let mut locks = Self(Vec::new());
+        for service in SERVICES {
+            let database = Database::of(service, settings)?;
+            if database.kind() == Kind::Sqlite {
+                continue;
+            }
+            let db = database.connect().await?;
+            match db.lock_to_replace().await {
+                Ok(Some(lock)) => locks.0.push((db, lock)),
+                Ok(None) => db.close().await,
+                Err(error) => {
+                    db.close().await;
+                    locks.close().await;
+                    return Err(match error {
+                        StorageError::Locked(_) => anyhow::anyhow!(
+                            "the database of {} is in use; stop the services on all machines, and other commands, \
+                             and run this one again",
+                            service.name
+                        ),
+                        other => anyhow::Error::new(other)
+                            .context(format!("cannot lock the database of {}", service.name)),
+                    });
+                }
+            }
+        }
+        Ok(locks)
+    }
+
+    /// Releases the locks. Fails if one was lost, because a service may have run meanwhile.
+    pub(super) async fn release(mut self) -> anyhow::Result<()> {
+        let mut lost = Vec::new();
+        for (db, lock) in &mut self.0 {
+            if lock.check().await.is_err() {
+                lost.push(db.service());
+            }
+        }
+        self.close().await;
+        anyhow::ensure!(
+            lost.is_empty(),
+            "the connection that kept {} away from its database was lost; stop the services and run `parta recover`",
+            lost.join(", ")
+        );
+        Ok(())
+    }
+
+    async fn close(self) {
+        for (db, lock) in self.0 {
+            lock.release().await;
+            db.close().await;
+        }
     }
 }

@@ -15,7 +15,7 @@ use parta_runtime::{ConfigArgs, Settings};
 use serde_json::json;
 
 use super::{
-    databases::{self, Database},
+    databases::{self, Database, ServiceLocks},
     manifest::Kind,
     postgresql,
 };
@@ -56,7 +56,9 @@ impl Recover {
     pub(crate) async fn run(self, args: ConfigArgs, output: Output) -> anyhow::Result<()> {
         let settings = databases::settings(args)?;
         let restored = [MEMBERSHIP, ORG_REGISTRY, INVITATION];
+        let locks = ServiceLocks::acquire(&settings).await?;
         recover(&settings, &restored, Since::MayHaveRun, self.kept, output).await?;
+        locks.release().await?;
         output.document(&json!({}));
         Ok(())
     }

@@ -13,7 +13,7 @@ use serde_json::json;
 
 use super::{
     age::Identity,
-    databases::{self, Database},
+    databases::{self, Database, ServiceLocks},
     files,
     manifest::{DatabaseCopy, Kind, Manifest},
     postgresql,
@@ -60,6 +60,7 @@ impl Restore {
         let manifest = Manifest::read(&self.folder)?;
         let identities = self.identities(&manifest)?;
         let mut verified = self.verify(&manifest, &settings)?;
+        let locks = ServiceLocks::acquire(&settings).await?;
         for one in &mut verified {
             self.check_target(one).await?;
         }
@@ -87,6 +88,7 @@ impl Restore {
             parta_runtime::migrate(one.database.service, &settings, Env::system()).await?;
         }
         recover(&settings, &services, Since::Stopped, self.kept, output).await?;
+        locks.release().await?;
         if manifest.suite_secret.is_none() {
             output.line(&manifest.worth);
         }

@@ -1,5 +1,8 @@
 //! Callers without access, and their attempts on every part of the API.
+use std::time::Duration;
+
 use anyhow::ensure;
+use parta_proto::duration;
 use parta_proto_call_scheduling::v1 as call;
 use parta_proto_chat::v1 as chat;
 use parta_proto_invitation::v1 as inv;
@@ -192,7 +195,7 @@ async fn everything(who: &Session, org_id: &str, school: &School, known: &Known)
     ask!("subscribing", live.subscribe_chats, SubscribeChatsRequest of chat {});
     ask!("planning a call", calls.plan_call, PlanCallRequest of call {
         request_id: act(), unit_id: unit_id.clone(), title: "Чужой урок".into(), kind: call::CallKind::Lesson.into(),
-        format: call::CallFormat::Online.into(), duration: Some(prost_types::Duration { seconds: 2_700, nanos: 0 })
+        format: call::CallFormat::Online.into(), duration: Some(duration(Duration::from_secs(2_700)))
     });
     ask!("reading a call", calls.get_call, GetCallRequest of call { call_id: call_id.clone() });
     ask!("canceling a call", calls.cancel_call, CancelCallRequest of call { request_id: act(), call_id: call_id.clone() });

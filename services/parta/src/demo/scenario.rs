@@ -1,5 +1,9 @@
 //! The scenario, in the order of the regulation.
+use std::time::Duration;
+
 use anyhow::{Context as _, ensure};
+use chrono::TimeDelta;
+use parta_proto::{duration, time, timestamp};
 use parta_proto_call_scheduling::v1 as call;
 use parta_proto_chat::v1::{self as chat, ChatKind};
 use parta_proto_invitation::v1 as inv;
@@ -53,10 +57,7 @@ async fn lesson<F: FnMut(&Step)>(
         unit_id: school.class.clone(),
         title: "Математика".into(),
         kind: call::CallKind::Lesson.into(),
-        duration: Some(prost_types::Duration {
-            seconds: 45 * 60,
-            nanos: 0,
-        }),
+        duration: Some(duration(Duration::from_secs(45 * 60))),
         weekly: Some(call::WeeklyRecurrence {
             interval: 1,
             end: Some(call::weekly_recurrence::End::Count(4)),
@@ -76,11 +77,9 @@ async fn lesson<F: FnMut(&Step)>(
             && matches!(&entry.content, Some(Content::Message(m)) if m.service == "call-scheduling")
     };
     wait_for_entry(&mut to_pupil, "the announcement of the lesson", announced).await?;
-    let start = planned.start_time.context("the call has no start")?;
-    let window = |days: i64| prost_types::Timestamp {
-        seconds: start.seconds + days * 24 * 60 * 60,
-        nanos: 0,
-    };
+    let start = planned.start_time.as_ref().and_then(time);
+    let start = start.context("the call has no start")?;
+    let window = |days: i64| timestamp(start + TimeDelta::days(days));
     let request = call::ListOccurrencesRequest {
         org_id: school.pupil.org_id.clone(),
         window_start_time: Some(window(-1)),
@@ -107,7 +106,7 @@ async fn lesson<F: FnMut(&Step)>(
     let request = |who: &Person| call::IssueJoinTokenRequest {
         org_id: who.org_id.clone(),
         call_id: planned.id.clone(),
-        start_time: Some(start),
+        start_time: Some(timestamp(start)),
     };
     // The teacher starts a lesson. A server without a media server refuses it in every attempt.
     let mut api = leader.session.without_retries().calls();

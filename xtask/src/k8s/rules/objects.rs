@@ -211,6 +211,9 @@ pub(super) fn probes(manifests: &Manifests, facts: &Facts) -> Vec<String> {
     found
 }
 
+/// The image of this repository.
+const PARTA: &str = "/parta/parta";
+
 pub(super) fn images(manifests: &Manifests, _: &Facts) -> Vec<String> {
     let all: BTreeSet<&str> = manifests.images().collect();
     let registry = |image: &str| image.split('/').next().unwrap_or("").to_owned();
@@ -222,7 +225,10 @@ pub(super) fn images(manifests: &Manifests, _: &Facts) -> Vec<String> {
     }
     let named = |image: &&str| {
         let digest = image.split_once("@sha256:").map(|(_, digest)| digest);
+        // Zeros stand for the image of a release. The images of others have been released.
+        let is_placeholder = digest.is_some_and(|digest| digest.trim_matches('0').is_empty());
         digest.is_some_and(|digest| digest.len() == 64)
+            && (!is_placeholder || repository(image).ends_with(PARTA))
             && !repository(image).replace(&registry(image), "").contains(':')
     };
     all.into_iter()

@@ -164,6 +164,17 @@ fn external_secret_that_is_missing_is_found() {
     assert_eq!(broken, ["external Secrets have the keys that pods read"]);
 }
 
+/// Only the image of this repository waits for a release.
+#[test]
+fn digest_of_zeros_of_another_image_is_found() {
+    let mut manifests = committed("nats");
+    let nats = at(&mut manifests, "StatefulSet", "nats");
+    let image = json!(format!("registry.example/nats@sha256:{:064}", 0));
+    set(nats, &format!("{POD}/containers/0/image"), image);
+    let broken = broken_rules(&manifests, &Facts::read().unwrap());
+    assert_eq!(broken, ["images are named by one digest"]);
+}
+
 #[test]
 fn openshift_refuses_ids_that_other_platforms_need() {
     for (of, name) in [("single-node", "StatefulSet/parta"), ("nats", "StatefulSet/nats")] {

@@ -208,19 +208,25 @@ impl Fresh<'_> {
         json!({"policy_change_id": change["id"], "preview_etag": change["preview_etag"]})
     }
 
-    /// Returns a chat in which the kind may write, or else the pupils' chat of the class.
+    /// Returns a chat in which the kind may write, or else the pupils' chat of the class. Staff who write in
+    /// no chat get «Сотрудники».
     pub(super) async fn chat(&self, kind: Kind, person: Option<&Client>) -> String {
         let wanted = match kind {
-            Kind::Parent => "CHAT_KIND_CLASS_PARENTS",
-            Kind::UnverifiedTeacher | Kind::Administrator | Kind::Head => "CHAT_KIND_STAFF_ROOM",
-            _ => "CHAT_KIND_CLASS_PUPILS",
+            Kind::Parent => &["CHAT_KIND_CLASS_PARENTS"][..],
+            Kind::UnverifiedTeacher | Kind::Administrator | Kind::Head => &[
+                "CHAT_KIND_STAFF_ROOM",
+                "CHAT_KIND_CLASS_PUPILS",
+                "CHAT_KIND_STAFF_CHANNEL",
+            ],
+            _ => &["CHAT_KIND_CLASS_PUPILS"],
         };
         let by = person.unwrap_or(&self.0.colleague.client);
         let list = by.must("ChatService/ListChats", json!({"page_size": 200})).await;
         let all = list["chats"].as_array().unwrap();
-        let own = all.iter().find(|chat| chat["kind"] == json!(wanted));
+        let of_kind = |wanted: &&str| all.iter().find(|chat| chat["kind"] == json!(wanted));
+        let own = wanted.iter().find_map(of_kind);
         id(
-            own.unwrap_or_else(|| panic!("no {wanted} for {kind:?} in {list:#}")),
+            own.unwrap_or_else(|| panic!("no {wanted:?} for {kind:?} in {list:#}")),
             "/id",
         )
     }

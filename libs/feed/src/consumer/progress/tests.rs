@@ -317,3 +317,85 @@ fn busy_workers_do_not_advance_a_rejected_organization() {
         assert_eq!(next(&progress, Lane::Small), Some(org(1)));
     });
 }
+
+/// Two epochs, of which either one is the present one: a restored source is in an earlier epoch than its
+/// consumers know, and a new epoch may begin by a slow clock.
+fn epochs() -> [(Uuid, Uuid); 2] {
+    let (one, two) = (Uuid::from_u128(1), Uuid::from_u128(2));
+    [(one, two), (two, one)]
+}
+
+fn cursor_in(epoch: Uuid, position: i64) -> Cursor {
+    Cursor {
+        epoch,
+        ..cursor(1, position)
+    }
+}
+
+/// A progress of which the source is in another epoch than the stored cursor.
+fn begun_in(former: Uuid, present: Uuid, position: i64) -> Progress {
+    let progress = Progress::default();
+    progress.load(vec![cursor_in(former, 10)]);
+    let at = LogHead {
+        epoch: present,
+        ..head(position)
+    };
+    progress.announced_all(HashMap::from([(org(1), at)]));
+    progress
+}
+
+/// Takes the only organization that is next, after the wait of one whose cursor is ahead of its head.
+async fn later(progress: &Progress) -> Option<OrgId> {
+    tokio::time::sleep(super::AHEAD).await;
+    next(progress, Lane::Small)
+}
+
+#[test]
+fn reading_in_a_former_epoch_lowers_no_announced_head() {
+    parta_testkit::run_paused(async {
+        for (former, present) in epochs() {
+            let progress = begun_in(former, present, 5);
+            assert_eq!(later(&progress).await, Some(org(1)));
+            progress.read_to_end(cursor_in(former, 10), Instant::now());
+            let at = Some(cursor_in(former, 10));
+            progress.finished(org(1), at, Outcome::Applied);
+            assert_eq!(later(&progress).await, Some(org(1)), "{former} {present}");
+        }
+    });
+}
+
+#[test]
+fn cursor_of_a_former_epoch_makes_nothing_fresh() {
+    parta_testkit::run_paused(async {
+        for (former, present) in epochs() {
+            let progress = begun_in(former, present, 5);
+            progress.announced(Vec::new(), true);
+            assert_eq!(later(&progress).await, Some(org(1)));
+            progress.finished(org(1), Some(cursor_in(former, 10)), Outcome::Applied);
+            assert_eq!(progress.age(org(1)), Age::Unknown, "{former} {present}");
+            assert_eq!(later(&progress).await, Some(org(1)));
+            progress.finished(org(1), Some(cursor_in(present, 5)), Outcome::Applied);
+            assert!(matches!(progress.age(org(1)), Age::Known(_)));
+        }
+    });
+}
+
+#[test]
+fn token_of_another_epoch_is_void() {
+    parta_testkit::run_paused(async {
+        for (former, present) in epochs() {
+            let progress = begun_in(former, present, 5);
+            let early = Instant::now();
+            assert!(!progress.is_void(org(1), former, 1, early), "nothing was read");
+            progress.read_in_epoch(cursor_in(present, 5), early);
+            assert!(progress.is_void(org(1), former, 1, early));
+            assert!(
+                !progress.is_void(org(1), present, 9, early),
+                "the end was not read"
+            );
+            progress.read_to_end(cursor_in(present, 5), early);
+            assert!(progress.is_void(org(1), present, 9, early));
+            assert!(!progress.is_void(org(1), present, 5, early));
+        }
+    });
+}

@@ -48,10 +48,7 @@ pub(crate) fn call(shown: &CallView) -> pb::Call {
         start_civil_time: call.schedule.start.format(CIVIL).to_string(),
         time_zone: call.schedule.zone.name().to_owned(),
         start_time: Some(timestamp(shown.start_time)),
-        duration: Some(Duration {
-            seconds: call.schedule.duration.num_seconds(),
-            nanos: 0,
-        }),
+        duration: call.schedule.duration.to_std().ok().map(parta_proto::duration),
         weekly,
         recurrence_rule: call.schedule.weekly.map(Weekly::text).unwrap_or_default(),
         format: format_to_proto(draft.format).into(),

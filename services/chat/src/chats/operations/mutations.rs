@@ -1,3 +1,5 @@
+use std::collections::BTreeMap;
+
 use parta_access::{Caller, OrgScope, authorize, belongs};
 use parta_database::Tx;
 use parta_edge::{Mutation, Stored};
@@ -7,14 +9,15 @@ use serde::{Deserialize, Serialize};
 
 use super::{ChatView, load_present, load_readable};
 use crate::{
+    audience::named_participants,
     chats::{model::MAX_PARTICIPANTS, policy},
     context::Context,
     entries::{
-        ChatKind, ParticipantDiff, ParticipantKind, Participation, apply_diff, chat, create_chat, difference,
-        direct_chat_key, find_chat, find_chat_by_key, kind_of, lock_chat, lock_roster, participants,
+        ChatKind, ParticipantKind, Participation, apply_diff, chat, create_chat, difference, direct_chat_key,
+        find_chat, find_chat_by_key, kind_of, lock_chat, lock_roster, participants,
     },
     error::Error,
-    talk_policy::{may_name, may_talk, must_leave},
+    talk_policy::{are_kept_apart, may_name, may_talk, must_leave},
 };
 
 /// The stored outcome of an act that creates or finds a chat.
@@ -31,10 +34,10 @@ pub(crate) struct Grant {
     facts: MemberContext,
 }
 
-/// Everybody whom people name may write.
-fn joining<'a>(people: impl IntoIterator<Item = &'a MemberContext>) -> ParticipantDiff {
-    let people = people.into_iter();
-    ParticipantDiff::joining(people.map(|facts| (facts.member_id, Participation::new(facts, true))))
+/// The two members of a personal chat.
+fn pair(people: [&MemberContext; 2]) -> BTreeMap<MemberId, Participation> {
+    let pair = people.map(|facts| (facts.member_id, Participation::new(facts, true)));
+    pair.into()
 }
 
 async fn audit(tx: &Tx, caller: &Caller, org: OrgId, chat: ChatId) -> Result<(), Error> {
@@ -75,7 +78,7 @@ impl Mutation for CreateChat {
         people.dedup();
         let people = check_reachable(context, tx, facts, &people, &[]).await?;
         let chat_id = create_chat(tx, scope, ChatKind::Custom, None, None, &self.title).await?;
-        let diff = joining(&people);
+        let diff = difference(&BTreeMap::new(), &named_participants(&people));
         apply_diff(tx, &*context.sink, scope, (chat_id, ChatKind::Custom), &diff).await?;
         audit(tx, caller, self.org_id, chat_id).await?;
         Ok(ChatOutcome { chat_id })
@@ -150,7 +153,7 @@ impl Mutation for CreateDirectChat {
         };
         // A member who left the organization and returned joins again.
         let present = participants(tx, scope, chat_id).await?;
-        let diff = difference(&present, &joining([facts, peer]).joins);
+        let diff = difference(&present, &pair([facts, peer]));
         if !diff.is_empty() {
             apply_diff(tx, &*context.sink, scope, (chat_id, ChatKind::Direct), &diff).await?;
         }
@@ -213,20 +216,25 @@ impl Mutation for AddParticipants {
         Grant { scope, facts }: &Grant,
     ) -> Result<(), Error> {
         let row = lock_custom_chat(tx, scope, facts, self.chat_id).await?;
-        let present: Vec<_> = participants(tx, scope, self.chat_id).await?.into_keys().collect();
-        let named = self.member_ids.iter().filter(|m| !present.contains(m));
+        let present = participants(tx, scope, self.chat_id).await?;
+        if self.member_ids.contains(&facts.member_id) && !present.contains_key(&facts.member_id) {
+            return Err(Error::second_person_required());
+        }
+        let named = self.member_ids.iter().filter(|m| !present.contains_key(m));
         let named: Vec<_> = named.copied().collect();
         if present.len() + named.len() > MAX_PARTICIPANTS {
             return Err(Error::too_many_participants());
         }
-        let named = check_reachable(context, tx, facts, &named, &present).await?;
-        let is_responsible = |facts| ParticipantKind::of(facts) == ParticipantKind::ClearedStaff;
-        if row.unsupervised && !named.iter().any(is_responsible) {
+        let others: Vec<_> = present.keys().copied().collect();
+        let people = check_reachable(context, tx, facts, &named, &others).await?;
+        let wanted = named_participants(&people);
+        let is_responsible = |rights: &Participation| rights.kind == ParticipantKind::ClearedStaff;
+        if row.unsupervised && !wanted.values().any(is_responsible) {
             // Nothing else changes in a read-only chat (F17).
             return Err(Error::unsupervised(self.chat_id));
         }
-        if !named.is_empty() {
-            let diff = joining(&named);
+        let diff = difference(&present, &wanted);
+        if !diff.is_empty() {
             apply_diff(tx, &*context.sink, scope, (self.chat_id, ChatKind::Custom), &diff).await?;
         }
         audit(tx, caller, self.org_id, self.chat_id).await
@@ -250,7 +258,8 @@ impl Mutation for AddParticipants {
     }
 }
 
-/// Removes participants from a custom chat. A member who does not participate is passed over.
+/// Removes participants from a custom chat, and those who may not be in it without them. A member who does
+/// not participate is passed over.
 pub(crate) struct RemoveParticipants {
     pub(crate) org_id: OrgId,
     pub(crate) chat_id: ChatId,
@@ -273,6 +282,7 @@ impl Mutation for RemoveParticipants {
     type Error = Error;
 
     async fn authorize(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<Grant, Error> {
+        lock_roster(tx, self.org_id, false).await?;
         let (scope, member) = context.reader(tx, caller, self.org_id).await?;
         load_present(tx, &scope, member, self.chat_id).await?;
         let facts = context.roster.caller_context(tx, caller, self.org_id).await?;
@@ -288,8 +298,15 @@ impl Mutation for RemoveParticipants {
     ) -> Result<(), Error> {
         lock_custom_chat(tx, scope, facts, self.chat_id).await?;
         load_present(tx, scope, facts.member_id, self.chat_id).await?;
-        let diff = ParticipantDiff::leaving(self.member_ids.iter().copied());
-        apply_diff(tx, &*context.sink, scope, (self.chat_id, ChatKind::Custom), &diff).await?;
+        let present = participants(tx, scope, self.chat_id).await?;
+        let staying = present.keys().filter(|m| !self.member_ids.contains(m));
+        let staying: Vec<_> = staying.copied().collect();
+        let people = context.roster.contexts_of(tx, self.org_id, &staying).await?;
+        // Those leave too who were in the chat under the responsibility of one of these members (F14).
+        let diff = difference(&present, &named_participants(&people));
+        if !diff.is_empty() {
+            apply_diff(tx, &*context.sink, scope, (self.chat_id, ChatKind::Custom), &diff).await?;
+        }
         audit(tx, caller, self.org_id, self.chat_id).await
     }
 
@@ -303,13 +320,10 @@ impl Mutation for RemoveParticipants {
         ChatView::load(tx, scope, facts.member_id, self.chat_id).await
     }
 
-    /// A caller who left by this act gets the result as long as the caller may read the chat up to the
-    /// leaving.
+    /// A caller who left by this act, also as one of those who leave with the removed members, gets the
+    /// result as long as the caller may read the chat up to the leaving.
     async fn regrant(&self, context: &Context, tx: &Tx, caller: &Caller, (): &()) -> Result<Grant, Error> {
         let facts = context.roster.caller_context(tx, caller, self.org_id).await?;
-        if !self.member_ids.contains(&facts.member_id) {
-            return self.authorize(context, tx, caller).await;
-        }
         let grant = self.grant(caller, facts)?;
         load_readable(tx, &grant.scope, grant.facts.member_id, self.chat_id).await?;
         Ok(grant)
@@ -346,7 +360,7 @@ async fn lock_custom_chat(
 }
 
 /// Checks that the staff member may name each of these members, and that all of them may be in one chat with
-/// `others`. Returns the facts about the named members.
+/// `others`. Returns the facts about all of them.
 async fn check_reachable(
     context: &Context,
     tx: &Tx,
@@ -360,7 +374,7 @@ async fn check_reachable(
             .iter()
             .find(|f| f.member_id == *member)
             .ok_or_else(|| Error::unknown_member(*member))?;
-        if !staff.may_contact(facts) {
+        if are_kept_apart(staff, facts) {
             return Err(Error::relation_limited(*member));
         }
         if !may_name(staff, facts) {
@@ -368,17 +382,17 @@ async fn check_reachable(
         }
     }
     let mut together = context.roster.contexts_of(tx, staff.org_id, others).await?;
-    together.extend(known.iter().cloned());
+    together.extend(known);
     // Others than the administration learn of no limit between two other people.
     for one in together.iter().filter(|_| staff.is_administration()) {
-        if let Some(other) = together.iter().find(|other| !one.may_contact(other)) {
+        if let Some(other) = together.iter().find(|other| are_kept_apart(one, other)) {
             return Err(Error::relation_limited(other.member_id));
         }
     }
     match must_leave(&together).first() {
         // A present participant may be the one who would have to leave; the new one is refused nevertheless.
         Some(member) => Err(Error::not_reachable(*member)),
-        None => Ok(known),
+        None => Ok(together),
     }
 }
 

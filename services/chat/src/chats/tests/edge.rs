@@ -1,5 +1,5 @@
 //! The edge of a call: repetitions, and callers who have left the organization.
-use parta_ids::{ChatId, MemberId};
+use parta_ids::{ChatId, EntryId, MemberId, TypedId as _};
 use parta_proto_chat::v1::{self as pb, ChatKind::*};
 use parta_proto_membership::v1::{self as members, membership_event::Payload as Member};
 use parta_testkit::on_both;
@@ -48,7 +48,7 @@ impl School {
         Ok(self.chats().create_chat(request).await?.into_inner())
     }
 
-    fn remove_request(&self, chat: ChatId, member: MemberId) -> pb::RemoveParticipantsRequest {
+    pub(super) fn remove_request(&self, chat: ChatId, member: MemberId) -> pb::RemoveParticipantsRequest {
         pb::RemoveParticipantsRequest {
             request_id: new_uuid(&self.fixture).to_string(),
             org_id: self.org.to_string(),
@@ -57,7 +57,7 @@ impl School {
         }
     }
 
-    async fn remove_with(
+    pub(super) async fn remove_with(
         &self,
         caller: MemberId,
         request: &pb::RemoveParticipantsRequest,
@@ -226,29 +226,33 @@ on_both!(
 );
 
 on_both!(
-    chat_is_unavailable_when_its_stored_kind_is_unknown,
+    chat_is_unavailable_when_a_stored_kind_is_unknown,
     |database| async move {
-        let s = School::open(database).await;
-        let class = s.chat(s.pupil, ClassPupils).await;
         parta_testkit::logs().allow("a stored value is not known to this build");
-        s.fixture.set_stored_kind(class, 99).await;
-        let refused = code(s.read(s.pupil, class).await);
-        assert_eq!(refused, (Code::Unavailable, "STORED_VALUE_UNKNOWN".into()));
-    }
-);
-
-on_both!(
-    chat_is_unavailable_when_the_kind_of_an_entry_is_unknown,
-    |database| async move {
         let s = School::open(database).await;
         let class = s.chat(s.pupil, ClassPupils).await;
         let sent = s.send(s.pupil, class, "раз").await.unwrap();
-        s.read(s.pupil, class).await.unwrap();
-        parta_testkit::logs().allow("a stored value is not known to this build");
-        s.fixture
-            .set_stored_entry_kind(sent.entry_id.parse().unwrap(), 99)
-            .await;
-        let refused = code(s.read(s.pupil, class).await);
-        assert_eq!(refused, (Code::Unavailable, "STORED_VALUE_UNKNOWN".into()));
+        let entry: EntryId = sent.entry_id.parse().unwrap();
+        // The only chat in which this teacher writes. The other one is «Сотрудники».
+        let staff_room = s.chat(s.unverified, StaffRoom).await;
+        for (table, key, id, reader, chat) in [
+            ("chat", "chat_id", class.uuid(), s.pupil, class),
+            ("entry", "entry_id", entry.uuid(), s.pupil, class),
+            (
+                "participant",
+                "may_post AND member_id",
+                s.unverified.uuid(),
+                s.unverified,
+                staff_room,
+            ),
+        ] {
+            s.read(reader, chat).await.unwrap();
+            s.fixture.change_row(table, "kind = kind + 16384", key, id).await;
+            let refused = code(s.read(reader, chat).await);
+            let expected = (Code::Unavailable, "STORED_VALUE_UNKNOWN".into());
+            assert_eq!(refused, expected, "{table}");
+            s.fixture.change_row(table, "kind = kind - 16384", key, id).await;
+            s.read(reader, chat).await.unwrap();
+        }
     }
 );

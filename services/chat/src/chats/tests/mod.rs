@@ -1,4 +1,6 @@
 mod edge;
+mod grounds;
+mod leaving;
 mod moves;
 mod pairs;
 mod participants;

@@ -160,16 +160,19 @@ on_both!(
         let s = School::open(database).await;
         let chat = s.custom(s.class_teacher, &[s.pupil, s.parent]).await.unwrap();
         s.send(s.parent, chat, "мы идём").await.unwrap();
-        // The administration may add every member (R34), but is in a chat with pupils or parents only with
-        // clearance.
-        for named in [&[s.other_pupil][..], &[s.parent]] {
-            let refused = code(s.custom(s.head, named).await);
-            assert_eq!(refused.1, "MEMBER_NOT_REACHABLE");
-        }
+        // The administration is in a chat with pupils or parents only with clearance and a ground.
         let deputy: MemberId = s.fixture.env.id();
         let roles = [Role::Teacher, Role::Deputy];
         s.apply(vec![admitted_in(deputy, &roles, true)]).await;
-        s.custom(deputy, &[s.other_pupil, s.parent]).await.unwrap();
+        for maker in [s.head, deputy] {
+            for named in [&[s.other_pupil][..], &[s.parent], &[s.class_teacher, s.pupil]] {
+                let refused = code(s.custom(maker, named).await);
+                assert_eq!(refused.1, "MEMBER_NOT_REACHABLE");
+            }
+        }
+        s.apply(vec![s.assigned(deputy, s.class, AssignmentKind::SubjectTeacher)])
+            .await;
+        s.custom(deputy, &[s.classmate, s.parent, s.pupil]).await.unwrap();
         for family in [s.pupil, s.parent] {
             assert_eq!(
                 code(s.custom(family, &[s.class_teacher]).await).0,

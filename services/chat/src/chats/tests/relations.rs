@@ -8,14 +8,16 @@ use tonic::Code;
 use crate::tests::school::*;
 
 impl School {
-    /// Makes the head a verified teacher, because only a cleared adult is in a chat with families.
+    /// Makes the head a verified teacher of the class, because only a cleared adult with a ground is in a
+    /// chat with families.
     async fn clear_head(&self) {
         let roles = [Role::Head, Role::Teacher];
-        self.apply(vec![admitted_in(self.head, &roles, true)]).await;
+        let task = self.assigned(self.head, self.class, AssignmentKind::SubjectTeacher);
+        self.apply(vec![admitted_in(self.head, &roles, true), task]).await;
     }
 
     /// Sets the limits of a guardian toward the pupil.
-    async fn limit(&self, guardian: MemberId, limits: &[RelationLimit]) {
+    pub(super) async fn limit(&self, guardian: MemberId, limits: &[RelationLimit]) {
         let limited = Member::RelationLimited(members::RelationLimited {
             guardian_id: guardian.to_string(),
             child_id: self.pupil.to_string(),

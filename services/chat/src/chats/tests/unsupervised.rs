@@ -7,11 +7,11 @@ use tonic::Code;
 
 use crate::tests::school::*;
 
-fn read_only() -> (Code, String) {
+pub(super) fn read_only() -> (Code, String) {
     (Code::FailedPrecondition, "CHAT_READ_ONLY".to_owned())
 }
 
-fn verified(teacher: MemberId, verified: bool) -> Member {
+pub(super) fn verified(teacher: MemberId, verified: bool) -> Member {
     Member::MemberChanged(members::MemberChanged {
         member_id: teacher.to_string(),
         state: MemberState::Active.into(),
@@ -153,11 +153,10 @@ on_both!(
         assert_ne!(code(s.add(s.head, chat, &[s.unverified]).await).0, Code::Ok);
         // Nor does one more pupil, whom a verified teacher of the administration may name elsewhere.
         let teaching_head = s.fixture.env.id::<MemberId>();
-        s.apply(vec![admitted_in(
-            teaching_head,
-            &[Role::Head, Role::Teacher],
-            true,
-        )])
+        s.apply(vec![
+            admitted_in(teaching_head, &[Role::Head, Role::Teacher], true),
+            s.assigned(teaching_head, s.other_class, AssignmentKind::SubjectTeacher),
+        ])
         .await;
         let another = s.add(teaching_head, chat, &[s.other_pupil]).await;
         assert_eq!(code(another), read_only());

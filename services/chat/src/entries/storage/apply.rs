@@ -115,7 +115,7 @@ async fn apply_to_locked(
     head.audience_version = Set(version);
     if chat_kind.needs_cleared_adult() {
         let kinds = participants::kinds(tx, scope, chat).await?;
-        let has = |kind: ParticipantKind| kinds.contains(&(kind as i16));
+        let has = |kind| kinds.contains(&kind);
         head.unsupervised = Set(has(ParticipantKind::Pupil) && !has(ParticipantKind::ClearedStaff));
     }
     head.update(tx).await?;

@@ -78,10 +78,14 @@ async fn lock_in_order(
     Ok(query.all(tx).await?)
 }
 
+fn known_kind(number: i16) -> Result<ParticipantKind, StorageError> {
+    ParticipantKind::from_number(number)
+        .ok_or_else(|| StorageError::unknown_value("participant.kind", number))
+}
+
 /// The kind of a stored participant.
 pub(crate) fn participant_kind(row: &participant::Model) -> Result<ParticipantKind, StorageError> {
-    ParticipantKind::from_number(row.kind)
-        .ok_or_else(|| StorageError::unknown_value("participant.kind", row.kind))
+    known_kind(row.kind)
 }
 
 fn rights(row: &participant::Model) -> Result<Participation, StorageError> {
@@ -121,17 +125,18 @@ pub(crate) async fn has_other_participants(
     Ok(query.one(conn).await?.is_some())
 }
 
-/// The stored kinds of the participants of a chat, each once.
+/// The kinds of the participants of a chat, each once.
 pub(super) async fn kinds(
     conn: &impl ConnectionTrait,
     scope: &OrgScope,
     chat: ChatId,
-) -> Result<Vec<i16>, StorageError> {
+) -> Result<Vec<ParticipantKind>, StorageError> {
     let query = present_rows(scope, chat)
         .select_only()
         .column(participant::Column::Kind)
         .distinct();
-    Ok(query.into_tuple().all(conn).await?)
+    let kinds: Vec<i16> = query.into_tuple().all(conn).await?;
+    kinds.into_iter().map(known_kind).collect()
 }
 
 /// The participants of a chat by member id, from the one after `after`.

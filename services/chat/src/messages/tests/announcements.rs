@@ -194,6 +194,16 @@ on_both!(announcement_without_a_reader_is_refused, |database| async move {
         refused,
         (Code::FailedPrecondition, "ANNOUNCEMENT_REACHES_NOBODY".into())
     );
+    // The other class has no teacher.
+    let classmate = s.fixture.env.id::<MemberId>();
+    s.apply(vec![
+        admitted(classmate, Role::Pupil, false),
+        enrolled(s.fixture.env.id(), classmate, s.other_class),
+    ])
+    .await;
+    let lesson = s.announcement(s.other_class, true, false);
+    let refused = code(s.announce(s.other_pupil, &lesson).await);
+    assert_eq!(refused, (Code::FailedPrecondition, "CHAT_READ_ONLY".into()));
     let archived = Org::UnitArchived(orgs::UnitArchived {
         unit_id: s.class.to_string(),
     });

@@ -1,5 +1,5 @@
 use parta_access::{Caller, OrgScope};
-use parta_database::Tx;
+use parta_database::{StorageError, Tx};
 use parta_edge::{Mutation, Page, PageRequest, Query, Read, Stored};
 use parta_ids::{AccountId, JoinRequestId};
 use serde::{Deserialize, Serialize};
@@ -53,7 +53,14 @@ impl Query for ListOwnJoinRequests {
         let rows = self.page.page(tx, caller, rows, |row| row.id);
         let mut items = Vec::with_capacity(rows.items.len());
         for row in rows.items {
-            items.push(own(context, tx, row).await?);
+            match row.request {
+                Ok(request) => items.push(own(context, tx, request).await?),
+                Err(StorageError::UnknownValue { column, value }) => {
+                    let org = row.org_id;
+                    tracing::warn!(org.id = %org, column, value, "a request to join was left out of a list");
+                }
+                Err(error) => return Err(error.into()),
+            }
         }
         Ok(Read::plain(Page {
             items,

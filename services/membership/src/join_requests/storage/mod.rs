@@ -257,13 +257,22 @@ pub(super) async fn list(
     requests(rows)
 }
 
-/// Lists the requests of an account in all organizations, newest first, after a key.
+/// A request of an account in any organization.
+#[derive(Debug)]
+pub(super) struct OwnRow {
+    pub(super) id: JoinRequestId,
+    pub(super) org_id: OrgId,
+    pub(super) request: Result<JoinRequest, StorageError>,
+}
+
+/// Lists the requests of an account in all organizations, newest first, after a key. A request with a value
+/// that this build does not know is an error of its own, because the others concern other organizations.
 pub(super) async fn list_own(
     conn: &impl ConnectionTrait,
     account: AccountId,
     after: Option<JoinRequestId>,
     limit: u64,
-) -> Result<Vec<JoinRequest>, StorageError> {
+) -> Result<Vec<OwnRow>, StorageError> {
     let rows = Entity::find()
         .filter(Column::AccountId.eq(account.uuid()))
         .filter(Condition::all().add_option(after.map(|id| Column::JoinRequestId.lt(id.uuid()))))
@@ -271,7 +280,12 @@ pub(super) async fn list_own(
         .limit(limit)
         .all(conn)
         .await?;
-    requests(rows)
+    let own = |row: Model| OwnRow {
+        id: JoinRequestId::from_uuid(row.join_request_id),
+        org_id: OrgId::from_uuid(row.org_id),
+        request: request(row),
+    };
+    Ok(rows.into_iter().map(own).collect())
 }
 
 /// Lists all requests of an organization, for the snapshot of the feed.

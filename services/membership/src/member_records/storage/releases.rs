@@ -30,20 +30,20 @@ pub(crate) struct Release {
     pub(crate) release_time: DateTime<Utc>,
 }
 
-/// Notes that a record was released from an account. A second release from the same account replaces the
-/// first one.
+/// Notes that a record was released from an account, at a time of the clock of the database. A second release
+/// from the same account replaces the first one.
 pub(crate) async fn upsert(
     conn: &impl ConnectionTrait,
     scope: &OrgScope,
     member: MemberId,
     account: AccountId,
-    now: DateTime<Utc>,
+    release_time: DateTime<Utc>,
 ) -> Result<(), StorageError> {
     let row = ActiveModel {
         org_id: Set(scope.org_id().uuid()),
         member_id: Set(member.uuid()),
         account_id: Set(account.uuid()),
-        release_time: Set(now),
+        release_time: Set(release_time),
     };
     let again = OnConflict::columns([Column::OrgId, Column::MemberId, Column::AccountId])
         .update_column(Column::ReleaseTime)

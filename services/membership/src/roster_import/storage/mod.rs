@@ -67,10 +67,9 @@ fn encode(what: &str, value: &impl Serialize) -> Result<String, StorageError> {
     serde_json::to_string(value).map_err(fault)
 }
 
-/// Decodes a value from JSON.
-fn decode<T: DeserializeOwned>(what: &str, stored: &str) -> Result<T, StorageError> {
-    let fault = |error| StorageError::Fault(format!("stored {what} cannot be decoded: {error}"));
-    serde_json::from_str(stored).map_err(fault)
+/// Decodes the JSON of `column`. Fails if it cannot be decoded.
+fn decode<T: DeserializeOwned>(column: &'static str, stored: &str) -> Result<T, StorageError> {
+    serde_json::from_str(stored).map_err(|_| StorageError::unknown_text(column, stored))
 }
 
 fn import(row: roster_import::Model) -> Result<Import, StorageError> {
@@ -85,9 +84,9 @@ fn import(row: roster_import::Model) -> Result<Import, StorageError> {
         problem_count: row.problem_count,
         no_effect_count: row.no_effect_count,
         waiting_count: row.waiting_count,
-        mass_changes: decode("mass changes", &row.mass_changes)?,
-        classes: decode("classes", &row.classes)?,
-        archived_units: decode("archived units", &row.archived_units)?,
+        mass_changes: decode("roster_import.mass_changes", &row.mass_changes)?,
+        classes: decode("roster_import.classes", &row.classes)?,
+        archived_units: decode("roster_import.archived_units", &row.archived_units)?,
         starter_id: row.starter_id.map(MemberId::from_uuid),
         position: row.position,
         create_time: row.create_time,

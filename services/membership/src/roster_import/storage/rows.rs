@@ -48,6 +48,14 @@ table!(roster_import_problem, "roster_import_problem", {
     description: String,
     fatal: bool,
 });
+/// The name of a file of the source; empty for a change that concerns all files.
+fn file_name(stored: &str) -> Result<&'static str, StorageError> {
+    if stored.is_empty() {
+        return Ok("");
+    }
+    accepted_name(stored).ok_or_else(|| StorageError::unknown_text("roster_import_change.file", stored))
+}
+
 fn change(row: roster_import_change::Model) -> Result<(i64, Change), StorageError> {
     let kind = ChangeKind::from_number(row.kind.into());
     let unknown = || StorageError::unknown_value("roster_import_change.kind", row.kind);
@@ -57,7 +65,7 @@ fn change(row: roster_import_change::Model) -> Result<(i64, Change), StorageErro
         kind: kind.ok_or_else(unknown)?,
         source_key: row.source_key,
         source_line: SourceLine {
-            file: accepted_name(&row.file).unwrap_or_default(),
+            file: file_name(&row.file)?,
             line: u32::try_from(row.line)
                 .map_err(|_| StorageError::unknown_value("roster_import_change.line", row.line))?,
         },

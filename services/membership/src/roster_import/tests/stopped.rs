@@ -132,3 +132,39 @@ on_both!(abandoned_import_blocks_no_other_one, |database| async move {
     assert_eq!(done.done.unwrap().enrollments_begun, 2);
     school.test_env.close().await;
 });
+
+/// Opens the stream of an import, and returns the reason with which it ends after its caller has lost the
+/// right.
+async fn end_of_watch(database: TestDatabase, loss: Loss) -> String {
+    let school = School::open(database).await;
+    let starter = starter(&school).await;
+    let checked = school.check(&starter, &Source::pupils(1, "9А")).await;
+    let request = pb::WatchRosterImportRequest {
+        org_id: org(1).to_string(),
+        roster_import_id: checked.id,
+    };
+    let mut api = school.test_env.roster_imports();
+    let opened = api.watch_roster_import(by(&starter.token, request)).await;
+    let mut stream = opened.unwrap().into_inner();
+    stream.message().await.unwrap().unwrap();
+    lose(&school, &starter, loss).await;
+    let end = reason(&stream.message().await);
+    school.test_env.close().await;
+    end
+}
+
+// Covers: F18 refused
+on_both!(
+    open_stream_ends_with_the_role_of_its_caller,
+    |database| async move {
+        let another = database.another().await;
+        let (role, all) = tokio::join!(
+            end_of_watch(database, Loss::Role),
+            end_of_watch(another, Loss::Suspension)
+        );
+        assert_eq!(
+            (role.as_str(), all.as_str()),
+            ("PERMISSION_DENIED", "MEMBER_SUSPENDED")
+        );
+    }
+);

@@ -43,7 +43,7 @@ fn account(caller: &Caller) -> Result<(AccountId, SessionId), RpcError> {
 /// Ends a session whose row is locked, and lists it for all services.
 async fn end(tx: &Tx, account: AccountId, session: SessionId) -> Result<(), Error> {
     storage::update_ended(tx, session, tx.now()).await?;
-    storage::insert_ended(tx, session, account, tx.now()).await?;
+    storage::insert_ended(tx, session, account, tx.database_now().await?).await?;
     Ok(())
 }
 

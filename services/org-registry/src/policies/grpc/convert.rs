@@ -2,7 +2,7 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use chrono::NaiveDate;
-use parta_proto::timestamp;
+use parta_proto::{elapsed, timestamp};
 use parta_proto_org_registry::v1::{self as pb, ParentInviters, TeacherVerification};
 use parta_status::{FieldViolations, field};
 use prost_types::FieldMask;
@@ -36,12 +36,7 @@ fn paths(v: &mut FieldViolations, mask: Option<&FieldMask>) -> BTreeSet<PolicyPa
 }
 
 fn unused_after(from: &pb::Policies) -> Option<Duration> {
-    // The conversion would overflow for values far out of range.
-    let convertible = |duration: &prost_types::Duration| {
-        duration.seconds >= 0 && (0..1_000_000_000).contains(&duration.nanos)
-    };
-    let duration = from.unused_after.filter(convertible)?;
-    let duration = Duration::try_from(duration).ok()?;
+    let duration = from.unused_after.as_ref().and_then(elapsed)?;
     let is_in_range = (UNUSED_AFTER_MIN..=UNUSED_AFTER_MAX).contains(&duration);
     // The database stores whole seconds.
     is_in_range.then(|| Duration::from_secs(duration.as_secs()))
