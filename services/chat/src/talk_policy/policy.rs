@@ -267,8 +267,8 @@ impl Room<'_> {
     }
 
     /// The pupils toward whom no member of the staff has a ground, for example because they have moved to
-    /// another class, while one is responsible for another pupil. If nobody is responsible for any of them
-    /// the staff leaves instead. In a chat without pupils the same applies to the parents.
+    /// another class, while one is responsible for another pupil. If no member of the staff is responsible
+    /// for any of them, the staff leaves instead. In a chat without pupils the same applies to the parents.
     fn families_without_staff(&self) -> BTreeSet<MemberId> {
         let families = self.families();
         let has_responsible =

@@ -22,23 +22,12 @@ impl MessageService {
         let member = Roster::caller_member(caller, message.org_id)?;
         let scope = belongs(caller, message.org_id)?;
         self.context.roster.require(message.org_id)?;
-        self.store(caller, &scope, member, None, message).await
+        self.offer(caller, &scope, member, None, message).await?
     }
 
-    /// Stores a message for a member. A member who has left the organization gets NOT_FOUND of the
-    /// organization, and a suspended one MEMBER_SUSPENDED, as from every other RPC.
-    pub(super) async fn store(
-        &self,
-        caller: &Caller,
-        scope: &OrgScope,
-        member: MemberId,
-        service: Option<String>,
-        message: Message,
-    ) -> Result<Stored, Error> {
-        self.offer(caller, scope, member, service, message).await?
-    }
-
-    /// Stores a message, or returns the refusal of the chat.
+    /// Stores a message for a member, or returns the refusal of the chat. A member who has left the
+    /// organization gets NOT_FOUND of the organization, and a suspended one MEMBER_SUSPENDED, as from every
+    /// other RPC.
     pub(super) async fn offer(
         &self,
         caller: &Caller,
