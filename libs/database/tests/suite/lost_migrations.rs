@@ -146,6 +146,8 @@ on_postgres!(
     long_migration_is_not_given_up,
     "SQLite is a file of the process",
     |database| async move {
+        // The link may end before the pool of the driver has looked at the connection that it got back.
+        parta_testkit::logs().allow("testing the connection on-release");
         let store = Store::open(&database, migrations()).await;
         let link = Link::to(database.url()).await;
         let (one, other) = (

@@ -274,7 +274,8 @@ on_both!(
         caught_up(db, &consumer, &[1]).await;
         assert_eq!(roster.snapshots.load(Ordering::SeqCst), 0, "the same build");
 
-        // A worker that has loaded the cursor before the change would apply the next event without a snapshot.
+        // A worker that has loaded the cursor before the change would apply the next event without a
+        // snapshot.
         running.stop().await;
         change(db, "UPDATE feed_cursor SET unknown_build = 'older'").await;
         add(db, org(1), "c", "x").await;
