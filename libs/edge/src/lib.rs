@@ -27,6 +27,7 @@ mod outcome;
 mod page;
 mod page_token;
 mod query;
+mod run;
 mod unclaimed;
 
 use std::sync::Arc;
@@ -41,6 +42,7 @@ pub use mutation::{Done, Mutation};
 pub use outcome::Stored;
 pub use page::{Page, PageRequest};
 pub use query::{Query, Read};
+pub use run::Run;
 pub use unclaimed::{Act, UnclaimedMutation};
 
 /// The edge of one service. `C` holds the dependencies of its features. Cheap to clone.

@@ -3,13 +3,12 @@ use std::{
     sync::atomic::{AtomicBool, Ordering},
 };
 
-use parta_access::Caller;
-use parta_database::{StorageError, Tx};
+use parta_database::StorageError;
 use parta_mutations::Claim;
 use parta_proto::MutationRequest;
 use parta_status::RpcError;
 
-use crate::{Call, Edge, Stored};
+use crate::{Call, Edge, Run, Stored};
 
 /// An act that changes state. The command is the implementing type; it holds typed values and no protobuf.
 ///
@@ -32,25 +31,20 @@ pub trait Mutation: Send + Sync + Sized {
     /// archived rows too: whether their state allows the act is decided by [`Mutation::act`].
     fn authorize(
         &self,
-        context: &Self::Context,
-        tx: &Tx,
-        caller: &Caller,
+        run: Run<'_, Self::Context>,
     ) -> impl Future<Output = Result<Self::Grant, Self::Error>> + Send;
 
     /// Carries the act out: decides whether the state allows it, saves, audits and appends events.
     fn act(
         &self,
-        context: &Self::Context,
-        tx: &Tx,
-        caller: &Caller,
+        run: Run<'_, Self::Context>,
         grant: &Self::Grant,
     ) -> impl Future<Output = Result<Self::Outcome, Self::Error>> + Send;
 
     /// Loads what the response shows, after the act and for a repetition alike.
     fn view(
         &self,
-        context: &Self::Context,
-        tx: &Tx,
+        run: Run<'_, Self::Context>,
         grant: &Self::Grant,
         outcome: &Self::Outcome,
     ) -> impl Future<Output = Result<Self::View, Self::Error>> + Send;
@@ -60,13 +54,11 @@ pub trait Mutation: Send + Sync + Sized {
     /// docs/adr/0010 with a test each.
     fn regrant(
         &self,
-        context: &Self::Context,
-        tx: &Tx,
-        caller: &Caller,
+        run: Run<'_, Self::Context>,
         outcome: &Self::Outcome,
     ) -> impl Future<Output = Result<Self::Grant, Self::Error>> + Send {
         let _ = outcome;
-        self.authorize(context, tx, caller)
+        self.authorize(run)
     }
 
     /// Called once, outside the transaction, when an attempt finds that an earlier one was committed, whether
@@ -100,12 +92,13 @@ impl<C: Send + Sync> Edge<C> {
         let found = &AtomicBool::new(false);
         let done = parta_mutations::mutate(&self.db, &key, |tx, claim| async move {
             let tx = &tx;
+            let run = Run { context, tx, caller };
             let record = match claim {
                 Claim::New(claimed) => {
-                    let grant = mutation.authorize(context, tx, caller).await?;
-                    let outcome = mutation.act(context, tx, caller, &grant).await?;
+                    let grant = mutation.authorize(run).await?;
+                    let outcome = mutation.act(run, &grant).await?;
                     claimed.keep(tx, outcome.encode()?).await?;
-                    let view = mutation.view(context, tx, &grant, &outcome).await?;
+                    let view = mutation.view(run, &grant, &outcome).await?;
                     let consistency_token = parta_mutations::finish(tx).await?;
                     return Ok(Done {
                         view,
@@ -116,11 +109,11 @@ impl<C: Send + Sync> Edge<C> {
             };
             found.store(true, Ordering::Relaxed);
             if !record.is_same_request() {
-                mutation.authorize(context, tx, caller).await?;
+                mutation.authorize(run).await?;
             }
             let outcome = M::Outcome::decode(record.outcome()?)?;
-            let grant = mutation.regrant(context, tx, caller, &outcome).await?;
-            let view = mutation.view(context, tx, &grant, &outcome).await?;
+            let grant = mutation.regrant(run, &outcome).await?;
+            let view = mutation.view(run, &grant, &outcome).await?;
             Ok(Done {
                 view,
                 consistency_token: parta_mutations::finish(tx).await?,

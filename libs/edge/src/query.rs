@@ -1,11 +1,10 @@
 use std::future::Future;
 
-use parta_access::Caller;
 use parta_database::{StorageError, Tx};
 use parta_ids::OrgId;
 use parta_status::RpcError;
 
-use crate::{Call, Edge};
+use crate::{Call, Edge, Run};
 
 /// A read. The query is the implementing type; it holds typed values and no protobuf.
 pub trait Query: Send + Sync + Sized {
@@ -19,9 +18,7 @@ pub trait Query: Send + Sync + Sized {
     /// Authorizes and reads in one transaction, so that both see the same state of the database.
     fn run(
         &self,
-        context: &Self::Context,
-        tx: &Tx,
-        caller: &Caller,
+        run: Run<'_, Self::Context>,
     ) -> impl Future<Output = Result<Read<Self::View>, Self::Error>> + Send;
 }
 
@@ -68,7 +65,10 @@ impl<C: Send + Sync> Edge<C> {
         let (context, caller) = (&*self.context, call.caller());
         let Read { view, audited } = self
             .db
-            .read(|tx| async move { query.run(context, &tx, caller).await })
+            .read(|tx| async move {
+                let tx = &tx;
+                query.run(Run { context, tx, caller }).await
+            })
             .await?;
         if let Some((org_id, object)) = &audited {
             let record = |tx: Tx| async move {

@@ -1,10 +1,9 @@
 use std::future::Future;
 
-use parta_access::Caller;
-use parta_database::{StorageError, Tx};
+use parta_database::StorageError;
 use parta_status::RpcError;
 
-use crate::{Call, Edge};
+use crate::{Call, Edge, Run};
 
 /// An act that changes state and has no `request_id`: sending it again is another act, which counts again.
 /// The act is the implementing type; it holds typed values and no protobuf.
@@ -22,9 +21,7 @@ pub trait UnclaimedMutation: Send + Sync + Sized {
     /// Authorizes, decides and saves in one transaction. An error rolls back.
     fn run(
         &self,
-        context: &Self::Context,
-        tx: &Tx,
-        caller: &Caller,
+        run: Run<'_, Self::Context>,
     ) -> impl Future<Output = Result<Act<Self::View>, Self::Error>> + Send;
 }
 
@@ -47,7 +44,10 @@ impl<C: Send + Sync> Edge<C> {
         let (context, caller) = (&*self.context, call.caller());
         let ended = self
             .db
-            .write(|tx| async move { act.run(context, &tx, caller).await })
+            .write(|tx| async move {
+                let tx = &tx;
+                act.run(Run { context, tx, caller }).await
+            })
             .await?;
         match ended {
             Act::Done(view) => Ok(view),

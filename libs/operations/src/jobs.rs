@@ -2,7 +2,7 @@
 
 use parta_access::{Caller, require_operator};
 use parta_database::{Db, Tx};
-use parta_edge::{Edge, Mutation, Page, PageRequest, Query, Read};
+use parta_edge::{Edge, Mutation, Page, PageRequest, Query, Read, Run};
 use parta_ids::{JobId, OrgId, optional_text};
 use parta_jobs::{JobFilter, JobRecord, JobState};
 use parta_proto::{ServeJobs, jobs::v1 as pb, status::v1::ErrorReason, timestamp};
@@ -34,7 +34,8 @@ impl Query for ListJobs {
     type View = Page<JobRecord>;
     type Error = RpcError;
 
-    async fn run(&self, (): &(), tx: &Tx, caller: &Caller) -> Result<Read<Page<JobRecord>>, RpcError> {
+    async fn run(&self, run: Run<'_, ()>) -> Result<Read<Page<JobRecord>>, RpcError> {
+        let Run { tx, caller, .. } = run;
         require_operator(caller)?;
         let after = self.page.after(tx, caller)?;
         let rows = parta_jobs::list(tx, &self.filter, after, self.page.limit()).await?;
@@ -74,18 +75,19 @@ impl Mutation for RetryJob {
     type View = Option<JobRecord>;
     type Error = RpcError;
 
-    async fn authorize(&self, (): &(), _: &Tx, caller: &Caller) -> Result<(), RpcError> {
-        require_operator(caller).map(drop)
+    async fn authorize(&self, run: Run<'_, ()>) -> Result<(), RpcError> {
+        require_operator(run.caller).map(drop)
     }
 
-    async fn act(&self, (): &(), tx: &Tx, caller: &Caller, (): &()) -> Result<(), RpcError> {
+    async fn act(&self, run: Run<'_, ()>, (): &()) -> Result<(), RpcError> {
+        let Run { tx, caller, .. } = run;
         let job = lock_failed(tx, self.0).await?;
         parta_jobs::retry(tx, self.0).await?;
         audit(tx, caller, job.org_id, self.0).await
     }
 
-    async fn view(&self, (): &(), tx: &Tx, (): &(), (): &()) -> Result<Option<JobRecord>, RpcError> {
-        Ok(parta_jobs::find(tx, self.0).await?)
+    async fn view(&self, run: Run<'_, ()>, (): &(), (): &()) -> Result<Option<JobRecord>, RpcError> {
+        Ok(parta_jobs::find(run.tx, self.0).await?)
     }
 }
 
@@ -98,17 +100,18 @@ impl Mutation for DropJob {
     type View = ();
     type Error = RpcError;
 
-    async fn authorize(&self, (): &(), _: &Tx, caller: &Caller) -> Result<(), RpcError> {
-        require_operator(caller).map(drop)
+    async fn authorize(&self, run: Run<'_, ()>) -> Result<(), RpcError> {
+        require_operator(run.caller).map(drop)
     }
 
-    async fn act(&self, (): &(), tx: &Tx, caller: &Caller, (): &()) -> Result<(), RpcError> {
+    async fn act(&self, run: Run<'_, ()>, (): &()) -> Result<(), RpcError> {
+        let Run { tx, caller, .. } = run;
         let job = lock_failed(tx, self.0).await?;
         parta_jobs::delete(tx, self.0).await?;
         audit(tx, caller, job.org_id, self.0).await
     }
 
-    async fn view(&self, (): &(), _: &Tx, (): &(), (): &()) -> Result<(), RpcError> {
+    async fn view(&self, _: Run<'_, ()>, (): &(), (): &()) -> Result<(), RpcError> {
         Ok(())
     }
 }

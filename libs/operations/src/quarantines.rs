@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use parta_access::{Caller, require_operator};
 use parta_database::{Db, Tx};
-use parta_edge::{Edge, Mutation, Page, PageRequest, Query, Read};
+use parta_edge::{Edge, Mutation, Page, PageRequest, Query, Read, Run};
 use parta_feed::{ConsumerHandle, QuarantinedOrganization};
 use parta_ids::{EventId, OrgId, optional_text};
 use parta_proto::{ServeQuarantines, duration, feed::v1 as pb, status::v1::ErrorReason, timestamp};
@@ -68,9 +68,9 @@ impl Query for GetStatus {
     type View = Vec<ConsumerHandle>;
     type Error = RpcError;
 
-    async fn run(&self, (): &(), tx: &Tx, caller: &Caller) -> Result<Read<Self::View>, RpcError> {
-        require_operator(caller)?;
-        Ok(Read::plain(parta_feed::consumers(tx.db())))
+    async fn run(&self, run: Run<'_, ()>) -> Result<Read<Self::View>, RpcError> {
+        require_operator(run.caller)?;
+        Ok(Read::plain(parta_feed::consumers(run.tx.db())))
     }
 }
 
@@ -81,7 +81,8 @@ impl Query for ListQuarantines {
     type View = Page<QuarantinedOrganization>;
     type Error = RpcError;
 
-    async fn run(&self, (): &(), tx: &Tx, caller: &Caller) -> Result<Read<Self::View>, RpcError> {
+    async fn run(&self, run: Run<'_, ()>) -> Result<Read<Self::View>, RpcError> {
+        let Run { tx, caller, .. } = run;
         require_operator(caller)?;
         let after: Option<(OrgId, String)> = self.0.after(tx, caller)?;
         let rows = parta_feed::list_quarantined(tx, after, self.0.limit()).await?;
@@ -97,9 +98,9 @@ impl Query for ExplainQuarantine {
     type View = QuarantinedOrganization;
     type Error = RpcError;
 
-    async fn run(&self, (): &(), tx: &Tx, caller: &Caller) -> Result<Read<Self::View>, RpcError> {
-        require_operator(caller)?;
-        let found = parta_feed::find_quarantined(tx, self.0.org_id, &self.0.consumer).await?;
+    async fn run(&self, run: Run<'_, ()>) -> Result<Read<Self::View>, RpcError> {
+        require_operator(run.caller)?;
+        let found = parta_feed::find_quarantined(run.tx, self.0.org_id, &self.0.consumer).await?;
         Ok(Read::plain(found.ok_or_else(|| self.0.unknown())?))
     }
 }
@@ -123,11 +124,12 @@ impl Mutation for ChangeQuarantine {
     type View = ();
     type Error = RpcError;
 
-    async fn authorize(&self, (): &(), _: &Tx, caller: &Caller) -> Result<(), RpcError> {
-        require_operator(caller).map(drop)
+    async fn authorize(&self, run: Run<'_, ()>) -> Result<(), RpcError> {
+        require_operator(run.caller).map(drop)
     }
 
-    async fn act(&self, (): &(), tx: &Tx, caller: &Caller, (): &()) -> Result<(), RpcError> {
+    async fn act(&self, run: Run<'_, ()>, (): &()) -> Result<(), RpcError> {
+        let Run { tx, caller, .. } = run;
         let (org_id, consumer) = (self.target.org_id, self.target.consumer.as_str());
         match self.act {
             Act::Rebuild => {
@@ -155,7 +157,7 @@ impl Mutation for ChangeQuarantine {
         self.target.audit(tx, caller).await
     }
 
-    async fn view(&self, (): &(), _: &Tx, (): &(), (): &()) -> Result<(), RpcError> {
+    async fn view(&self, _: Run<'_, ()>, (): &(), (): &()) -> Result<(), RpcError> {
         Ok(())
     }
 }

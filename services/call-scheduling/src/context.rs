@@ -20,3 +20,6 @@ pub(crate) struct Context {
     /// calls use one of this machine with a development key (`join/media.rs`).
     pub(crate) loopback_only: bool,
 }
+
+/// One run of a mutation or a query of this service.
+pub(crate) type Run<'a> = parta_edge::Run<'a, Context>;

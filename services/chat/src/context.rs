@@ -21,6 +21,9 @@ pub(crate) struct Context {
     pub(crate) membership: ServiceChannel,
 }
 
+/// One run of a mutation or a query of this service.
+pub(crate) type Run<'a> = parta_edge::Run<'a, Context>;
+
 /// The scope of a member who may use chat. A member who is not active is outside the organization: NOT_FOUND
 /// (organization), as in every service (R26). A suspended one gets MEMBER_SUSPENDED.
 pub(crate) fn active_scope(caller: &Caller, org: OrgId, state: Option<State>) -> Result<OrgScope, RpcError> {

@@ -15,3 +15,6 @@ pub(crate) struct Context {
     pub(crate) clients: ServiceClients,
     pub(crate) config: Config,
 }
+
+/// One run of a mutation or a query of this service.
+pub(crate) type Run<'a> = parta_edge::Run<'a, Context>;

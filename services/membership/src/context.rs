@@ -26,6 +26,9 @@ pub(crate) struct Context {
     pub(crate) progress: tokio::sync::watch::Sender<u64>,
 }
 
+/// One run of a mutation or a query of this service.
+pub(crate) type Run<'a> = parta_edge::Run<'a, Context>;
+
 impl Context {
     /// Returns the facts about a member of the organization.
     pub(crate) async fn contexts_of(

@@ -12,6 +12,9 @@ pub(crate) struct Context {
     pub(crate) clients: ServiceClients,
 }
 
+/// One run of a mutation or a query of this service.
+pub(crate) type Run<'a> = parta_edge::Run<'a, Context>;
+
 /// A caller who reads an organization.
 #[derive(Debug)]
 pub(crate) enum Reader {

@@ -3,14 +3,13 @@
 //! No transaction is open while chat is called. Every AnnounceCall, including repetitions, calls chat unless
 //! the call is marked as announced.
 use parta_access::{Caller, belongs};
-use parta_database::Tx;
 use parta_edge::Mutation;
 use parta_ids::{CallId, OrgId};
 
 use super::chat;
 use crate::{
     calls::{self, CallGrant, CallView},
-    context::Context,
+    context::{Context, Run},
     error::Error,
 };
 
@@ -29,20 +28,20 @@ impl Mutation for AnnounceCall {
     type View = CallView;
     type Error = Error;
 
-    async fn authorize(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<CallGrant, Error> {
-        calls::load_managed(context, tx, caller, self.org_id, self.call_id).await
+    async fn authorize(&self, run: Run<'_>) -> Result<CallGrant, Error> {
+        calls::load_managed(run, self.org_id, self.call_id).await
     }
 
-    async fn act(&self, _: &Context, tx: &Tx, caller: &Caller, grant: &CallGrant) -> Result<(), Error> {
+    async fn act(&self, run: Run<'_>, grant: &CallGrant) -> Result<(), Error> {
         let call = &grant.call;
         if call.canceled.is_some() {
             return Err(Error::CallCanceled);
         }
-        parta_audit::record(tx, caller, Some(self.org_id), call.resource_name()).await?;
+        parta_audit::record(run.tx, run.caller, Some(self.org_id), call.resource_name()).await?;
         Ok(())
     }
 
-    async fn view(&self, _: &Context, _: &Tx, grant: &CallGrant, (): &()) -> Result<CallView, Error> {
+    async fn view(&self, _: Run<'_>, grant: &CallGrant, (): &()) -> Result<CallView, Error> {
         Ok(CallView::of(grant.call.clone())?)
     }
 }

@@ -1,8 +1,7 @@
 //! Issuing tokens to join a call.
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use chrono::{DateTime, TimeDelta, Utc};
-use parta_access::{Caller, Secrets, authorize};
-use parta_database::Tx;
+use parta_access::{Secrets, authorize};
 use parta_edge::{Act, UnclaimedMutation};
 use parta_ids::{CallId, MemberId, OrgId, TypedId as _};
 use parta_roster::{MemberContext, Role};
@@ -14,7 +13,7 @@ use super::{
 };
 use crate::{
     calls::{self, Format},
-    context::Context,
+    context::{Context, Run},
     error::{Error, unit_archived},
 };
 
@@ -46,8 +45,9 @@ impl UnclaimedMutation for IssueJoinToken {
     type View = JoinToken;
     type Error = Error;
 
-    async fn run(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<Act<JoinToken>, Error> {
-        let visible = calls::load_visible(context, tx, caller, self.org_id, self.call_id).await?;
+    async fn run(&self, run: Run<'_>) -> Result<Act<JoinToken>, Error> {
+        let Run { context, tx, caller } = run;
+        let visible = calls::load_visible(run, self.org_id, self.call_id).await?;
         let (facts, call, named) = (&visible.facts, &visible.call, visible.named.as_slice());
         let scope = &authorize(caller, self.org_id, policy::join(facts, call, named))?;
         let (start, now) = (self.start_time, tx.now());

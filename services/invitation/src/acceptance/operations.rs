@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use backon::BackoffBuilder as _;
 use chrono::TimeDelta;
 use parta_access::{Caller, LinkDigest, OrgScope, Principal, lookup_scope};
-use parta_database::{StorageError, Tx};
+use parta_database::StorageError;
 use parta_edge::{Mutation, Stored};
 use parta_ids::{FlowId, InvitationId, JoinRequestId, MemberId, OrgId, ReservationId, TypedId as _};
 use parta_jobs::{Job, JobError, JobHandler};
@@ -25,7 +25,7 @@ use super::{
     storage,
 };
 use crate::{
-    context::Context,
+    context::{Context, Run},
     error::Error,
     invitations::{self, Invitation, Presented, State},
 };
@@ -87,7 +87,8 @@ impl Mutation for AcceptInvitation {
 
     /// The link must be active, or the flow must have a use of it: a caller does not learn why a link is
     /// unusable.
-    async fn authorize(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<MayAccept, Error> {
+    async fn authorize(&self, run: Run<'_>) -> Result<MayAccept, Error> {
+        let Run { context, tx, caller } = run;
         let flow_id = self.join_flow(caller)?;
         let secret = self.secret.as_ref().ok_or(Error::NotUsable)?;
         let invitation = invitations::find_by_secret(tx, secret)
@@ -108,7 +109,8 @@ impl Mutation for AcceptInvitation {
         })
     }
 
-    async fn act(&self, _: &Context, tx: &Tx, caller: &Caller, grant: &MayAccept) -> Result<Reserved, Error> {
+    async fn act(&self, run: Run<'_>, grant: &MayAccept) -> Result<Reserved, Error> {
+        let Run { tx, caller, .. } = run;
         let MayAccept {
             scope,
             flow_id,
@@ -144,19 +146,14 @@ impl Mutation for AcceptInvitation {
         Ok(reserved(id))
     }
 
-    async fn view(&self, _: &Context, _: &Tx, _: &MayAccept, outcome: &Reserved) -> Result<Reserved, Error> {
+    async fn view(&self, _: Run<'_>, _: &MayAccept, outcome: &Reserved) -> Result<Reserved, Error> {
         Ok(outcome.clone())
     }
 
     /// The flow that reserved the use learns the outcome, also after the link was used up or revoked: the act
     /// itself may have reserved the last use.
-    async fn regrant(
-        &self,
-        _: &Context,
-        tx: &Tx,
-        caller: &Caller,
-        outcome: &Reserved,
-    ) -> Result<MayAccept, Error> {
+    async fn regrant(&self, run: Run<'_>, outcome: &Reserved) -> Result<MayAccept, Error> {
+        let Run { tx, caller, .. } = run;
         let flow_id = self.join_flow(caller)?;
         let scope = lookup_scope(caller, outcome.org_id)?;
         let invitation = invitations::find(tx, &scope, outcome.invitation_id).await?;

@@ -1,12 +1,10 @@
 //! Reading the uses of a link.
-use parta_access::Caller;
-use parta_database::Tx;
 use parta_edge::{Page, PageRequest, Query, Read};
 use parta_ids::{InvitationId, OrgId, ReservationId};
 
 use crate::{
     acceptance::{LinkUse, list_uses},
-    context::Context,
+    context::{Context, Run},
     error::Error,
     invitations::managed,
 };
@@ -24,9 +22,10 @@ impl Query for ListInvitationUses {
     type View = Page<LinkUse>;
     type Error = Error;
 
-    async fn run(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<Read<Page<LinkUse>>, Error> {
+    async fn run(&self, run: Run<'_>) -> Result<Read<Page<LinkUse>>, Error> {
+        let Run { tx, caller, .. } = run;
         let id = self.invitation_id;
-        let (scope, _) = managed(context, tx, caller, self.org_id, id).await?;
+        let (scope, _) = managed(run, self.org_id, id).await?;
         let after: Option<ReservationId> = self.page.after(tx, caller)?;
         let uses = list_uses(tx, &scope, id, after, self.page.limit()).await?;
         let page = self

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{events, model::ActingHead, policy, storage};
 use crate::{
-    context::{Context, Decider},
+    context::{Context, Decider, Run},
     endings::{self, EndingKind},
     error::Error,
     member_records,
@@ -46,25 +46,21 @@ impl Mutation for AppointActingHead {
     type View = ActingHead;
     type Error = Error;
 
-    async fn authorize(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<Decider, Error> {
+    async fn authorize(&self, run: Run<'_>) -> Result<Decider, Error> {
+        let Run { context, tx, caller } = run;
         Ok(context
             .authorize(tx, caller, self.org_id, policy::appoint)
             .await?)
     }
 
-    async fn act(
-        &self,
-        context: &Context,
-        tx: &Tx,
-        caller: &Caller,
-        appointer: &Decider,
-    ) -> Result<Appointed, Error> {
+    async fn act(&self, run: Run<'_>, appointer: &Decider) -> Result<Appointed, Error> {
+        let Run { context, tx, caller } = run;
         appointer.require_second_person(self.member_id)?;
         let scope = &appointer.scope;
         let order = orders::require(&context.roster, tx, self.org_id, self.order.as_ref()).await?;
         let due_time = endings::due_time(&context.roster, tx, self.org_id, self.until).await?;
         let of = (scope, self.member_id);
-        let member = member_records::lock_to_decide(self, context, tx, caller, of).await?;
+        let member = member_records::lock_to_decide(self, run, of).await?;
         if !member.has(Role::Deputy) {
             return Err(Error::not_a_deputy());
         }
@@ -93,12 +89,11 @@ impl Mutation for AppointActingHead {
 
     async fn view(
         &self,
-        _: &Context,
-        tx: &Tx,
+        run: Run<'_>,
         appointer: &Decider,
         outcome: &Appointed,
     ) -> Result<ActingHead, Error> {
-        let row = storage::find(tx, &appointer.scope, outcome.acting_head_id).await?;
+        let row = storage::find(run.tx, &appointer.scope, outcome.acting_head_id).await?;
         row.ok_or_else(|| Error::unknown(KIND, outcome.acting_head_id))
     }
 }
@@ -118,12 +113,8 @@ impl Mutation for EndActingHead {
     type View = ();
     type Error = Error;
 
-    async fn authorize(
-        &self,
-        context: &Context,
-        tx: &Tx,
-        caller: &Caller,
-    ) -> Result<(OrgScope, ActingHead), Error> {
+    async fn authorize(&self, run: Run<'_>) -> Result<(OrgScope, ActingHead), Error> {
+        let Run { context, tx, caller } = run;
         let authorize = async || context.authorize(tx, caller, self.org_id, policy::appoint).await;
         let row = storage::lock(tx, &authorize().await?.scope, self.acting_head_id).await?;
         let row = row.ok_or_else(|| Error::unknown(KIND, self.acting_head_id))?;
@@ -133,13 +124,8 @@ impl Mutation for EndActingHead {
         Ok((ender.scope, row))
     }
 
-    async fn act(
-        &self,
-        _: &Context,
-        tx: &Tx,
-        caller: &Caller,
-        (scope, row): &(OrgScope, ActingHead),
-    ) -> Result<(), Error> {
+    async fn act(&self, run: Run<'_>, (scope, row): &(OrgScope, ActingHead)) -> Result<(), Error> {
+        let Run { tx, caller, .. } = run;
         if row.end_time.is_some() {
             return Err(Error::unknown(KIND, row.id));
         }
@@ -148,7 +134,7 @@ impl Mutation for EndActingHead {
         audit(tx, caller, self.org_id, row.id).await
     }
 
-    async fn view(&self, _: &Context, _: &Tx, _: &(OrgScope, ActingHead), (): &()) -> Result<(), Error> {
+    async fn view(&self, _: Run<'_>, _: &(OrgScope, ActingHead), (): &()) -> Result<(), Error> {
         Ok(())
     }
 }
@@ -164,12 +150,8 @@ impl Query for GetActingHead {
     type View = Option<ActingHead>;
     type Error = Error;
 
-    async fn run(
-        &self,
-        context: &Context,
-        tx: &Tx,
-        caller: &Caller,
-    ) -> Result<Read<Option<ActingHead>>, Error> {
+    async fn run(&self, run: Run<'_>) -> Result<Read<Option<ActingHead>>, Error> {
+        let Run { context, tx, caller } = run;
         let reader = context.authorize(tx, caller, self.org_id, policy::read).await?;
         Ok(Read::plain(
             storage::find_current(tx, reader.scope.org_id()).await?,

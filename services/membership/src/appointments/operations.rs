@@ -1,5 +1,4 @@
-use parta_access::{Caller, OrgScope, lookup_scope, service_scope};
-use parta_database::Tx;
+use parta_access::{OrgScope, lookup_scope, service_scope};
 use parta_edge::{Mutation, Page, PageRequest, Query, Read, Stored};
 use parta_ids::{AccountId, MemberId, OrgId};
 use parta_roster::{Role, State};
@@ -12,7 +11,7 @@ use super::{
 };
 use crate::{
     accounts,
-    context::Context,
+    context::{Context, Run},
     error::Error,
     member_records::{self, Member, MemberView, events, storage as members},
     roles, sessions,
@@ -32,17 +31,18 @@ impl Mutation for AppointFoundingAdministrator {
     type View = ();
     type Error = Error;
 
-    async fn authorize(&self, _: &Context, _: &Tx, caller: &Caller) -> Result<OrgScope, Error> {
-        Ok(service_scope(caller, self.org_id)?)
+    async fn authorize(&self, run: Run<'_>) -> Result<OrgScope, Error> {
+        Ok(service_scope(run.caller, self.org_id)?)
     }
 
-    async fn act(&self, _: &Context, tx: &Tx, caller: &Caller, scope: &OrgScope) -> Result<(), Error> {
+    async fn act(&self, run: Run<'_>, scope: &OrgScope) -> Result<(), Error> {
+        let Run { tx, caller, .. } = run;
         storage::insert(tx, scope, &self.new, tx.now()).await?;
         let object = format!("organizations/{}/appointment", self.org_id);
         Ok(parta_audit::record(tx, caller, Some(self.org_id), object).await?)
     }
 
-    async fn view(&self, _: &Context, _: &Tx, _: &OrgScope, (): &()) -> Result<(), Error> {
+    async fn view(&self, _: Run<'_>, _: &OrgScope, (): &()) -> Result<(), Error> {
         Ok(())
     }
 }
@@ -58,7 +58,8 @@ impl Query for ListAppointments {
     type View = Page<Appointment>;
     type Error = Error;
 
-    async fn run(&self, _: &Context, tx: &Tx, caller: &Caller) -> Result<Read<Page<Appointment>>, Error> {
+    async fn run(&self, run: Run<'_>) -> Result<Read<Page<Appointment>>, Error> {
+        let Run { tx, caller, .. } = run;
         let (account, _) = sessions::signed_in(tx, caller).await?;
         let phones = accounts::phones(tx, account).await?;
         let after = self.page.after(tx, caller)?;
@@ -96,7 +97,8 @@ impl Mutation for ClaimAppointment {
     type View = MemberView;
     type Error = Error;
 
-    async fn authorize(&self, _: &Context, tx: &Tx, caller: &Caller) -> Result<MayClaim, Error> {
+    async fn authorize(&self, run: Run<'_>) -> Result<MayClaim, Error> {
+        let Run { tx, caller, .. } = run;
         let (account_id, _) = sessions::signed_in(tx, caller).await?;
         let scope = lookup_scope(caller, self.org_id)?;
         let phones = accounts::phones(tx, account_id).await?;
@@ -109,7 +111,8 @@ impl Mutation for ClaimAppointment {
         })
     }
 
-    async fn act(&self, _: &Context, tx: &Tx, caller: &Caller, grant: &MayClaim) -> Result<Claimed, Error> {
+    async fn act(&self, run: Run<'_>, grant: &MayClaim) -> Result<Claimed, Error> {
+        let Run { tx, caller, .. } = run;
         let org = self.org_id;
         let unknown = || not_found("appointment", org);
         let MayClaim {
@@ -140,25 +143,14 @@ impl Mutation for ClaimAppointment {
         Ok(Claimed { member_id })
     }
 
-    async fn view(
-        &self,
-        _: &Context,
-        tx: &Tx,
-        grant: &MayClaim,
-        outcome: &Claimed,
-    ) -> Result<MemberView, Error> {
-        roles::load(tx, &grant.scope, outcome.member_id).await
+    async fn view(&self, run: Run<'_>, grant: &MayClaim, outcome: &Claimed) -> Result<MemberView, Error> {
+        roles::load(run.tx, &grant.scope, outcome.member_id).await
     }
 
     /// The act used the appointment up. The account that claimed it gets the result while it is an
     /// active member: an account that has left is outside.
-    async fn regrant(
-        &self,
-        _: &Context,
-        tx: &Tx,
-        caller: &Caller,
-        outcome: &Claimed,
-    ) -> Result<MayClaim, Error> {
+    async fn regrant(&self, run: Run<'_>, outcome: &Claimed) -> Result<MayClaim, Error> {
+        let Run { tx, caller, .. } = run;
         let (account_id, _) = sessions::signed_in(tx, caller).await?;
         let scope = lookup_scope(caller, self.org_id)?;
         member_records::find_by_account(tx, &scope, account_id)

@@ -13,7 +13,7 @@ use super::{
     policy, storage,
 };
 use crate::{
-    context::Context,
+    context::{Context, Run},
     endings::{self, EndingKind, Obstacle, Restored},
     error::Error,
     member_records,
@@ -22,7 +22,8 @@ use crate::{
 
 const KIND: &str = "assignment";
 
-async fn may_manage(context: &Context, tx: &Tx, caller: &Caller, org: OrgId) -> Result<OrgScope, Error> {
+async fn may_manage(run: Run<'_>, org: OrgId) -> Result<OrgScope, Error> {
+    let Run { context, tx, caller } = run;
     Ok(context.authorize(tx, caller, org, policy::manage).await?.scope)
 }
 
@@ -75,17 +76,12 @@ impl Mutation for CreateAssignment {
     type View = Assignment;
     type Error = Error;
 
-    async fn authorize(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<OrgScope, Error> {
-        may_manage(context, tx, caller, self.org_id).await
+    async fn authorize(&self, run: Run<'_>) -> Result<OrgScope, Error> {
+        may_manage(run, self.org_id).await
     }
 
-    async fn act(
-        &self,
-        context: &Context,
-        tx: &Tx,
-        caller: &Caller,
-        scope: &OrgScope,
-    ) -> Result<Created, Error> {
+    async fn act(&self, run: Run<'_>, scope: &OrgScope) -> Result<Created, Error> {
+        let Run { context, tx, caller } = run;
         let org = self.org_id;
         let own_end = self.own_end(context, tx).await?;
         if caller.person() == Some((org, self.member_id)) {
@@ -94,7 +90,7 @@ impl Mutation for CreateAssignment {
         let member = member_records::storage::lock(tx, scope, self.member_id).await?;
         let member = member.ok_or_else(|| Error::unknown("member", self.member_id))?;
         // Between the decision and the lock the caller may have lost the role.
-        self.authorize(context, tx, caller).await?;
+        self.authorize(run).await?;
         if member.state == State::Left || !member.has(Role::Teacher) {
             return Err(Error::not_a_teacher());
         }
@@ -105,15 +101,9 @@ impl Mutation for CreateAssignment {
         Ok(Created { assignment_id: id })
     }
 
-    async fn view(
-        &self,
-        _: &Context,
-        tx: &Tx,
-        scope: &OrgScope,
-        outcome: &Created,
-    ) -> Result<Assignment, Error> {
+    async fn view(&self, run: Run<'_>, scope: &OrgScope, outcome: &Created) -> Result<Assignment, Error> {
         let id = outcome.assignment_id;
-        let row = storage::find(tx, scope, id).await?;
+        let row = storage::find(run.tx, scope, id).await?;
         row.ok_or_else(|| Error::unknown(KIND, id))
     }
 }
@@ -131,15 +121,16 @@ impl Mutation for EndAssignment {
     type View = ();
     type Error = Error;
 
-    async fn authorize(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<OrgScope, Error> {
-        may_manage(context, tx, caller, self.org_id).await
+    async fn authorize(&self, run: Run<'_>) -> Result<OrgScope, Error> {
+        may_manage(run, self.org_id).await
     }
 
-    async fn act(&self, context: &Context, tx: &Tx, caller: &Caller, scope: &OrgScope) -> Result<(), Error> {
+    async fn act(&self, run: Run<'_>, scope: &OrgScope) -> Result<(), Error> {
+        let Run { tx, caller, .. } = run;
         let id = self.assignment_id;
         let has_ended = storage::end(tx, scope, id, true, tx.now()).await?;
         // The caller may have lost the role while the row was locked.
-        self.authorize(context, tx, caller).await?;
+        self.authorize(run).await?;
         if !has_ended {
             return Err(Error::unknown(KIND, id));
         }
@@ -147,7 +138,7 @@ impl Mutation for EndAssignment {
         audit(tx, caller, self.org_id, id).await
     }
 
-    async fn view(&self, _: &Context, _: &Tx, _: &OrgScope, (): &()) -> Result<(), Error> {
+    async fn view(&self, _: Run<'_>, _: &OrgScope, (): &()) -> Result<(), Error> {
         Ok(())
     }
 }
@@ -168,14 +159,10 @@ impl Query for ListAssignments {
     type View = Page<Assignment>;
     type Error = Error;
 
-    async fn run(
-        &self,
-        context: &Context,
-        tx: &Tx,
-        caller: &Caller,
-    ) -> Result<Read<Page<Assignment>>, Error> {
+    async fn run(&self, run: Run<'_>) -> Result<Read<Page<Assignment>>, Error> {
+        let Run { context, tx, caller } = run;
         let org = self.org_id;
-        let (scope, visible) = member_records::visible_members(context, tx, caller, org).await?;
+        let (scope, visible) = member_records::visible_members(run, org).await?;
         let mut units = match caller.person() {
             Some(_) => {
                 let facts = context.facts(tx, caller, org).await?;

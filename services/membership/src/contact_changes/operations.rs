@@ -1,5 +1,4 @@
-use parta_access::Caller;
-use parta_database::{StorageError, Tx};
+use parta_database::StorageError;
 use parta_edge::{Act, Mutation, UnclaimedMutation};
 use parta_ids::{AccountId, FlowId, SessionId};
 use parta_status::invalid;
@@ -7,7 +6,7 @@ use parta_status::invalid;
 use super::storage;
 use crate::{
     accounts::{self, Address},
-    context::Context,
+    context::{Context, Run},
     delivery::Purpose,
     error::Error,
     sessions,
@@ -42,33 +41,28 @@ impl Mutation for RequestContactChange {
     type View = SentCode;
     type Error = Error;
 
-    async fn authorize(&self, _: &Context, tx: &Tx, caller: &Caller) -> Result<AccountId, Error> {
-        let (account, _) = sessions::signed_in(tx, caller).await?;
+    async fn authorize(&self, run: Run<'_>) -> Result<AccountId, Error> {
+        let (account, _) = sessions::signed_in(run.tx, run.caller).await?;
         Ok(account)
     }
 
-    async fn act(
-        &self,
-        context: &Context,
-        tx: &Tx,
-        caller: &Caller,
-        account: &AccountId,
-    ) -> Result<Requested, Error> {
+    async fn act(&self, run: Run<'_>, account: &AccountId) -> Result<Requested, Error> {
+        let Run { tx, caller, .. } = run;
         accounts::lock(tx, *account).await?;
         let addresses = accounts::addresses(tx, *account).await?;
         self.require_another(&addresses)?;
         let present = addresses.first().and_then(|text| Address::from_stored(text));
         let present = present.ok_or_else(|| StorageError::Fault("an account has no valid address".into()))?;
         let purpose = Purpose::ContactChange;
-        let old = sign_in::send_code(context, tx, caller, &present, purpose).await?;
-        let new = sign_in::send_code(context, tx, caller, &self.address, purpose).await?;
+        let old = sign_in::send_code(run, &present, purpose).await?;
+        let new = sign_in::send_code(run, &self.address, purpose).await?;
         storage::upsert(tx, *account, new.flow_id(), old.flow_id(), tx.now()).await?;
         let object = format!("accounts/{account}/contactChanges/{}", new.flow_id());
         parta_audit::record(tx, caller, None, object).await?;
         Ok(new)
     }
 
-    async fn view(&self, _: &Context, _: &Tx, _: &AccountId, outcome: &Requested) -> Result<SentCode, Error> {
+    async fn view(&self, _: Run<'_>, _: &AccountId, outcome: &Requested) -> Result<SentCode, Error> {
         outcome.sent()
     }
 }
@@ -87,7 +81,8 @@ impl UnclaimedMutation for ConfirmContactChange {
     type View = Vec<SessionId>;
     type Error = Error;
 
-    async fn run(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<Act<Vec<SessionId>>, Error> {
+    async fn run(&self, run: Run<'_>) -> Result<Act<Vec<SessionId>>, Error> {
+        let Run { tx, caller, .. } = run;
         let (account, session) = sessions::signed_in(tx, caller).await?;
         accounts::lock(tx, account).await?;
         let change = storage::find(tx, account).await?;
@@ -97,7 +92,7 @@ impl UnclaimedMutation for ConfirmContactChange {
             return Ok(Act::Done(Vec::new()));
         }
         let attempt = async |flow: FlowId, code: &str| {
-            sign_in::try_code(context, tx, caller, (flow, code), Purpose::ContactChange).await
+            sign_in::try_code(run, (flow, code), Purpose::ContactChange).await
         };
         let present = attempt(change.present_flow_id, &self.present_code).await?;
         let new = attempt(change.flow_id, &self.new_code).await?;
@@ -107,7 +102,7 @@ impl UnclaimedMutation for ConfirmContactChange {
         };
         accounts::replace_address(tx, account, address, tx.now()).await?;
         storage::update_confirmed(tx, account, tx.now()).await?;
-        let ended = sessions::end_others(context, tx, caller, account, session).await?;
+        let ended = sessions::end_others(run, account, session).await?;
         parta_audit::record(tx, caller, None, format!("accounts/{account}/address")).await?;
         Ok(Act::Done(ended))
     }

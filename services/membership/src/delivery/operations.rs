@@ -1,6 +1,5 @@
 use std::time::Duration;
 
-use parta_access::Caller;
 use parta_database::Tx;
 use parta_edge::{Page, PageRequest, Query, Read};
 use parta_ids::{FlowId, TypedId as _};
@@ -11,7 +10,11 @@ use super::{
     model::{Message, OutboxMessage, Purpose, code_message},
     secret, storage,
 };
-use crate::{accounts::Address, context::Context, error::Error};
+use crate::{
+    accounts::Address,
+    context::{Context, Run},
+    error::Error,
+};
 
 /// The kinds of the durable jobs that send the code of a flow. Each channel has its own kind, so that a mail
 /// server that does not respond delays no SMS.
@@ -81,12 +84,8 @@ impl Query for ListOutboxMessages {
     type View = Page<OutboxMessage>;
     type Error = Error;
 
-    async fn run(
-        &self,
-        context: &Context,
-        tx: &Tx,
-        caller: &Caller,
-    ) -> Result<Read<Page<OutboxMessage>>, Error> {
+    async fn run(&self, run: Run<'_>) -> Result<Read<Page<OutboxMessage>>, Error> {
+        let Run { context, tx, caller } = run;
         if !context.channels.outbox {
             return Err(Error::outbox_absent());
         }

@@ -1,4 +1,4 @@
-use parta_access::{Caller, OrgScope, authorize, belongs};
+use parta_access::{OrgScope, authorize, belongs};
 use parta_database::Tx;
 use parta_edge::{Mutation, Stored};
 use parta_ids::{MemberId, OrgId};
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::policy;
 use crate::{
     acting_heads, assignments,
-    context::Context,
+    context::{Context, Run},
     duties, enrollments,
     error::Error,
     guardianships::{self, Side},
@@ -60,7 +60,8 @@ impl Mutation for RemoveMember {
     type View = MemberView;
     type Error = Error;
 
-    async fn authorize(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<MayRemove, Error> {
+    async fn authorize(&self, run: Run<'_>) -> Result<MayRemove, Error> {
+        let Run { context, tx, caller } = run;
         let facts = context.facts(tx, caller, self.org_id).await?;
         // Whether there is such a member is for those to know who may remove one.
         authorize(caller, self.org_id, member_records::manage(&facts))?;
@@ -71,20 +72,15 @@ impl Mutation for RemoveMember {
         Ok(MayRemove { scope, by_head })
     }
 
-    async fn act(
-        &self,
-        context: &Context,
-        tx: &Tx,
-        caller: &Caller,
-        grant: &MayRemove,
-    ) -> Result<Removed, Error> {
+    async fn act(&self, run: Run<'_>, grant: &MayRemove) -> Result<Removed, Error> {
+        let Run { tx, caller, .. } = run;
         let scope = &grant.scope;
         let administrators = storage::lock_administrators(tx, scope).await?;
         let mut member = member_records::lock_present(tx, scope, self.member_id).await?;
         check_etag(&self.etag, member.revision)?;
         // Between the decision and the lock the member may have become an administrator, and the caller may
         // have lost the role.
-        let by_head = self.authorize(context, tx, caller).await?.by_head;
+        let by_head = self.authorize(run).await?.by_head;
         // The head stops also the last administrator, for a stated reason (F5).
         if member.has(Role::Administrator) && !by_head {
             let administrators =
@@ -102,29 +98,17 @@ impl Mutation for RemoveMember {
         Ok(Removed { member_id: member.id })
     }
 
-    async fn view(
-        &self,
-        _: &Context,
-        tx: &Tx,
-        grant: &MayRemove,
-        outcome: &Removed,
-    ) -> Result<MemberView, Error> {
-        roles::load(tx, &grant.scope, outcome.member_id).await
+    async fn view(&self, run: Run<'_>, grant: &MayRemove, outcome: &Removed) -> Result<MemberView, Error> {
+        roles::load(run.tx, &grant.scope, outcome.member_id).await
     }
 
     /// A member who removed their own record still gets the result: the act took the right away.
-    async fn regrant(
-        &self,
-        context: &Context,
-        tx: &Tx,
-        caller: &Caller,
-        outcome: &Removed,
-    ) -> Result<MayRemove, Error> {
-        if caller.person() != Some((self.org_id, outcome.member_id)) {
-            return self.authorize(context, tx, caller).await;
+    async fn regrant(&self, run: Run<'_>, outcome: &Removed) -> Result<MayRemove, Error> {
+        if run.caller.person() != Some((self.org_id, outcome.member_id)) {
+            return self.authorize(run).await;
         }
         Ok(MayRemove {
-            scope: belongs(caller, self.org_id)?,
+            scope: belongs(run.caller, self.org_id)?,
             by_head: false,
         })
     }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{events, model::Duty, policy, storage};
 use crate::{
-    context::{Context, Decider},
+    context::{Context, Decider, Run},
     endings::{self, EndingKind, Obstacle, Restored},
     error::Error,
     member_records,
@@ -78,23 +78,19 @@ impl Mutation for AssignDuty {
     type View = Duty;
     type Error = Error;
 
-    async fn authorize(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<Decider, Error> {
+    async fn authorize(&self, run: Run<'_>) -> Result<Decider, Error> {
+        let Run { context, tx, caller } = run;
         Ok(context.authorize(tx, caller, self.org_id, policy::manage).await?)
     }
 
-    async fn act(
-        &self,
-        context: &Context,
-        tx: &Tx,
-        caller: &Caller,
-        assigner: &Decider,
-    ) -> Result<Assigned, Error> {
+    async fn act(&self, run: Run<'_>, assigner: &Decider) -> Result<Assigned, Error> {
+        let Run { context, tx, caller } = run;
         assigner.require_second_person(self.member_id)?;
         let scope = &assigner.scope;
         let order = orders::require(&context.roster, tx, self.org_id, self.order.as_ref()).await?;
         let due_time = endings::due_time(&context.roster, tx, self.org_id, self.until).await?;
         let of = (scope, self.member_id);
-        let member = member_records::lock_to_decide(self, context, tx, caller, of).await?;
+        let member = member_records::lock_to_decide(self, run, of).await?;
         if !member.roles.iter().any(|role| role.is_staff()) {
             return Err(Error::not_staff());
         }
@@ -119,8 +115,8 @@ impl Mutation for AssignDuty {
         Ok(Assigned { duty_id: duty.id })
     }
 
-    async fn view(&self, _: &Context, tx: &Tx, by: &Decider, outcome: &Assigned) -> Result<Duty, Error> {
-        load(tx, &by.scope, outcome.duty_id).await
+    async fn view(&self, run: Run<'_>, by: &Decider, outcome: &Assigned) -> Result<Duty, Error> {
+        load(run.tx, &by.scope, outcome.duty_id).await
     }
 }
 
@@ -147,12 +143,8 @@ impl Mutation for EndDuty {
     type View = ();
     type Error = Error;
 
-    async fn authorize(
-        &self,
-        context: &Context,
-        tx: &Tx,
-        caller: &Caller,
-    ) -> Result<(OrgScope, Duty), Error> {
+    async fn authorize(&self, run: Run<'_>) -> Result<(OrgScope, Duty), Error> {
+        let Run { context, tx, caller } = run;
         let authorize = async || context.authorize(tx, caller, self.org_id, policy::manage).await;
         let duty = storage::lock(tx, &authorize().await?.scope, self.duty_id).await?;
         let duty = duty.ok_or_else(|| Error::unknown(KIND, self.duty_id))?;
@@ -162,13 +154,8 @@ impl Mutation for EndDuty {
         Ok((ender.scope, duty))
     }
 
-    async fn act(
-        &self,
-        _: &Context,
-        tx: &Tx,
-        caller: &Caller,
-        (scope, duty): &(OrgScope, Duty),
-    ) -> Result<(), Error> {
+    async fn act(&self, run: Run<'_>, (scope, duty): &(OrgScope, Duty)) -> Result<(), Error> {
+        let Run { tx, caller, .. } = run;
         if duty.has_ended() {
             return Err(Error::unknown(KIND, duty.id));
         }
@@ -177,7 +164,7 @@ impl Mutation for EndDuty {
         audit(tx, caller, self.org_id, duty.id).await
     }
 
-    async fn view(&self, _: &Context, _: &Tx, _: &(OrgScope, Duty), (): &()) -> Result<(), Error> {
+    async fn view(&self, _: Run<'_>, _: &(OrgScope, Duty), (): &()) -> Result<(), Error> {
         Ok(())
     }
 }
@@ -196,7 +183,8 @@ impl Query for ListDuties {
     type View = Page<Duty>;
     type Error = Error;
 
-    async fn run(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<Read<Page<Duty>>, Error> {
+    async fn run(&self, run: Run<'_>) -> Result<Read<Page<Duty>>, Error> {
+        let Run { context, tx, caller } = run;
         let org = self.org_id;
         let facts = context.facts(tx, caller, org).await?;
         let scope = authorize(caller, org, policy::list(&facts))?;

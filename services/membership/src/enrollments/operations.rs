@@ -8,14 +8,15 @@ use serde::{Deserialize, Serialize};
 
 use super::{events, model::Enrollment, policy, storage};
 use crate::{
-    context::Context,
+    context::{Context, Run},
     endings::{Obstacle, Restored},
     error::Error,
     member_records,
     storage::{end_facts_of, lasting_ids},
 };
 
-async fn may_manage(context: &Context, tx: &Tx, caller: &Caller, org: OrgId) -> Result<OrgScope, Error> {
+async fn may_manage(run: Run<'_>, org: OrgId) -> Result<OrgScope, Error> {
+    let Run { context, tx, caller } = run;
     Ok(context.authorize(tx, caller, org, policy::manage).await?.scope)
 }
 
@@ -51,20 +52,15 @@ impl Mutation for EnrollPupil {
     type View = EnrollmentId;
     type Error = Error;
 
-    async fn authorize(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<OrgScope, Error> {
-        may_manage(context, tx, caller, self.org_id).await
+    async fn authorize(&self, run: Run<'_>) -> Result<OrgScope, Error> {
+        may_manage(run, self.org_id).await
     }
 
-    async fn act(
-        &self,
-        context: &Context,
-        tx: &Tx,
-        caller: &Caller,
-        scope: &OrgScope,
-    ) -> Result<Begun, Error> {
+    async fn act(&self, run: Run<'_>, scope: &OrgScope) -> Result<Begun, Error> {
+        let Run { context, tx, caller } = run;
         require_pupil(tx, scope, self.member_id).await?;
         // Between the decision and the lock the caller may have lost the role.
-        self.authorize(context, tx, caller).await?;
+        self.authorize(run).await?;
         context.require_unit(tx, self.org_id, self.unit_id).await?;
         let id = begin(tx, scope, self.member_id, self.unit_id).await?;
         let id = id.ok_or_else(Error::already_enrolled)?;
@@ -72,7 +68,7 @@ impl Mutation for EnrollPupil {
         Ok(Begun { enrollment_id: id })
     }
 
-    async fn view(&self, _: &Context, _: &Tx, _: &OrgScope, outcome: &Begun) -> Result<EnrollmentId, Error> {
+    async fn view(&self, _: Run<'_>, _: &OrgScope, outcome: &Begun) -> Result<EnrollmentId, Error> {
         Ok(outcome.enrollment_id)
     }
 }
@@ -93,20 +89,15 @@ impl Mutation for TransferPupil {
     type View = EnrollmentId;
     type Error = Error;
 
-    async fn authorize(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<OrgScope, Error> {
-        may_manage(context, tx, caller, self.org_id).await
+    async fn authorize(&self, run: Run<'_>) -> Result<OrgScope, Error> {
+        may_manage(run, self.org_id).await
     }
 
-    async fn act(
-        &self,
-        context: &Context,
-        tx: &Tx,
-        caller: &Caller,
-        scope: &OrgScope,
-    ) -> Result<Begun, Error> {
+    async fn act(&self, run: Run<'_>, scope: &OrgScope) -> Result<Begun, Error> {
+        let Run { context, tx, caller } = run;
         require_pupil(tx, scope, self.member_id).await?;
         // Between the decision and the lock the caller may have lost the role.
-        self.authorize(context, tx, caller).await?;
+        self.authorize(run).await?;
         context.require_unit(tx, self.org_id, self.to_unit_id).await?;
         let ended = end(tx, scope, self.member_id, self.from_unit_id).await?;
         storage::note_decision(tx, scope, ended.ok_or_else(Error::not_enrolled)?).await?;
@@ -116,7 +107,7 @@ impl Mutation for TransferPupil {
         Ok(Begun { enrollment_id: id })
     }
 
-    async fn view(&self, _: &Context, _: &Tx, _: &OrgScope, outcome: &Begun) -> Result<EnrollmentId, Error> {
+    async fn view(&self, _: Run<'_>, _: &OrgScope, outcome: &Begun) -> Result<EnrollmentId, Error> {
         Ok(outcome.enrollment_id)
     }
 }

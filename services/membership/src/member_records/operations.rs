@@ -1,6 +1,6 @@
 use std::collections::BTreeSet;
 
-use parta_access::{Caller, OrgScope, Principal, belongs};
+use parta_access::{OrgScope, Principal, belongs};
 use parta_database::Tx;
 use parta_edge::Mutation;
 use parta_ids::{InvitationId, MemberId, OrgId};
@@ -15,7 +15,7 @@ use super::{
     storage,
 };
 use crate::{
-    context::{Context, Decider},
+    context::{Context, Decider, Run},
     error::Error,
 };
 
@@ -36,16 +36,14 @@ fn require_present(member: Option<Member>, id: MemberId) -> Result<Member, Error
 /// have lost the right before the lock. Refuses a member who is unknown or has left.
 pub(crate) async fn lock_to_decide<M>(
     mutation: &M,
-    context: &Context,
-    tx: &Tx,
-    caller: &Caller,
+    run: Run<'_>,
     (scope, id): (&OrgScope, MemberId),
 ) -> Result<Member, Error>
 where
     M: Mutation<Context = Context, Error = Error>,
 {
-    let member = storage::lock(tx, scope, id).await?;
-    mutation.authorize(context, tx, caller).await?;
+    let member = storage::lock(run.tx, scope, id).await?;
+    mutation.authorize(run).await?;
     require_present(member, id)
 }
 
@@ -54,17 +52,15 @@ where
 /// their own person.
 pub(crate) async fn lock_both_to_decide<M>(
     mutation: &M,
-    context: &Context,
-    tx: &Tx,
-    caller: &Caller,
+    run: Run<'_>,
     (decider, id): (&Decider, MemberId),
 ) -> Result<Member, Error>
 where
     M: Mutation<Context = Context, Error = Error>,
 {
     decider.require_second_person(id)?;
-    let mut rows = storage::lock_all(tx, &decider.scope, [decider.member_id, id]).await?;
-    mutation.authorize(context, tx, caller).await?;
+    let mut rows = storage::lock_all(run.tx, &decider.scope, [decider.member_id, id]).await?;
+    mutation.authorize(run).await?;
     require_present(rows.remove(&id), id)
 }
 
@@ -139,11 +135,10 @@ async fn remove_protected(
 
 /// The members whom the caller may see: these, or everybody (`None`).
 pub(crate) async fn visible_members(
-    context: &Context,
-    tx: &Tx,
-    caller: &Caller,
+    run: Run<'_>,
     org: OrgId,
 ) -> Result<(OrgScope, Option<BTreeSet<MemberId>>), RpcError> {
+    let Run { context, tx, caller } = run;
     // The rule of the RPC has checked the permission.
     if let Principal::ServiceAccount { .. } = caller.acting() {
         let scope = belongs(caller, org)?;

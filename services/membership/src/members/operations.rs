@@ -1,6 +1,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
-use parta_access::{Caller, OrgScope, Principal, authorize};
+use parta_access::{OrgScope, Principal, authorize};
 use parta_database::Tx;
 use parta_edge::{Mutation, Page, PageRequest, Query, Read, Stored};
 use parta_ids::{MemberId, OrgId, UnitId};
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::policy;
 use crate::{
-    context::Context,
+    context::{Context, Run},
     enrollments,
     error::Error,
     member_records::{
@@ -36,7 +36,8 @@ async fn views(tx: &Tx, scope: &OrgScope, members: Vec<Member>) -> Result<Vec<Me
 }
 
 /// A read of profiles, audited where staff or an external system reads (R60).
-async fn read<V>(context: &Context, tx: &Tx, caller: &Caller, org: OrgId, view: V) -> Result<Read<V>, Error> {
+async fn read<V>(run: Run<'_>, org: OrgId, view: V) -> Result<Read<V>, Error> {
+    let Run { context, tx, caller } = run;
     let audited = match caller.person() {
         Some((_, member)) => context
             .contexts_of(tx, org, member)
@@ -64,8 +65,8 @@ impl Query for GetMembers {
     type View = Vec<MemberView>;
     type Error = Error;
 
-    async fn run(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<Read<Vec<MemberView>>, Error> {
-        let (scope, visible) = member_records::visible_members(context, tx, caller, self.org_id).await?;
+    async fn run(&self, run: Run<'_>) -> Result<Read<Vec<MemberView>>, Error> {
+        let (scope, visible) = member_records::visible_members(run, self.org_id).await?;
         let mut among: BTreeSet<MemberId> = self.member_ids.iter().copied().collect();
         if let Some(visible) = visible {
             among.retain(|id| visible.contains(id));
@@ -75,11 +76,11 @@ impl Query for GetMembers {
             include_left: true,
             ..Filter::default()
         };
-        let rows = storage::list(tx, &scope, &filter, None, self.member_ids.len() as u64).await?;
-        let views = views(tx, &scope, rows).await?;
+        let rows = storage::list(run.tx, &scope, &filter, None, self.member_ids.len() as u64).await?;
+        let views = views(run.tx, &scope, rows).await?;
         let mut found: BTreeMap<_, _> = views.into_iter().map(|view| (view.member.id, view)).collect();
         let ordered = self.member_ids.iter().filter_map(|id| found.remove(id)).collect();
-        read(context, tx, caller, self.org_id, ordered).await
+        read(run, self.org_id, ordered).await
     }
 }
 
@@ -100,14 +101,10 @@ impl Query for ListMembers {
     type View = Page<MemberView>;
     type Error = Error;
 
-    async fn run(
-        &self,
-        context: &Context,
-        tx: &Tx,
-        caller: &Caller,
-    ) -> Result<Read<Page<MemberView>>, Error> {
+    async fn run(&self, run: Run<'_>) -> Result<Read<Page<MemberView>>, Error> {
+        let Run { context, tx, caller } = run;
         let org = self.org_id;
-        let (scope, visible) = member_records::visible_members(context, tx, caller, org).await?;
+        let (scope, visible) = member_records::visible_members(run, org).await?;
         let mut among = visible;
         if let Some(unit) = self.unit_id {
             let people = context.roster.members_of_unit(tx, org, unit).await?;
@@ -132,7 +129,7 @@ impl Query for ListMembers {
             items: views(tx, &scope, items).await?,
             next_page_token,
         };
-        read(context, tx, caller, org, page).await
+        read(run, org, page).await
     }
 }
 
@@ -161,19 +158,15 @@ impl Mutation for CreateMember {
     type View = MemberView;
     type Error = Error;
 
-    async fn authorize(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<OrgScope, Error> {
+    async fn authorize(&self, run: Run<'_>) -> Result<OrgScope, Error> {
+        let Run { context, tx, caller } = run;
         let facts = context.facts(tx, caller, self.org_id).await?;
         let decision = policy::create_member(&facts, self.role, self.unit_id);
         Ok(authorize(caller, self.org_id, decision)?)
     }
 
-    async fn act(
-        &self,
-        context: &Context,
-        tx: &Tx,
-        caller: &Caller,
-        scope: &OrgScope,
-    ) -> Result<Created, Error> {
+    async fn act(&self, run: Run<'_>, scope: &OrgScope) -> Result<Created, Error> {
+        let Run { context, tx, caller } = run;
         let org = self.org_id;
         let member = Member::new(
             org,
@@ -193,13 +186,7 @@ impl Mutation for CreateMember {
         Ok(Created { member_id: member.id })
     }
 
-    async fn view(
-        &self,
-        _: &Context,
-        tx: &Tx,
-        scope: &OrgScope,
-        outcome: &Created,
-    ) -> Result<MemberView, Error> {
-        roles::load(tx, scope, outcome.member_id).await
+    async fn view(&self, run: Run<'_>, scope: &OrgScope, outcome: &Created) -> Result<MemberView, Error> {
+        roles::load(run.tx, scope, outcome.member_id).await
     }
 }

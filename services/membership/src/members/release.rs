@@ -1,7 +1,7 @@
 //! The release of a record that the wrong person claimed (F10).
 use std::collections::BTreeSet;
 
-use parta_access::{Caller, OrgScope, authorize};
+use parta_access::{OrgScope, authorize};
 use parta_database::Tx;
 use parta_edge::{Mutation, Stored};
 use parta_ids::{MemberId, OrgId};
@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::policy;
 use crate::{
-    context::Context,
+    context::{Context, Run},
     duties,
     error::Error,
     guardianships, join_requests,
@@ -80,7 +80,8 @@ impl Mutation for ReleaseProfile {
     type View = MemberView;
     type Error = Error;
 
-    async fn authorize(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<MayRelease, Error> {
+    async fn authorize(&self, run: Run<'_>) -> Result<MayRelease, Error> {
+        let Run { context, tx, caller } = run;
         let facts = context.facts(tx, caller, self.org_id).await?;
         // Whether there is such a member is for the administration to know.
         let nobody = || MemberContext::new(self.org_id, self.member_id, State::Left, []);
@@ -98,18 +99,13 @@ impl Mutation for ReleaseProfile {
         Ok(MayRelease { scope, own })
     }
 
-    async fn act(
-        &self,
-        context: &Context,
-        tx: &Tx,
-        caller: &Caller,
-        grant: &MayRelease,
-    ) -> Result<Released, Error> {
+    async fn act(&self, run: Run<'_>, grant: &MayRelease) -> Result<Released, Error> {
+        let Run { tx, caller, .. } = run;
         let scope = &grant.scope;
         // Both rows, in the order of their ids, so that the caller does not lose the right meanwhile.
         storage::lock_all(tx, scope, [grant.own, self.member_id]).await?;
         let mut member = member_records::lock_present(tx, scope, self.member_id).await?;
-        self.authorize(context, tx, caller).await?;
+        self.authorize(run).await?;
         check_etag(&self.etag, member.revision)?;
         // A release would free a suspended person of the suspension.
         let absent = suspensions::absent(tx, scope, std::slice::from_ref(&member)).await?;
@@ -122,14 +118,8 @@ impl Mutation for ReleaseProfile {
         Ok(Released { member_id: member.id })
     }
 
-    async fn view(
-        &self,
-        _: &Context,
-        tx: &Tx,
-        grant: &MayRelease,
-        outcome: &Released,
-    ) -> Result<MemberView, Error> {
-        roles::load(tx, &grant.scope, outcome.member_id).await
+    async fn view(&self, run: Run<'_>, grant: &MayRelease, outcome: &Released) -> Result<MemberView, Error> {
+        roles::load(run.tx, &grant.scope, outcome.member_id).await
     }
 }
 

@@ -1,12 +1,10 @@
 //! The lock of a member's sign-in, which wrong codes set and the administration lifts.
-use parta_access::Caller;
-use parta_database::Tx;
 use parta_edge::Mutation;
 use parta_ids::{MemberId, OrgId};
 
 use crate::{
     accounts,
-    context::{Context, Decider},
+    context::{Context, Decider, Run},
     error::Error,
     member_records,
     sign_in::{self, Unlocked},
@@ -26,20 +24,16 @@ impl Mutation for UnlockMember {
     type View = bool;
     type Error = Error;
 
-    async fn authorize(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<Decider, Error> {
+    async fn authorize(&self, run: Run<'_>) -> Result<Decider, Error> {
+        let Run { context, tx, caller } = run;
         let decider = context.authorize(tx, caller, self.org_id, member_records::manage);
         Ok(decider.await?)
     }
 
-    async fn act(
-        &self,
-        context: &Context,
-        tx: &Tx,
-        caller: &Caller,
-        decider: &Decider,
-    ) -> Result<Unlocked, Error> {
+    async fn act(&self, run: Run<'_>, decider: &Decider) -> Result<Unlocked, Error> {
+        let Run { context, tx, caller } = run;
         let both = (decider, self.member_id);
-        let member = member_records::lock_both_to_decide(self, context, tx, caller, both).await?;
+        let member = member_records::lock_both_to_decide(self, run, both).await?;
         // Nobody signs in as a person who is only expected.
         let addresses = match member.account_id {
             Some(account) => accounts::addresses(tx, account).await?,
@@ -50,7 +44,7 @@ impl Mutation for UnlockMember {
         Ok(Unlocked { was_locked })
     }
 
-    async fn view(&self, _: &Context, _: &Tx, _: &Decider, outcome: &Unlocked) -> Result<bool, Error> {
+    async fn view(&self, _: Run<'_>, _: &Decider, outcome: &Unlocked) -> Result<bool, Error> {
         Ok(outcome.was_locked)
     }
 }

@@ -1,6 +1,6 @@
 use std::collections::BTreeSet;
 
-use parta_access::{Caller, OrgScope, authorize};
+use parta_access::{OrgScope, authorize};
 use parta_database::Tx;
 use parta_edge::{Mutation, Page, PageRequest, Query, Read, Stored};
 use parta_ids::{MemberId, OrgId};
@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{FormerName, policy, storage};
 use crate::{
-    context::Context,
+    context::{Context, Run},
     error::Error,
     member_records::{self, Member, MemberView, storage::Filter},
     roles,
@@ -48,7 +48,8 @@ impl Query for GetNames {
     type View = Vec<Member>;
     type Error = Error;
 
-    async fn run(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<Read<Vec<Member>>, Error> {
+    async fn run(&self, run: Run<'_>) -> Result<Read<Vec<Member>>, Error> {
+        let Run { context, tx, caller } = run;
         let scope = context
             .authorize(tx, caller, self.org_id, policy::read)
             .await?
@@ -85,12 +86,8 @@ pub(crate) struct CorrectName {
 }
 
 impl CorrectName {
-    async fn decide(
-        &self,
-        context: &Context,
-        tx: &Tx,
-        caller: &Caller,
-    ) -> Result<(OrgScope, MemberId), RpcError> {
+    async fn decide(&self, run: Run<'_>) -> Result<(OrgScope, MemberId), RpcError> {
+        let Run { context, tx, caller } = run;
         let facts = context.facts(tx, caller, self.org_id).await?;
         let member = context.contexts_of(tx, self.org_id, self.member_id).await?;
         let home = match member.filter(|member| member.roles.contains(&Role::Pupil)) {
@@ -118,22 +115,12 @@ impl Mutation for CorrectName {
     type View = MemberView;
     type Error = Error;
 
-    async fn authorize(
-        &self,
-        context: &Context,
-        tx: &Tx,
-        caller: &Caller,
-    ) -> Result<(OrgScope, MemberId), Error> {
-        Ok(self.decide(context, tx, caller).await?)
+    async fn authorize(&self, run: Run<'_>) -> Result<(OrgScope, MemberId), Error> {
+        Ok(self.decide(run).await?)
     }
 
-    async fn act(
-        &self,
-        context: &Context,
-        tx: &Tx,
-        caller: &Caller,
-        (scope, own): &(OrgScope, MemberId),
-    ) -> Result<Corrected, Error> {
+    async fn act(&self, run: Run<'_>, (scope, own): &(OrgScope, MemberId)) -> Result<Corrected, Error> {
+        let Run { tx, caller, .. } = run;
         if *own == self.member_id {
             return Err(Error::second_person_required());
         }
@@ -141,7 +128,7 @@ impl Mutation for CorrectName {
         let mut rows = member_records::storage::lock_all(tx, scope, [*own, self.member_id]).await?;
         let member = rows.get_mut(&self.member_id);
         let member = member.ok_or_else(|| Error::unknown("member", self.member_id))?;
-        self.decide(context, tx, caller).await?;
+        self.decide(run).await?;
         check_etag(&self.etag, member.revision)?;
         if member.full_name != self.full_name {
             keep(tx, scope, member, &self.full_name, Some(*own)).await?;
@@ -158,12 +145,11 @@ impl Mutation for CorrectName {
 
     async fn view(
         &self,
-        _: &Context,
-        tx: &Tx,
+        run: Run<'_>,
         (scope, _): &(OrgScope, MemberId),
         outcome: &Corrected,
     ) -> Result<MemberView, Error> {
-        roles::load(tx, scope, outcome.member_id).await
+        roles::load(run.tx, scope, outcome.member_id).await
     }
 }
 
@@ -180,12 +166,8 @@ impl Query for ListFormerNames {
     type View = Page<FormerName>;
     type Error = Error;
 
-    async fn run(
-        &self,
-        context: &Context,
-        tx: &Tx,
-        caller: &Caller,
-    ) -> Result<Read<Page<FormerName>>, Error> {
+    async fn run(&self, run: Run<'_>) -> Result<Read<Page<FormerName>>, Error> {
+        let Run { context, tx, caller } = run;
         let scope = context
             .authorize(tx, caller, self.org_id, policy::list)
             .await?

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     acting_heads, assignments,
-    context::Context,
+    context::{Context, Run},
     duties, enrollments,
     error::Error,
     guardianships::{self, Side},
@@ -59,12 +59,11 @@ pub(crate) struct ChangeRoles {
 
 /// Decides whether the caller may change roles of this member.
 pub(super) async fn decide(
-    context: &Context,
-    tx: &Tx,
-    caller: &Caller,
+    run: Run<'_>,
     facts: &MemberContext,
     (org, member): (OrgId, MemberId),
 ) -> Result<OrgScope, RpcError> {
+    let Run { context, tx, caller } = run;
     // An administrator learns whether there is such a member, others only that they may not do it.
     let nobody = || MemberContext::new(org, member, State::Left, []);
     let of_member = context.contexts_of(tx, org, member).await?;
@@ -73,14 +72,8 @@ pub(super) async fn decide(
 }
 
 impl ChangeRoles {
-    async fn decide(
-        &self,
-        context: &Context,
-        tx: &Tx,
-        caller: &Caller,
-        facts: &MemberContext,
-    ) -> Result<OrgScope, RpcError> {
-        decide(context, tx, caller, facts, (self.org_id, self.member_id)).await
+    async fn decide(&self, run: Run<'_>, facts: &MemberContext) -> Result<OrgScope, RpcError> {
+        decide(run, facts, (self.org_id, self.member_id)).await
     }
 
     /// Refuses if the change would end something else than the preview showed. A change by which the member
@@ -101,22 +94,18 @@ impl Mutation for ChangeRoles {
     type View = (MemberView, Option<RoleChangeId>);
     type Error = Error;
 
-    async fn authorize(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<OrgScope, Error> {
+    async fn authorize(&self, run: Run<'_>) -> Result<OrgScope, Error> {
+        let Run { context, tx, caller } = run;
         let facts = context.facts(tx, caller, self.org_id).await?;
-        Ok(self.decide(context, tx, caller, &facts).await?)
+        Ok(self.decide(run, &facts).await?)
     }
 
-    async fn act(
-        &self,
-        context: &Context,
-        tx: &Tx,
-        caller: &Caller,
-        scope: &OrgScope,
-    ) -> Result<RolesChanged, Error> {
+    async fn act(&self, run: Run<'_>, scope: &OrgScope) -> Result<RolesChanged, Error> {
+        let Run { context, tx, caller } = run;
         let administrators = storage::lock_administrators(tx, scope).await?;
         // Between the decision and the lock the caller may have lost the role.
         let facts = context.facts(tx, caller, self.org_id).await?;
-        self.decide(context, tx, caller, &facts).await?;
+        self.decide(run, &facts).await?;
         let mut member = member_records::lock_present(tx, scope, self.member_id).await?;
         check_etag(&self.etag, member.revision)?;
         let preview = preview(tx, scope, &member, &self.roles).await?;
@@ -173,29 +162,23 @@ impl Mutation for ChangeRoles {
 
     async fn view(
         &self,
-        _: &Context,
-        tx: &Tx,
+        run: Run<'_>,
         scope: &OrgScope,
         outcome: &RolesChanged,
     ) -> Result<(MemberView, Option<RoleChangeId>), Error> {
-        let member = load(tx, scope, outcome.member_id).await?;
+        let member = load(run.tx, scope, outcome.member_id).await?;
         Ok((member, outcome.role_change_id))
     }
 
     /// An administrator who gave their own role away still gets the result, while a member of the
     /// organization.
-    async fn regrant(
-        &self,
-        context: &Context,
-        tx: &Tx,
-        caller: &Caller,
-        outcome: &RolesChanged,
-    ) -> Result<OrgScope, Error> {
+    async fn regrant(&self, run: Run<'_>, outcome: &RolesChanged) -> Result<OrgScope, Error> {
+        let Run { context, tx, caller } = run;
         let facts = context.facts(tx, caller, self.org_id).await?;
         if facts.member_id == outcome.member_id {
             return Ok(belongs(caller, self.org_id)?);
         }
-        Ok(self.decide(context, tx, caller, &facts).await?)
+        Ok(self.decide(run, &facts).await?)
     }
 }
 

@@ -1,7 +1,7 @@
 //! The list of the facts that a change of roles ends, shown before the change (F2).
 use std::{collections::BTreeSet, fmt::Write as _};
 
-use parta_access::{Caller, OrgScope};
+use parta_access::OrgScope;
 use parta_database::Tx;
 use parta_edge::{Query, Read};
 use parta_ids::{MemberId, OrgId};
@@ -11,7 +11,7 @@ use sha2::{Digest as _, Sha256};
 use super::{model::EndedGrounds, operations::decide, policy};
 use crate::{
     acting_heads, assignments,
-    context::Context,
+    context::{Context, Run},
     duties, enrollments,
     error::Error,
     guardianships::{self, Side},
@@ -119,9 +119,10 @@ impl Query for PreviewRoleChange {
     type View = Preview;
     type Error = Error;
 
-    async fn run(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<Read<Preview>, Error> {
+    async fn run(&self, run: Run<'_>) -> Result<Read<Preview>, Error> {
+        let Run { context, tx, caller } = run;
         let facts = context.facts(tx, caller, self.org_id).await?;
-        let scope = decide(context, tx, caller, &facts, (self.org_id, self.member_id)).await?;
+        let scope = decide(run, &facts, (self.org_id, self.member_id)).await?;
         let member = storage::find(tx, &scope, self.member_id).await?;
         let member = member.ok_or_else(|| Error::unknown("member", self.member_id))?;
         if member.state == State::Left {

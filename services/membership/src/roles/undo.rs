@@ -1,7 +1,7 @@
 //! Undoing a change of roles within 7 days (F2): what the rules of today allow is given back.
 use std::collections::BTreeSet;
 
-use parta_access::{Caller, OrgScope, authorize};
+use parta_access::{OrgScope, authorize};
 use parta_database::Tx;
 use parta_edge::{Mutation, Page, PageRequest, Query, Read, Stored};
 use parta_ids::{GuardianshipId, MemberId, OrgId, RoleChangeId};
@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     assignments,
-    context::Context,
+    context::{Context, Run},
     duties,
     endings::{Obstacle, Restored},
     enrollments,
@@ -95,26 +95,22 @@ impl Mutation for UndoRoleChange {
     type View = UndoneChange;
     type Error = Error;
 
-    async fn authorize(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<MayUndo, Error> {
+    async fn authorize(&self, run: Run<'_>) -> Result<MayUndo, Error> {
+        let Run { context, tx, caller } = run;
         let facts = context.facts(tx, caller, self.org_id).await?;
         // Whether there is such a change is for those to know who may read changes.
         let scope = authorize(caller, self.org_id, policy::list_changes(&facts))?;
         let change = self.change(tx, &scope).await?;
         let of = (self.org_id, change.member_id);
         Ok(MayUndo {
-            scope: decide(context, tx, caller, &facts, of).await?,
+            scope: decide(run, &facts, of).await?,
             undoer: facts.member_id,
             change,
         })
     }
 
-    async fn act(
-        &self,
-        context: &Context,
-        tx: &Tx,
-        caller: &Caller,
-        grant: &MayUndo,
-    ) -> Result<Undone, Error> {
+    async fn act(&self, run: Run<'_>, grant: &MayUndo) -> Result<Undone, Error> {
+        let Run { context, tx, caller } = run;
         let MayUndo { scope, undoer, .. } = grant;
         if *undoer == grant.change.member_id {
             return Err(Error::second_person_required());
@@ -126,7 +122,7 @@ impl Mutation for UndoRoleChange {
         let mut member = member_records::lock_present(tx, scope, grant.change.member_id).await?;
         // Between the decision and the lock the caller may have lost the role, and another one may have
         // undone the change, whose rows the lock of the member protects.
-        let MayUndo { change, .. } = self.authorize(context, tx, caller).await?;
+        let MayUndo { change, .. } = self.authorize(run).await?;
         let facts = context.facts(tx, caller, self.org_id).await?;
         policy::change(&facts, change.member_id, &change.lost, &BTreeSet::new())?;
         if !change.is_undoable(tx.now()) {
@@ -156,15 +152,9 @@ impl Mutation for UndoRoleChange {
         Ok(undone)
     }
 
-    async fn view(
-        &self,
-        _: &Context,
-        tx: &Tx,
-        grant: &MayUndo,
-        outcome: &Undone,
-    ) -> Result<UndoneChange, Error> {
+    async fn view(&self, run: Run<'_>, grant: &MayUndo, outcome: &Undone) -> Result<UndoneChange, Error> {
         Ok(UndoneChange {
-            member: load(tx, &grant.scope, outcome.member_id).await?,
+            member: load(run.tx, &grant.scope, outcome.member_id).await?,
             roles: Role::set_of(outcome.roles),
             restored: outcome.restored.clone(),
             refused: outcome.refused.clone(),
@@ -316,12 +306,8 @@ impl Query for ListRoleChanges {
     type View = Page<RoleChange>;
     type Error = Error;
 
-    async fn run(
-        &self,
-        context: &Context,
-        tx: &Tx,
-        caller: &Caller,
-    ) -> Result<Read<Page<RoleChange>>, Error> {
+    async fn run(&self, run: Run<'_>) -> Result<Read<Page<RoleChange>>, Error> {
+        let Run { context, tx, caller } = run;
         let facts = context.facts(tx, caller, self.org_id).await?;
         let scope = authorize(caller, self.org_id, policy::list_changes(&facts))?;
         let before = self.page.after(tx, caller)?;

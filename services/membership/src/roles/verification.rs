@@ -17,7 +17,7 @@ use super::{
     verification_end::forget_end,
 };
 use crate::{
-    context::{Context, Decider},
+    context::{Context, Decider, Run},
     error::Error,
     member_records::{self, Member, MemberView},
 };
@@ -72,24 +72,26 @@ impl Mutation for SetVerification {
     type View = MemberView;
     type Error = Error;
 
-    async fn authorize(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<Decider, Error> {
+    async fn authorize(&self, run: Run<'_>) -> Result<Decider, Error> {
+        let Run { context, tx, caller } = run;
         Ok(context.authorize(tx, caller, self.org_id, policy::verify).await?)
     }
 
-    async fn act(
-        &self,
-        context: &Context,
-        tx: &Tx,
-        caller: &Caller,
-        verifier: &Decider,
-    ) -> Result<Changed, Error> {
+    async fn act(&self, run: Run<'_>, verifier: &Decider) -> Result<Changed, Error> {
         let of = (&verifier.scope, self.member_id);
-        let member = member_records::lock_to_decide(self, context, tx, caller, of).await?;
-        set(tx, caller, verifier, member, (self.verified, &self.ground)).await
+        let member = member_records::lock_to_decide(self, run, of).await?;
+        set(
+            run.tx,
+            run.caller,
+            verifier,
+            member,
+            (self.verified, &self.ground),
+        )
+        .await
     }
 
-    async fn view(&self, _: &Context, tx: &Tx, by: &Decider, outcome: &Changed) -> Result<MemberView, Error> {
-        load(tx, &by.scope, outcome.member_id).await
+    async fn view(&self, run: Run<'_>, by: &Decider, outcome: &Changed) -> Result<MemberView, Error> {
+        load(run.tx, &by.scope, outcome.member_id).await
     }
 }
 
@@ -126,21 +128,17 @@ impl Mutation for VerifyTeachers {
     type View = Vec<MemberView>;
     type Error = Error;
 
-    async fn authorize(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<Decider, Error> {
+    async fn authorize(&self, run: Run<'_>) -> Result<Decider, Error> {
+        let Run { context, tx, caller } = run;
         Ok(context.authorize(tx, caller, self.org_id, policy::verify).await?)
     }
 
-    async fn act(
-        &self,
-        context: &Context,
-        tx: &Tx,
-        caller: &Caller,
-        verifier: &Decider,
-    ) -> Result<Verified, Error> {
+    async fn act(&self, run: Run<'_>, verifier: &Decider) -> Result<Verified, Error> {
+        let Run { tx, caller, .. } = run;
         let ids = self.member_ids.iter().copied();
         let mut rows = member_records::storage::lock_all(tx, &verifier.scope, ids).await?;
         // Between the decision and the locks the caller may have lost the role.
-        self.authorize(context, tx, caller).await?;
+        self.authorize(run).await?;
         for id in &self.member_ids {
             let decide = async |row: Option<Member>| {
                 let member = row.ok_or_else(|| Error::unknown("member", id))?;
@@ -157,16 +155,10 @@ impl Mutation for VerifyTeachers {
         })
     }
 
-    async fn view(
-        &self,
-        _: &Context,
-        tx: &Tx,
-        by: &Decider,
-        outcome: &Verified,
-    ) -> Result<Vec<MemberView>, Error> {
+    async fn view(&self, run: Run<'_>, by: &Decider, outcome: &Verified) -> Result<Vec<MemberView>, Error> {
         let mut views = Vec::with_capacity(outcome.member_ids.len());
         for id in &outcome.member_ids {
-            views.push(load(tx, &by.scope, *id).await?);
+            views.push(load(run.tx, &by.scope, *id).await?);
         }
         Ok(views)
     }
@@ -194,21 +186,17 @@ impl Mutation for RequestVerification {
     type View = MemberView;
     type Error = Error;
 
-    async fn authorize(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<Decider, Error> {
+    async fn authorize(&self, run: Run<'_>) -> Result<Decider, Error> {
+        let Run { context, tx, caller } = run;
         Ok(context.authorize(tx, caller, self.org_id, policy::ask).await?)
     }
 
-    async fn act(
-        &self,
-        context: &Context,
-        tx: &Tx,
-        caller: &Caller,
-        teacher: &Decider,
-    ) -> Result<Asked, Error> {
+    async fn act(&self, run: Run<'_>, teacher: &Decider) -> Result<Asked, Error> {
+        let Run { tx, caller, .. } = run;
         let (scope, own) = (&teacher.scope, teacher.member_id);
         let member = member_records::storage::lock(tx, scope, own).await?;
         // Between the decision and the lock the member may have lost the role, or have left.
-        self.authorize(context, tx, caller).await?;
+        self.authorize(run).await?;
         if member.is_some_and(|member| !member.teacher_verified) {
             let request = VerificationRequest {
                 member_id: own,
@@ -221,8 +209,8 @@ impl Mutation for RequestVerification {
         Ok(Asked { member_id: own })
     }
 
-    async fn view(&self, _: &Context, tx: &Tx, by: &Decider, outcome: &Asked) -> Result<MemberView, Error> {
-        load(tx, &by.scope, outcome.member_id).await
+    async fn view(&self, run: Run<'_>, by: &Decider, outcome: &Asked) -> Result<MemberView, Error> {
+        load(run.tx, &by.scope, outcome.member_id).await
     }
 }
 
@@ -240,21 +228,17 @@ impl Mutation for RefuseVerification {
     type View = MemberView;
     type Error = Error;
 
-    async fn authorize(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<Decider, Error> {
+    async fn authorize(&self, run: Run<'_>) -> Result<Decider, Error> {
+        let Run { context, tx, caller } = run;
         Ok(context.authorize(tx, caller, self.org_id, policy::verify).await?)
     }
 
-    async fn act(
-        &self,
-        context: &Context,
-        tx: &Tx,
-        caller: &Caller,
-        refuser: &Decider,
-    ) -> Result<Asked, Error> {
+    async fn act(&self, run: Run<'_>, refuser: &Decider) -> Result<Asked, Error> {
+        let Run { tx, caller, .. } = run;
         let scope = &refuser.scope;
         member_records::storage::lock(tx, scope, self.member_id).await?;
         // Between the decision and the lock the caller may have lost the role.
-        self.authorize(context, tx, caller).await?;
+        self.authorize(run).await?;
         if !storage::delete(tx, scope, self.member_id).await? {
             return Err(Error::unknown(KIND, self.member_id));
         }
@@ -265,8 +249,8 @@ impl Mutation for RefuseVerification {
         })
     }
 
-    async fn view(&self, _: &Context, tx: &Tx, by: &Decider, outcome: &Asked) -> Result<MemberView, Error> {
-        load(tx, &by.scope, outcome.member_id).await
+    async fn view(&self, run: Run<'_>, by: &Decider, outcome: &Asked) -> Result<MemberView, Error> {
+        load(run.tx, &by.scope, outcome.member_id).await
     }
 }
 
@@ -277,11 +261,10 @@ pub(super) async fn audit(tx: &Tx, caller: &Caller, org: OrgId, member: MemberId
 
 /// Returns the teachers of whom the caller may read requests and announced ends; `None` for all.
 pub(super) async fn readable(
-    context: &Context,
-    tx: &Tx,
-    caller: &Caller,
+    run: Run<'_>,
     org: OrgId,
 ) -> Result<(OrgScope, Option<BTreeSet<MemberId>>), Error> {
+    let Run { context, tx, caller } = run;
     let facts = context.facts(tx, caller, org).await?;
     let scope = authorize(caller, org, policy::list_requests(&facts))?;
     let among = (!facts.is_administration()).then(|| BTreeSet::from([facts.member_id]));
@@ -300,13 +283,9 @@ impl Query for ListVerificationRequests {
     type View = Page<VerificationRequest>;
     type Error = Error;
 
-    async fn run(
-        &self,
-        context: &Context,
-        tx: &Tx,
-        caller: &Caller,
-    ) -> Result<Read<Page<VerificationRequest>>, Error> {
-        let (scope, among) = readable(context, tx, caller, self.org_id).await?;
+    async fn run(&self, run: Run<'_>) -> Result<Read<Page<VerificationRequest>>, Error> {
+        let Run { tx, caller, .. } = run;
+        let (scope, among) = readable(run, self.org_id).await?;
         let after = self.page.after(tx, caller)?;
         let rows = storage::list(tx, &scope, among, after, self.page.limit()).await?;
         let page = self.page.page(tx, caller, rows, |row| row.member_id);

@@ -1,6 +1,6 @@
 //! The end of a verification on a day that is announced 30 days before (F7).
 use chrono::{Days, NaiveDate};
-use parta_access::{Caller, OrgScope};
+use parta_access::OrgScope;
 use parta_database::Tx;
 use parta_edge::{Mutation, Page, PageRequest, Query, Read, Stored};
 use parta_ids::{MemberId, OrgId};
@@ -15,7 +15,7 @@ use super::{
     verification::{audit, readable},
 };
 use crate::{
-    context::{Context, Decider},
+    context::{Context, Decider, Run},
     endings::{self, EndingKind},
     error::Error,
     member_records::{events, lock_to_decide, storage},
@@ -51,17 +51,13 @@ impl Mutation for AnnounceVerificationEnd {
     type View = VerificationEnd;
     type Error = Error;
 
-    async fn authorize(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<Decider, Error> {
+    async fn authorize(&self, run: Run<'_>) -> Result<Decider, Error> {
+        let Run { context, tx, caller } = run;
         Ok(context.authorize(tx, caller, self.org_id, policy::verify).await?)
     }
 
-    async fn act(
-        &self,
-        context: &Context,
-        tx: &Tx,
-        caller: &Caller,
-        announcer: &Decider,
-    ) -> Result<Announced, Error> {
+    async fn act(&self, run: Run<'_>, announcer: &Decider) -> Result<Announced, Error> {
+        let Run { context, tx, caller } = run;
         announcer.require_second_person(self.member_id)?;
         let zone = endings::time_zone(&context.roster, tx, self.org_id).await?;
         let earliest = endings::local_date(tx.now(), zone) + NOTICE;
@@ -69,7 +65,7 @@ impl Mutation for AnnounceVerificationEnd {
             return Err(invalid("last_date", "must be at least 30 days ahead").into());
         }
         let of = (&announcer.scope, self.member_id);
-        let member = lock_to_decide(self, context, tx, caller, of).await?;
+        let member = lock_to_decide(self, run, of).await?;
         if !member.has(Role::Teacher) {
             return Err(Error::not_a_teacher());
         }
@@ -92,12 +88,11 @@ impl Mutation for AnnounceVerificationEnd {
 
     async fn view(
         &self,
-        _: &Context,
-        tx: &Tx,
+        run: Run<'_>,
         announcer: &Decider,
         outcome: &Announced,
     ) -> Result<VerificationEnd, Error> {
-        let end = ends::find(tx, &announcer.scope, outcome.member_id).await?;
+        let end = ends::find(run.tx, &announcer.scope, outcome.member_id).await?;
         end.ok_or_else(|| Error::unknown(KIND, outcome.member_id))
     }
 }
@@ -116,22 +111,24 @@ impl Mutation for CancelVerificationEnd {
     type View = ();
     type Error = Error;
 
-    async fn authorize(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<Decider, Error> {
+    async fn authorize(&self, run: Run<'_>) -> Result<Decider, Error> {
+        let Run { context, tx, caller } = run;
         Ok(context.authorize(tx, caller, self.org_id, policy::verify).await?)
     }
 
-    async fn act(&self, context: &Context, tx: &Tx, caller: &Caller, by: &Decider) -> Result<(), Error> {
+    async fn act(&self, run: Run<'_>, by: &Decider) -> Result<(), Error> {
+        let Run { tx, caller, .. } = run;
         by.require_second_person(self.member_id)?;
         storage::lock(tx, &by.scope, self.member_id).await?;
         // Between the decision and the lock the caller may have lost the role.
-        self.authorize(context, tx, caller).await?;
+        self.authorize(run).await?;
         if !forget_end(tx, &by.scope, self.member_id).await? {
             return Err(Error::unknown(KIND, self.member_id));
         }
         audit(tx, caller, self.org_id, self.member_id).await
     }
 
-    async fn view(&self, _: &Context, _: &Tx, _: &Decider, (): &()) -> Result<(), Error> {
+    async fn view(&self, _: Run<'_>, _: &Decider, (): &()) -> Result<(), Error> {
         Ok(())
     }
 }
@@ -148,13 +145,9 @@ impl Query for ListVerificationEnds {
     type View = Page<VerificationEnd>;
     type Error = Error;
 
-    async fn run(
-        &self,
-        context: &Context,
-        tx: &Tx,
-        caller: &Caller,
-    ) -> Result<Read<Page<VerificationEnd>>, Error> {
-        let (scope, among) = readable(context, tx, caller, self.org_id).await?;
+    async fn run(&self, run: Run<'_>) -> Result<Read<Page<VerificationEnd>>, Error> {
+        let Run { tx, caller, .. } = run;
+        let (scope, among) = readable(run, self.org_id).await?;
         let after = self.page.after(tx, caller)?;
         let rows = ends::list(tx, &scope, among, after, self.page.limit()).await?;
         let page = self.page.page(tx, caller, rows, |row| row.member_id);

@@ -10,12 +10,16 @@ use super::{
     model::{MAX_KEYS, ServiceAccount, ServiceAccountKey, ServiceAccountView},
     policy, secret, storage,
 };
-use crate::{context::Context, error::Error};
+use crate::{
+    context::{Context, Run},
+    error::Error,
+};
 
 const KIND: &str = "service account";
 const KEY_KIND: &str = "service account key";
 
-async fn may_administer(context: &Context, tx: &Tx, caller: &Caller, org: OrgId) -> Result<OrgScope, Error> {
+async fn may_administer(run: Run<'_>, org: OrgId) -> Result<OrgScope, Error> {
+    let Run { context, tx, caller } = run;
     Ok(context
         .authorize(tx, caller, org, policy::administer)
         .await?
@@ -49,13 +53,8 @@ pub(crate) struct NewKey {
 }
 
 /// Creates a key of an account whose row is locked or new.
-async fn create_key(
-    context: &Context,
-    tx: &Tx,
-    caller: &Caller,
-    scope: &OrgScope,
-    account: ServiceAccountId,
-) -> Result<KeyCreated, Error> {
+async fn create_key(run: Run<'_>, scope: &OrgScope, account: ServiceAccountId) -> Result<KeyCreated, Error> {
+    let Run { context, tx, caller } = run;
     let key = ServiceAccountKey {
         id: tx.env().id(),
         account_id: account,
@@ -106,17 +105,12 @@ impl Mutation for CreateServiceAccount {
     type View = NewKey;
     type Error = Error;
 
-    async fn authorize(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<OrgScope, Error> {
-        may_administer(context, tx, caller, self.org_id).await
+    async fn authorize(&self, run: Run<'_>) -> Result<OrgScope, Error> {
+        may_administer(run, self.org_id).await
     }
 
-    async fn act(
-        &self,
-        context: &Context,
-        tx: &Tx,
-        caller: &Caller,
-        scope: &OrgScope,
-    ) -> Result<KeyCreated, Error> {
+    async fn act(&self, run: Run<'_>, scope: &OrgScope) -> Result<KeyCreated, Error> {
+        let Run { tx, .. } = run;
         let account = ServiceAccount {
             org_id: self.org_id,
             id: tx.env().id(),
@@ -125,17 +119,11 @@ impl Mutation for CreateServiceAccount {
             create_time: tx.now(),
         };
         storage::insert(tx, scope, &account).await?;
-        create_key(context, tx, caller, scope, account.id).await
+        create_key(run, scope, account.id).await
     }
 
-    async fn view(
-        &self,
-        context: &Context,
-        tx: &Tx,
-        scope: &OrgScope,
-        outcome: &KeyCreated,
-    ) -> Result<NewKey, Error> {
-        load_key(context, tx, scope, outcome).await
+    async fn view(&self, run: Run<'_>, scope: &OrgScope, outcome: &KeyCreated) -> Result<NewKey, Error> {
+        load_key(run.context, run.tx, scope, outcome).await
     }
 }
 
@@ -153,35 +141,23 @@ impl Mutation for RotateKey {
     type View = NewKey;
     type Error = Error;
 
-    async fn authorize(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<OrgScope, Error> {
-        may_administer(context, tx, caller, self.org_id).await
+    async fn authorize(&self, run: Run<'_>) -> Result<OrgScope, Error> {
+        may_administer(run, self.org_id).await
     }
 
-    async fn act(
-        &self,
-        context: &Context,
-        tx: &Tx,
-        caller: &Caller,
-        scope: &OrgScope,
-    ) -> Result<KeyCreated, Error> {
+    async fn act(&self, run: Run<'_>, scope: &OrgScope) -> Result<KeyCreated, Error> {
         let id = self.service_account_id;
-        if !storage::lock(tx, scope, id).await? {
+        if !storage::lock(run.tx, scope, id).await? {
             return Err(Error::unknown(KIND, id));
         }
-        if storage::list_keys(tx, scope, [id]).await?.len() >= MAX_KEYS {
+        if storage::list_keys(run.tx, scope, [id]).await?.len() >= MAX_KEYS {
             return Err(Error::service_account_key_limit());
         }
-        create_key(context, tx, caller, scope, id).await
+        create_key(run, scope, id).await
     }
 
-    async fn view(
-        &self,
-        context: &Context,
-        tx: &Tx,
-        scope: &OrgScope,
-        outcome: &KeyCreated,
-    ) -> Result<NewKey, Error> {
-        load_key(context, tx, scope, outcome).await
+    async fn view(&self, run: Run<'_>, scope: &OrgScope, outcome: &KeyCreated) -> Result<NewKey, Error> {
+        load_key(run.context, run.tx, scope, outcome).await
     }
 }
 
@@ -201,17 +177,12 @@ impl Mutation for Revoke {
     type View = Vec<ServiceAccountKeyId>;
     type Error = Error;
 
-    async fn authorize(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<OrgScope, Error> {
-        may_administer(context, tx, caller, self.org_id).await
+    async fn authorize(&self, run: Run<'_>) -> Result<OrgScope, Error> {
+        may_administer(run, self.org_id).await
     }
 
-    async fn act(
-        &self,
-        _: &Context,
-        tx: &Tx,
-        caller: &Caller,
-        scope: &OrgScope,
-    ) -> Result<KeysRevoked, Error> {
+    async fn act(&self, run: Run<'_>, scope: &OrgScope) -> Result<KeysRevoked, Error> {
+        let Run { tx, caller, .. } = run;
         let id = self.service_account_id;
         if !storage::lock(tx, scope, id).await? {
             return Err(Error::unknown(KIND, id));
@@ -239,8 +210,7 @@ impl Mutation for Revoke {
 
     async fn view(
         &self,
-        _: &Context,
-        _: &Tx,
+        _: Run<'_>,
         _: &OrgScope,
         outcome: &KeysRevoked,
     ) -> Result<Vec<ServiceAccountKeyId>, Error> {
@@ -260,13 +230,9 @@ impl Query for ListServiceAccounts {
     type View = Page<ServiceAccountView>;
     type Error = Error;
 
-    async fn run(
-        &self,
-        context: &Context,
-        tx: &Tx,
-        caller: &Caller,
-    ) -> Result<Read<Page<ServiceAccountView>>, Error> {
-        let scope = may_administer(context, tx, caller, self.org_id).await?;
+    async fn run(&self, run: Run<'_>) -> Result<Read<Page<ServiceAccountView>>, Error> {
+        let Run { tx, caller, .. } = run;
+        let scope = may_administer(run, self.org_id).await?;
         let after = self.page.after(tx, caller)?;
         let accounts = storage::list(tx, &scope, after, self.page.limit()).await?;
         let mut keys: BTreeMap<_, Vec<_>> = BTreeMap::new();
@@ -295,8 +261,8 @@ impl Query for GetPermissionCatalog {
     type View = &'static [ServiceAccountPermission];
     type Error = Error;
 
-    async fn run(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<Read<Self::View>, Error> {
-        may_administer(context, tx, caller, self.org_id).await?;
+    async fn run(&self, run: Run<'_>) -> Result<Read<Self::View>, Error> {
+        may_administer(run, self.org_id).await?;
         Ok(Read::plain(&ServiceAccountPermission::ALL))
     }
 }
@@ -318,7 +284,8 @@ impl Query for IssueToken {
     type View = IssuedToken;
     type Error = Error;
 
-    async fn run(&self, context: &Context, tx: &Tx, _: &Caller) -> Result<Read<IssuedToken>, Error> {
+    async fn run(&self, run: Run<'_>) -> Result<Read<IssuedToken>, Error> {
+        let Run { context, tx, .. } = run;
         let found = storage::find_presented(tx, secret::key_digest(&self.key)).await?;
         let (account, key) = found.ok_or_else(Error::service_account_key_invalid)?;
         let org_id = account.org_id;
@@ -347,8 +314,8 @@ impl UnclaimedMutation for RecordUse {
     type View = ();
     type Error = Error;
 
-    async fn run(&self, _: &Context, tx: &Tx, _: &Caller) -> Result<Act<()>, Error> {
-        storage::record_use(tx, self.org_id, self.key_id, tx.now()).await?;
+    async fn run(&self, run: Run<'_>) -> Result<Act<()>, Error> {
+        storage::record_use(run.tx, self.org_id, self.key_id, run.tx.now()).await?;
         Ok(Act::Done(()))
     }
 }

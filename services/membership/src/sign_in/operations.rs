@@ -1,6 +1,5 @@
 use chrono::{DateTime, Utc};
-use parta_access::Caller;
-use parta_database::{StorageError, Tx};
+use parta_database::StorageError;
 use parta_edge::{Act, Mutation, Stored, UnclaimedMutation};
 use parta_ids::FlowId;
 use serde::{Deserialize, Serialize};
@@ -13,7 +12,7 @@ use super::{
 };
 use crate::{
     accounts::{self, Account, Address},
-    context::Context,
+    context::{Context, Run},
     delivery::{self, Purpose},
     error::Error,
 };
@@ -51,18 +50,18 @@ impl Mutation for RequestCode {
     type Error = Error;
 
     /// Anyone may request a code; the limits are part of the act.
-    async fn authorize(&self, _: &Context, _: &Tx, _: &Caller) -> Result<(), Error> {
+    async fn authorize(&self, _: Run<'_>) -> Result<(), Error> {
         Ok(())
     }
 
-    async fn act(&self, context: &Context, tx: &Tx, caller: &Caller, (): &()) -> Result<Requested, Error> {
-        let requested = send_code(context, tx, caller, &self.address, Purpose::SignIn).await?;
+    async fn act(&self, run: Run<'_>, (): &()) -> Result<Requested, Error> {
+        let requested = send_code(run, &self.address, Purpose::SignIn).await?;
         let object = format!("signInFlows/{}", requested.flow_id);
-        parta_audit::record(tx, caller, None, object).await?;
+        parta_audit::record(run.tx, run.caller, None, object).await?;
         Ok(requested)
     }
 
-    async fn view(&self, _: &Context, _: &Tx, (): &(), outcome: &Requested) -> Result<SentCode, Error> {
+    async fn view(&self, _: Run<'_>, (): &(), outcome: &Requested) -> Result<SentCode, Error> {
         outcome.sent()
     }
 }
@@ -86,13 +85,8 @@ impl Requested {
 }
 
 /// Sends a code to an address, as far as the limits allow it.
-pub(crate) async fn send_code(
-    context: &Context,
-    tx: &Tx,
-    caller: &Caller,
-    to: &Address,
-    purpose: Purpose,
-) -> Result<Requested, Error> {
+pub(crate) async fn send_code(run: Run<'_>, to: &Address, purpose: Purpose) -> Result<Requested, Error> {
+    let Run { context, tx, caller } = run;
     let (now, address) = (tx.now(), to.text());
     let limiter = Limiter::new(context, tx, caller);
     limiter.require_unlocked(address).await?;
@@ -115,12 +109,11 @@ pub(crate) async fn send_code(
 /// Each attempt is counted as a wrong code before the code is compared, so that concurrent attempts do not
 /// exceed a limit. A right code takes the count back. A call that a limit refuses counts nothing.
 pub(crate) async fn try_code(
-    context: &Context,
-    tx: &Tx,
-    caller: &Caller,
+    run: Run<'_>,
     (flow, code): (FlowId, &str),
     purpose: Purpose,
 ) -> Result<Option<String>, Error> {
+    let Run { context, tx, caller } = run;
     let limiter = Limiter::new(context, tx, caller);
     limiter.take(Limit::WrongCodesOfNetwork, "").await?;
     let address = storage::take_attempt(tx, flow, purpose, tx.now()).await?;
@@ -161,9 +154,10 @@ impl UnclaimedMutation for VerifyCode {
     type View = Verified;
     type Error = Error;
 
-    async fn run(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<Act<Verified>, Error> {
+    async fn run(&self, run: Run<'_>) -> Result<Act<Verified>, Error> {
+        let Run { tx, .. } = run;
         let code = (self.flow_id, self.code.as_str());
-        let Some(address) = try_code(context, tx, caller, code, Purpose::SignIn).await? else {
+        let Some(address) = try_code(run, code, Purpose::SignIn).await? else {
             return Ok(Act::RefusedButKept(Error::code_wrong().into()));
         };
         let proof = proof::new(tx.env());
@@ -196,11 +190,12 @@ impl Mutation for UnlockAddress {
     type Error = Error;
 
     /// The access rule of the RPC admits the operator only.
-    async fn authorize(&self, _: &Context, _: &Tx, _: &Caller) -> Result<(), Error> {
+    async fn authorize(&self, _: Run<'_>) -> Result<(), Error> {
         Ok(())
     }
 
-    async fn act(&self, context: &Context, tx: &Tx, caller: &Caller, (): &()) -> Result<Unlocked, Error> {
+    async fn act(&self, run: Run<'_>, (): &()) -> Result<Unlocked, Error> {
+        let Run { context, tx, caller } = run;
         let address = self.address.text();
         let was_locked = limiter::unlock(context, tx, &[address.to_owned()]).await?;
         // The address is personal data; its key says in the log whether it is the same as before.
@@ -209,7 +204,7 @@ impl Mutation for UnlockAddress {
         Ok(Unlocked { was_locked })
     }
 
-    async fn view(&self, _: &Context, _: &Tx, (): &(), outcome: &Unlocked) -> Result<bool, Error> {
+    async fn view(&self, _: Run<'_>, (): &(), outcome: &Unlocked) -> Result<bool, Error> {
         Ok(outcome.was_locked)
     }
 }

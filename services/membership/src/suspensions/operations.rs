@@ -13,7 +13,7 @@ use super::{
     policy, storage,
 };
 use crate::{
-    context::{Context, Decider},
+    context::{Context, Decider, Run},
     error::Error,
     member_records::{self, Member},
     notices::{self, Notice},
@@ -55,22 +55,18 @@ impl Mutation for SuspendMember {
     type View = Suspension;
     type Error = Error;
 
-    async fn authorize(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<Decider, Error> {
+    async fn authorize(&self, run: Run<'_>) -> Result<Decider, Error> {
+        let Run { context, tx, caller } = run;
         Ok(context
             .authorize(tx, caller, self.org_id, policy::suspend)
             .await?)
     }
 
-    async fn act(
-        &self,
-        context: &Context,
-        tx: &Tx,
-        caller: &Caller,
-        suspender: &Decider,
-    ) -> Result<Suspended, Error> {
+    async fn act(&self, run: Run<'_>, suspender: &Decider) -> Result<Suspended, Error> {
+        let Run { tx, caller, .. } = run;
         let scope = &suspender.scope;
         let both = (suspender, self.member_id);
-        member_records::lock_both_to_decide(self, context, tx, caller, both).await?;
+        member_records::lock_both_to_decide(self, run, both).await?;
         let present = storage::list_of(tx, scope, [self.member_id]).await?;
         if present.iter().any(|row| row.covers(self.roles.as_ref())) {
             return Err(Error::already_suspended());
@@ -104,14 +100,8 @@ impl Mutation for SuspendMember {
         })
     }
 
-    async fn view(
-        &self,
-        _: &Context,
-        tx: &Tx,
-        by: &Decider,
-        outcome: &Suspended,
-    ) -> Result<Suspension, Error> {
-        load(tx, &by.scope, outcome.suspension_id).await
+    async fn view(&self, run: Run<'_>, by: &Decider, outcome: &Suspended) -> Result<Suspension, Error> {
+        load(run.tx, &by.scope, outcome.suspension_id).await
     }
 }
 
@@ -156,13 +146,8 @@ pub(crate) struct MayDecide {
     row: Suspension,
 }
 
-async fn may_decide(
-    context: &Context,
-    tx: &Tx,
-    caller: &Caller,
-    org: OrgId,
-    id: SuspensionId,
-) -> Result<MayDecide, Error> {
+async fn may_decide(run: Run<'_>, org: OrgId, id: SuspensionId) -> Result<MayDecide, Error> {
+    let Run { context, tx, caller } = run;
     let unknown = || Error::unknown(KIND, id);
     if let Principal::Operator { .. } = caller.acting() {
         let scope = authorize(caller, org, policy::decide_as_operator())?;
@@ -202,17 +187,12 @@ impl Mutation for ConfirmSuspension {
     type View = Suspension;
     type Error = Error;
 
-    async fn authorize(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<MayDecide, Error> {
-        may_decide(context, tx, caller, self.org_id, self.suspension_id).await
+    async fn authorize(&self, run: Run<'_>) -> Result<MayDecide, Error> {
+        may_decide(run, self.org_id, self.suspension_id).await
     }
 
-    async fn act(
-        &self,
-        _: &Context,
-        tx: &Tx,
-        caller: &Caller,
-        grant: &MayDecide,
-    ) -> Result<Suspended, Error> {
+    async fn act(&self, run: Run<'_>, grant: &MayDecide) -> Result<Suspended, Error> {
+        let Run { tx, caller, .. } = run;
         let MayDecide { scope, decider, row } = grant;
         if row.has_ended() {
             return Err(Error::unknown(KIND, row.id));
@@ -231,14 +211,8 @@ impl Mutation for ConfirmSuspension {
         })
     }
 
-    async fn view(
-        &self,
-        _: &Context,
-        tx: &Tx,
-        grant: &MayDecide,
-        outcome: &Suspended,
-    ) -> Result<Suspension, Error> {
-        load(tx, &grant.scope, outcome.suspension_id).await
+    async fn view(&self, run: Run<'_>, grant: &MayDecide, outcome: &Suspended) -> Result<Suspension, Error> {
+        load(run.tx, &grant.scope, outcome.suspension_id).await
     }
 }
 
@@ -257,11 +231,12 @@ impl Mutation for ReinstateMember {
     type View = ();
     type Error = Error;
 
-    async fn authorize(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<MayDecide, Error> {
-        may_decide(context, tx, caller, self.org_id, self.suspension_id).await
+    async fn authorize(&self, run: Run<'_>) -> Result<MayDecide, Error> {
+        may_decide(run, self.org_id, self.suspension_id).await
     }
 
-    async fn act(&self, _: &Context, tx: &Tx, caller: &Caller, grant: &MayDecide) -> Result<(), Error> {
+    async fn act(&self, run: Run<'_>, grant: &MayDecide) -> Result<(), Error> {
+        let Run { tx, caller, .. } = run;
         let MayDecide { scope, decider, row } = grant;
         if row.has_ended() {
             return Err(Error::unknown(KIND, row.id));
@@ -277,7 +252,7 @@ impl Mutation for ReinstateMember {
         audit(tx, caller, &row).await
     }
 
-    async fn view(&self, _: &Context, _: &Tx, _: &MayDecide, (): &()) -> Result<(), Error> {
+    async fn view(&self, _: Run<'_>, _: &MayDecide, (): &()) -> Result<(), Error> {
         Ok(())
     }
 }
@@ -294,12 +269,8 @@ impl Query for ListSuspensions {
     type View = Page<Suspension>;
     type Error = Error;
 
-    async fn run(
-        &self,
-        context: &Context,
-        tx: &Tx,
-        caller: &Caller,
-    ) -> Result<Read<Page<Suspension>>, Error> {
+    async fn run(&self, run: Run<'_>) -> Result<Read<Page<Suspension>>, Error> {
+        let Run { context, tx, caller } = run;
         let org = self.org_id;
         let reader = context.authorize(tx, caller, org, policy::suspend).await?;
         let after = self.page.after(tx, caller)?;
@@ -320,7 +291,8 @@ impl Query for ListOverdueSuspensions {
     type View = Page<Suspension>;
     type Error = Error;
 
-    async fn run(&self, _: &Context, tx: &Tx, caller: &Caller) -> Result<Read<Page<Suspension>>, Error> {
+    async fn run(&self, run: Run<'_>) -> Result<Read<Page<Suspension>>, Error> {
+        let Run { tx, caller, .. } = run;
         let after = self.page.after(tx, caller)?;
         let before = tx.now() - DECISION_TIME;
         let rows = storage::list_undecided(tx, before, after, self.page.limit()).await?;

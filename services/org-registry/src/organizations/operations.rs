@@ -1,5 +1,5 @@
 //! Reading and changing organizations.
-use parta_access::{Caller, OrgScope, authorize};
+use parta_access::{OrgScope, authorize};
 use parta_database::Tx;
 use parta_edge::{Mutation, Page, PageRequest, Query, Read};
 use parta_ids::OrgId;
@@ -12,7 +12,7 @@ use super::{
     policy, storage,
 };
 use crate::{
-    context::{Context, Operator},
+    context::{Context, Operator, Run},
     error::Error,
 };
 
@@ -22,12 +22,8 @@ pub(crate) struct AdministrationGrant {
     organization: Organization,
 }
 
-async fn may_administer(
-    context: &Context,
-    tx: &Tx,
-    caller: &Caller,
-    org: OrgId,
-) -> Result<AdministrationGrant, Error> {
+async fn may_administer(run: Run<'_>, org: OrgId) -> Result<AdministrationGrant, Error> {
+    let Run { context, tx, caller } = run;
     let facts = context.roster.caller_context(tx, caller, org).await?;
     let scope = authorize(caller, org, policy::administer(&facts))?;
     Ok(AdministrationGrant {
@@ -69,22 +65,12 @@ impl Mutation for UpdateOrganization {
     type View = Organization;
     type Error = Error;
 
-    async fn authorize(
-        &self,
-        context: &Context,
-        tx: &Tx,
-        caller: &Caller,
-    ) -> Result<AdministrationGrant, Error> {
-        may_administer(context, tx, caller, self.org_id).await
+    async fn authorize(&self, run: Run<'_>) -> Result<AdministrationGrant, Error> {
+        may_administer(run, self.org_id).await
     }
 
-    async fn act(
-        &self,
-        _: &Context,
-        tx: &Tx,
-        caller: &Caller,
-        grant: &AdministrationGrant,
-    ) -> Result<(), Error> {
+    async fn act(&self, run: Run<'_>, grant: &AdministrationGrant) -> Result<(), Error> {
+        let Run { tx, caller, .. } = run;
         let org = self.org_id;
         let mut changed = grant.next_revision(tx, &self.etag)?;
         self.changes.apply(&mut changed);
@@ -94,14 +80,8 @@ impl Mutation for UpdateOrganization {
         Ok(())
     }
 
-    async fn view(
-        &self,
-        _: &Context,
-        tx: &Tx,
-        grant: &AdministrationGrant,
-        (): &(),
-    ) -> Result<Organization, Error> {
-        load(tx, &grant.scope).await
+    async fn view(&self, run: Run<'_>, grant: &AdministrationGrant, (): &()) -> Result<Organization, Error> {
+        load(run.tx, &grant.scope).await
     }
 }
 
@@ -141,7 +121,8 @@ impl Query for GetOrganization {
     type View = Organization;
     type Error = Error;
 
-    async fn run(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<Read<Organization>, Error> {
+    async fn run(&self, run: Run<'_>) -> Result<Read<Organization>, Error> {
+        let Run { context, tx, caller } = run;
         let reader = context.reader(tx, caller, self.org_id).await?;
         let scope = authorize(caller, self.org_id, policy::read(&reader))?;
         Ok(Read::plain(load(tx, &scope).await?))
@@ -159,7 +140,8 @@ impl Query for ListOrganizations {
     type View = Page<Organization>;
     type Error = Error;
 
-    async fn run(&self, _: &Context, tx: &Tx, caller: &Caller) -> Result<Read<Page<Organization>>, Error> {
+    async fn run(&self, run: Run<'_>) -> Result<Read<Page<Organization>>, Error> {
+        let Run { tx, caller, .. } = run;
         Operator::of(caller)?;
         let after: Option<OrgId> = self.page.after(tx, caller)?;
         let rows = storage::list(tx, after, self.page.limit()).await?;

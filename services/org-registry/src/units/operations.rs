@@ -13,12 +13,13 @@ use super::{
     storage::{self, Filter},
 };
 use crate::{
-    context::Context,
+    context::{Context, Run},
     error::Error,
     organizations::{self, OrganizationKind},
 };
 
-async fn may_change(context: &Context, tx: &Tx, caller: &Caller, org: OrgId) -> Result<OrgScope, Error> {
+async fn may_change(run: Run<'_>, org: OrgId) -> Result<OrgScope, Error> {
+    let Run { context, tx, caller } = run;
     let facts = context.roster.caller_context(tx, caller, org).await?;
     Ok(authorize(caller, org, policy::change(&facts))?)
 }
@@ -51,17 +52,12 @@ impl Mutation for CreateUnit {
     type View = Unit;
     type Error = Error;
 
-    async fn authorize(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<OrgScope, Error> {
-        may_change(context, tx, caller, self.org_id).await
+    async fn authorize(&self, run: Run<'_>) -> Result<OrgScope, Error> {
+        may_change(run, self.org_id).await
     }
 
-    async fn act(
-        &self,
-        _: &Context,
-        tx: &Tx,
-        caller: &Caller,
-        scope: &OrgScope,
-    ) -> Result<CreateOutcome, Error> {
+    async fn act(&self, run: Run<'_>, scope: &OrgScope) -> Result<CreateOutcome, Error> {
+        let Run { tx, caller, .. } = run;
         let organization = organizations::find(tx, scope).await?;
         let organization = organization.ok_or(Error::UnknownOrganization(self.org_id))?;
         if organization.kind == OrganizationKind::Partner && self.kind != UnitKind::Department {
@@ -73,14 +69,8 @@ impl Mutation for CreateUnit {
         Ok(CreateOutcome { unit_id: unit.id })
     }
 
-    async fn view(
-        &self,
-        _: &Context,
-        tx: &Tx,
-        scope: &OrgScope,
-        outcome: &CreateOutcome,
-    ) -> Result<Unit, Error> {
-        load(tx, scope, outcome.unit_id).await
+    async fn view(&self, run: Run<'_>, scope: &OrgScope, outcome: &CreateOutcome) -> Result<Unit, Error> {
+        load(run.tx, scope, outcome.unit_id).await
     }
 }
 
@@ -91,9 +81,9 @@ pub(crate) struct ChangeGrant {
 }
 
 impl ChangeGrant {
-    async fn of(context: &Context, tx: &Tx, caller: &Caller, org: OrgId, id: UnitId) -> Result<Self, Error> {
-        let scope = may_change(context, tx, caller, org).await?;
-        let unit = storage::lock(tx, &scope, id).await?;
+    async fn of(run: Run<'_>, org: OrgId, id: UnitId) -> Result<Self, Error> {
+        let scope = may_change(run, org).await?;
+        let unit = storage::lock(run.tx, &scope, id).await?;
         Ok(Self {
             scope,
             unit: unit.ok_or_else(|| Error::unknown_unit(id))?,
@@ -132,11 +122,12 @@ impl Mutation for RenameUnit {
     type View = Unit;
     type Error = Error;
 
-    async fn authorize(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<ChangeGrant, Error> {
-        ChangeGrant::of(context, tx, caller, self.org_id, self.unit_id).await
+    async fn authorize(&self, run: Run<'_>) -> Result<ChangeGrant, Error> {
+        ChangeGrant::of(run, self.org_id, self.unit_id).await
     }
 
-    async fn act(&self, _: &Context, tx: &Tx, caller: &Caller, grant: &ChangeGrant) -> Result<(), Error> {
+    async fn act(&self, run: Run<'_>, grant: &ChangeGrant) -> Result<(), Error> {
+        let Run { tx, caller, .. } = run;
         let mut unit = grant.unit_to_change(&self.etag)?;
         check_label(tx, &grant.scope, unit.kind, &self.label, Some(unit.id)).await?;
         unit.label.clone_from(&self.label);
@@ -146,8 +137,8 @@ impl Mutation for RenameUnit {
         audit(tx, caller, &unit).await
     }
 
-    async fn view(&self, _: &Context, tx: &Tx, grant: &ChangeGrant, (): &()) -> Result<Unit, Error> {
-        load(tx, &grant.scope, self.unit_id).await
+    async fn view(&self, run: Run<'_>, grant: &ChangeGrant, (): &()) -> Result<Unit, Error> {
+        load(run.tx, &grant.scope, self.unit_id).await
     }
 }
 
@@ -167,11 +158,12 @@ impl Mutation for ArchiveUnit {
     type View = Unit;
     type Error = Error;
 
-    async fn authorize(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<ChangeGrant, Error> {
-        ChangeGrant::of(context, tx, caller, self.org_id, self.unit_id).await
+    async fn authorize(&self, run: Run<'_>) -> Result<ChangeGrant, Error> {
+        ChangeGrant::of(run, self.org_id, self.unit_id).await
     }
 
-    async fn act(&self, _: &Context, tx: &Tx, caller: &Caller, grant: &ChangeGrant) -> Result<(), Error> {
+    async fn act(&self, run: Run<'_>, grant: &ChangeGrant) -> Result<(), Error> {
+        let Run { tx, caller, .. } = run;
         let mut unit = grant.unit_to_change(&self.etag)?;
         unit.archive_time = Some(tx.now());
         unit.revision += 1;
@@ -180,8 +172,8 @@ impl Mutation for ArchiveUnit {
         audit(tx, caller, &unit).await
     }
 
-    async fn view(&self, _: &Context, tx: &Tx, grant: &ChangeGrant, (): &()) -> Result<Unit, Error> {
-        load(tx, &grant.scope, self.unit_id).await
+    async fn view(&self, run: Run<'_>, grant: &ChangeGrant, (): &()) -> Result<Unit, Error> {
+        load(run.tx, &grant.scope, self.unit_id).await
     }
 }
 
@@ -197,7 +189,8 @@ impl Query for GetUnit {
     type View = Unit;
     type Error = Error;
 
-    async fn run(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<Read<Unit>, Error> {
+    async fn run(&self, run: Run<'_>) -> Result<Read<Unit>, Error> {
+        let Run { context, tx, caller } = run;
         let reader = context.reader(tx, caller, self.org_id).await?;
         let scope = authorize(caller, self.org_id, policy::list(&reader))?;
         if !policy::may_see(&reader, self.unit_id) {
@@ -221,7 +214,8 @@ impl Query for ListUnits {
     type View = Page<Unit>;
     type Error = Error;
 
-    async fn run(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<Read<Page<Unit>>, Error> {
+    async fn run(&self, run: Run<'_>) -> Result<Read<Page<Unit>>, Error> {
+        let Run { context, tx, caller } = run;
         let reader = context.reader(tx, caller, self.org_id).await?;
         let scope = authorize(caller, self.org_id, policy::list(&reader))?;
         let filter = Filter {

@@ -1,6 +1,6 @@
 //! Canceling calls and single occurrences.
 use chrono::{DateTime, Utc};
-use parta_access::{Caller, OrgScope};
+use parta_access::OrgScope;
 use parta_database::{StorageError, Tx};
 use parta_edge::Mutation;
 use parta_ids::{CallId, OrgId, UnitId};
@@ -15,7 +15,10 @@ use super::{
     },
     CallGrant, load_managed,
 };
-use crate::{context::Context, error::Error};
+use crate::{
+    context::{Context, Run},
+    error::Error,
+};
 
 /// Cancels a call with all its occurrences. Canceling a canceled call changes nothing.
 #[derive(Debug)]
@@ -33,11 +36,12 @@ impl Mutation for CancelCall {
     type View = CallView;
     type Error = Error;
 
-    async fn authorize(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<CallGrant, Error> {
-        load_managed(context, tx, caller, self.org_id, self.call_id).await
+    async fn authorize(&self, run: Run<'_>) -> Result<CallGrant, Error> {
+        load_managed(run, self.org_id, self.call_id).await
     }
 
-    async fn act(&self, _: &Context, tx: &Tx, caller: &Caller, grant: &CallGrant) -> Result<(), Error> {
+    async fn act(&self, run: Run<'_>, grant: &CallGrant) -> Result<(), Error> {
+        let Run { tx, caller, .. } = run;
         let CallGrant { scope, call, .. } = grant;
         check_etag(&self.etag, call.revision)?;
         let canceled = Cancellation {
@@ -51,9 +55,9 @@ impl Mutation for CancelCall {
         Ok(())
     }
 
-    async fn view(&self, _: &Context, tx: &Tx, grant: &CallGrant, (): &()) -> Result<CallView, Error> {
+    async fn view(&self, run: Run<'_>, grant: &CallGrant, (): &()) -> Result<CallView, Error> {
         let id = grant.call.id;
-        let call = calls::find(tx, &grant.scope, id).await?;
+        let call = calls::find(run.tx, &grant.scope, id).await?;
         Ok(CallView::of(call.ok_or(Error::Unknown(id))?)?)
     }
 }
@@ -91,11 +95,12 @@ impl Mutation for CancelOccurrence {
     type View = OccurrenceView;
     type Error = Error;
 
-    async fn authorize(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<CallGrant, Error> {
-        load_managed(context, tx, caller, self.org_id, self.call_id).await
+    async fn authorize(&self, run: Run<'_>) -> Result<CallGrant, Error> {
+        load_managed(run, self.org_id, self.call_id).await
     }
 
-    async fn act(&self, _: &Context, tx: &Tx, caller: &Caller, grant: &CallGrant) -> Result<(), Error> {
+    async fn act(&self, run: Run<'_>, grant: &CallGrant) -> Result<(), Error> {
+        let Run { tx, caller, .. } = run;
         let CallGrant { scope, call, .. } = grant;
         let (org, start) = (scope.org_id(), self.start_time);
         if call.canceled.is_some() {
@@ -109,7 +114,7 @@ impl Mutation for CancelOccurrence {
         Ok(())
     }
 
-    async fn view(&self, _: &Context, tx: &Tx, grant: &CallGrant, (): &()) -> Result<OccurrenceView, Error> {
+    async fn view(&self, run: Run<'_>, grant: &CallGrant, (): &()) -> Result<OccurrenceView, Error> {
         let CallGrant {
             scope,
             facts,
@@ -118,7 +123,7 @@ impl Mutation for CancelOccurrence {
         } = grant;
         let start = self.start_time;
         let slot = call.slot_at(start).ok_or(Error::UnknownOccurrence(call.id))?;
-        let state = occurrences::find_state(tx, scope, call.id, start).await?;
+        let state = occurrences::find_state(run.tx, scope, call.id, start).await?;
         Ok(OccurrenceView {
             call: call.clone(),
             slot,

@@ -3,7 +3,7 @@ mod cancel;
 mod plan;
 mod read;
 
-use parta_access::{Caller, OrgScope, authorize};
+use parta_access::{OrgScope, authorize};
 use parta_database::Tx;
 use parta_ids::{CallId, MemberId, OrgId};
 use parta_roster::{DutyFunction, MemberContext};
@@ -13,7 +13,10 @@ pub(super) use plan::PlanCall;
 pub(super) use read::{GetCall, ListOccurrences};
 
 use super::{model::Call, policy, storage::calls};
-use crate::{context::Context, error::Error};
+use crate::{
+    context::{Context, Run},
+    error::Error,
+};
 
 /// The grant for an act with this call.
 pub(crate) struct CallGrant {
@@ -39,13 +42,8 @@ async fn load_named(
 }
 
 /// Loads a call that the caller may see.
-pub(crate) async fn load_visible(
-    context: &Context,
-    tx: &Tx,
-    caller: &Caller,
-    org: OrgId,
-    id: CallId,
-) -> Result<CallGrant, Error> {
+pub(crate) async fn load_visible(run: Run<'_>, org: OrgId, id: CallId) -> Result<CallGrant, Error> {
+    let Run { context, tx, caller } = run;
     let facts = context.roster.caller_context(tx, caller, org).await?;
     let scope = authorize(caller, org, policy::list(&facts))?;
     let call = calls::find(tx, &scope, id).await?.ok_or(Error::Unknown(id))?;
@@ -60,13 +58,8 @@ pub(crate) async fn load_visible(
 }
 
 /// Loads a call that the caller may cancel and announce, and locks its row. Canceled calls are found too.
-pub(crate) async fn load_managed(
-    context: &Context,
-    tx: &Tx,
-    caller: &Caller,
-    org: OrgId,
-    id: CallId,
-) -> Result<CallGrant, Error> {
+pub(crate) async fn load_managed(run: Run<'_>, org: OrgId, id: CallId) -> Result<CallGrant, Error> {
+    let Run { context, tx, caller } = run;
     let facts = context.roster.caller_context(tx, caller, org).await?;
     let scope = authorize(caller, org, policy::list(&facts))?;
     let call = calls::lock(tx, &scope, id).await?.ok_or(Error::Unknown(id))?;

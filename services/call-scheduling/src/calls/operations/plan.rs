@@ -1,8 +1,7 @@
 //! Planning calls.
 use chrono::{DateTime, DurationRound as _, NaiveDateTime, TimeDelta, Utc};
 use chrono_tz::Tz;
-use parta_access::{Caller, OrgScope, authorize};
-use parta_database::Tx;
+use parta_access::{OrgScope, authorize};
 use parta_edge::{Mutation, Stored};
 use parta_ids::CallId;
 use parta_roster::MemberContext;
@@ -19,7 +18,7 @@ use super::{
     load_named,
 };
 use crate::{
-    context::Context,
+    context::{Context, Run},
     error::Error,
     recurrence::{NotPlannable, Schedule, Weekly},
 };
@@ -59,7 +58,8 @@ impl Mutation for PlanCall {
     type View = CallView;
     type Error = Error;
 
-    async fn authorize(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<OrganizeGrant, Error> {
+    async fn authorize(&self, run: Run<'_>) -> Result<OrganizeGrant, Error> {
+        let Run { context, tx, caller } = run;
         let draft = &self.draft;
         let facts = context.roster.caller_context(tx, caller, draft.org_id).await?;
         let named = load_named(context, tx, &facts, &draft.participants).await?;
@@ -68,14 +68,9 @@ impl Mutation for PlanCall {
         Ok(OrganizeGrant { scope, facts })
     }
 
-    async fn act(
-        &self,
-        context: &Context,
-        tx: &Tx,
-        caller: &Caller,
-        grant: &OrganizeGrant,
-    ) -> Result<PlanOutcome, Error> {
-        let call = self.build_call(context, tx, caller, &grant.facts).await?;
+    async fn act(&self, run: Run<'_>, grant: &OrganizeGrant) -> Result<PlanOutcome, Error> {
+        let Run { tx, caller, .. } = run;
+        let call = self.build_call(run, &grant.facts).await?;
         let slots = call.schedule.slots()?;
         let start_time = slots.first().ok_or(NotPlannable)?.start;
         check_start(start_time, tx.now())?;
@@ -89,13 +84,12 @@ impl Mutation for PlanCall {
 
     async fn view(
         &self,
-        _: &Context,
-        tx: &Tx,
+        run: Run<'_>,
         grant: &OrganizeGrant,
         outcome: &PlanOutcome,
     ) -> Result<CallView, Error> {
         let id = outcome.call_id;
-        let call = calls::find(tx, &grant.scope, id).await?;
+        let call = calls::find(run.tx, &grant.scope, id).await?;
         Ok(CallView::of(call.ok_or(Error::Unknown(id))?)?)
     }
 }
@@ -110,13 +104,8 @@ fn check_start(start: DateTime<Utc>, now: DateTime<Utc>) -> Result<(), RpcError>
 
 impl PlanCall {
     /// Checks the unit and the participants, and resolves the start.
-    async fn build_call(
-        &self,
-        context: &Context,
-        tx: &Tx,
-        caller: &Caller,
-        organizer: &MemberContext,
-    ) -> Result<Call, Error> {
+    async fn build_call(&self, run: Run<'_>, organizer: &MemberContext) -> Result<Call, Error> {
+        let Run { context, tx, caller } = run;
         let draft = &self.draft;
         let (org, unit_id, roster) = (draft.org_id, draft.unit_id, &context.roster);
         // Locked, because the calls of a unit are canceled when it is archived.

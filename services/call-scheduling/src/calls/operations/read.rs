@@ -2,8 +2,7 @@
 use std::collections::BTreeSet;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use parta_access::{Caller, authorize};
-use parta_database::Tx;
+use parta_access::authorize;
 use parta_edge::{Page, PageRequest, Query, Read};
 use parta_ids::{CallId, OrgId, UnitId};
 use parta_roster::{DutyFunction, MemberContext};
@@ -19,7 +18,10 @@ use super::{
     },
     load_named, load_visible,
 };
-use crate::{context::Context, error::Error};
+use crate::{
+    context::{Context, Run},
+    error::Error,
+};
 
 #[derive(Debug)]
 pub(crate) struct GetCall {
@@ -32,8 +34,8 @@ impl Query for GetCall {
     type View = CallView;
     type Error = Error;
 
-    async fn run(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<Read<CallView>, Error> {
-        let granted = load_visible(context, tx, caller, self.org_id, self.call_id).await?;
+    async fn run(&self, run: Run<'_>) -> Result<Read<CallView>, Error> {
+        let granted = load_visible(run, self.org_id, self.call_id).await?;
         let (facts, mut call) = (granted.facts, granted.call);
         let named = call.draft.participants.iter().copied();
         let shown = named.filter(|participant| policy::shows_participant(&facts, &call, *participant));
@@ -60,12 +62,8 @@ impl Query for ListOccurrences {
     type View = Page<OccurrenceView>;
     type Error = Error;
 
-    async fn run(
-        &self,
-        context: &Context,
-        tx: &Tx,
-        caller: &Caller,
-    ) -> Result<Read<Page<OccurrenceView>>, Error> {
+    async fn run(&self, run: Run<'_>) -> Result<Read<Page<OccurrenceView>>, Error> {
+        let Run { context, tx, caller } = run;
         let facts = context.roster.caller_context(tx, caller, self.org_id).await?;
         let scope = authorize(caller, self.org_id, policy::list(&facts))?;
         let after: Option<(DateTime<Utc>, CallId)> = self.page.after(tx, caller)?;

@@ -11,7 +11,7 @@ use super::{ChatView, load_present, load_readable};
 use crate::{
     audience::named_participants,
     chats::{model::MAX_PARTICIPANTS, policy},
-    context::Context,
+    context::{Context, Run},
     entries::{
         ChatKind, ParticipantKind, Participation, apply_diff, chat, create_chat, difference, direct_chat_key,
         find_chat, find_chat_by_key, kind_of, lock_chat, lock_roster, participants,
@@ -58,20 +58,16 @@ impl Mutation for CreateChat {
     type View = ChatView;
     type Error = Error;
 
-    async fn authorize(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<Grant, Error> {
+    async fn authorize(&self, run: Run<'_>) -> Result<Grant, Error> {
+        let Run { context, tx, caller } = run;
         lock_roster(tx, self.org_id, false).await?;
         let facts = context.roster.caller_context(tx, caller, self.org_id).await?;
         let scope = authorize(caller, self.org_id, policy::name_people(&facts))?;
         Ok(Grant { scope, facts })
     }
 
-    async fn act(
-        &self,
-        context: &Context,
-        tx: &Tx,
-        caller: &Caller,
-        Grant { scope, facts }: &Grant,
-    ) -> Result<ChatOutcome, Error> {
+    async fn act(&self, run: Run<'_>, Grant { scope, facts }: &Grant) -> Result<ChatOutcome, Error> {
+        let Run { context, tx, caller } = run;
         let mut people = self.member_ids.clone();
         people.push(facts.member_id);
         people.sort();
@@ -86,12 +82,11 @@ impl Mutation for CreateChat {
 
     async fn view(
         &self,
-        _: &Context,
-        tx: &Tx,
+        run: Run<'_>,
         Grant { scope, facts }: &Grant,
         outcome: &ChatOutcome,
     ) -> Result<ChatView, Error> {
-        ChatView::load(tx, scope, facts.member_id, outcome.chat_id).await
+        ChatView::load(run.tx, scope, facts.member_id, outcome.chat_id).await
     }
 
     fn repeated(&self, context: &Context) {
@@ -120,7 +115,8 @@ impl Mutation for CreateDirectChat {
     type View = ChatView;
     type Error = Error;
 
-    async fn authorize(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<PairGrant, Error> {
+    async fn authorize(&self, run: Run<'_>) -> Result<PairGrant, Error> {
+        let Run { context, tx, caller } = run;
         lock_roster(tx, self.org_id, false).await?;
         let facts = context.roster.caller_context(tx, caller, self.org_id).await?;
         let peer = context
@@ -141,11 +137,10 @@ impl Mutation for CreateDirectChat {
 
     async fn act(
         &self,
-        context: &Context,
-        tx: &Tx,
-        caller: &Caller,
+        run: Run<'_>,
         PairGrant { scope, facts, peer }: &PairGrant,
     ) -> Result<ChatOutcome, Error> {
+        let Run { context, tx, caller } = run;
         let key = direct_chat_key(facts.member_id, self.member_id);
         let chat_id = match find_chat_by_key(tx, scope, &key).await? {
             Some(row) => ChatId::from_uuid(row.chat_id),
@@ -163,12 +158,11 @@ impl Mutation for CreateDirectChat {
 
     async fn view(
         &self,
-        _: &Context,
-        tx: &Tx,
+        run: Run<'_>,
         PairGrant { scope, facts, .. }: &PairGrant,
         outcome: &ChatOutcome,
     ) -> Result<ChatView, Error> {
-        ChatView::load(tx, scope, facts.member_id, outcome.chat_id).await
+        ChatView::load(run.tx, scope, facts.member_id, outcome.chat_id).await
     }
 
     fn repeated(&self, context: &Context) {
@@ -191,7 +185,8 @@ impl Mutation for AddParticipants {
     type View = Option<ChatView>;
     type Error = Error;
 
-    async fn authorize(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<Grant, Error> {
+    async fn authorize(&self, run: Run<'_>) -> Result<Grant, Error> {
+        let Run { context, tx, caller } = run;
         lock_roster(tx, self.org_id, false).await?;
         let (scope, member) = context.reader(tx, caller, self.org_id).await?;
         let facts = context.roster.caller_context(tx, caller, self.org_id).await?;
@@ -208,13 +203,8 @@ impl Mutation for AddParticipants {
         Ok(Grant { scope, facts })
     }
 
-    async fn act(
-        &self,
-        context: &Context,
-        tx: &Tx,
-        caller: &Caller,
-        Grant { scope, facts }: &Grant,
-    ) -> Result<(), Error> {
+    async fn act(&self, run: Run<'_>, Grant { scope, facts }: &Grant) -> Result<(), Error> {
+        let Run { context, tx, caller } = run;
         let row = lock_custom_chat(tx, scope, facts, self.chat_id).await?;
         let present = participants(tx, scope, self.chat_id).await?;
         if self.member_ids.contains(&facts.member_id) && !present.contains_key(&facts.member_id) {
@@ -242,12 +232,11 @@ impl Mutation for AddParticipants {
 
     async fn view(
         &self,
-        _: &Context,
-        tx: &Tx,
+        run: Run<'_>,
         Grant { scope, facts }: &Grant,
         (): &(),
     ) -> Result<Option<ChatView>, Error> {
-        match ChatView::load(tx, scope, facts.member_id, self.chat_id).await {
+        match ChatView::load(run.tx, scope, facts.member_id, self.chat_id).await {
             Err(Error::UnknownChat(_)) => Ok(None),
             view => Ok(Some(view?)),
         }
@@ -281,7 +270,8 @@ impl Mutation for RemoveParticipants {
     type View = ChatView;
     type Error = Error;
 
-    async fn authorize(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<Grant, Error> {
+    async fn authorize(&self, run: Run<'_>) -> Result<Grant, Error> {
+        let Run { context, tx, caller } = run;
         lock_roster(tx, self.org_id, false).await?;
         let (scope, member) = context.reader(tx, caller, self.org_id).await?;
         load_present(tx, &scope, member, self.chat_id).await?;
@@ -289,13 +279,8 @@ impl Mutation for RemoveParticipants {
         self.grant(caller, facts)
     }
 
-    async fn act(
-        &self,
-        context: &Context,
-        tx: &Tx,
-        caller: &Caller,
-        Grant { scope, facts }: &Grant,
-    ) -> Result<(), Error> {
+    async fn act(&self, run: Run<'_>, Grant { scope, facts }: &Grant) -> Result<(), Error> {
+        let Run { context, tx, caller } = run;
         lock_custom_chat(tx, scope, facts, self.chat_id).await?;
         load_present(tx, scope, facts.member_id, self.chat_id).await?;
         let present = participants(tx, scope, self.chat_id).await?;
@@ -310,19 +295,14 @@ impl Mutation for RemoveParticipants {
         audit(tx, caller, self.org_id, self.chat_id).await
     }
 
-    async fn view(
-        &self,
-        _: &Context,
-        tx: &Tx,
-        Grant { scope, facts }: &Grant,
-        (): &(),
-    ) -> Result<ChatView, Error> {
-        ChatView::load(tx, scope, facts.member_id, self.chat_id).await
+    async fn view(&self, run: Run<'_>, Grant { scope, facts }: &Grant, (): &()) -> Result<ChatView, Error> {
+        ChatView::load(run.tx, scope, facts.member_id, self.chat_id).await
     }
 
     /// A caller who left by this act, also as one of those who leave with the removed members, gets the
     /// result as long as the caller may read the chat up to the leaving.
-    async fn regrant(&self, context: &Context, tx: &Tx, caller: &Caller, (): &()) -> Result<Grant, Error> {
+    async fn regrant(&self, run: Run<'_>, (): &()) -> Result<Grant, Error> {
+        let Run { context, tx, caller } = run;
         let facts = context.roster.caller_context(tx, caller, self.org_id).await?;
         let grant = self.grant(caller, facts)?;
         load_readable(tx, &grant.scope, grant.facts.member_id, self.chat_id).await?;

@@ -1,14 +1,14 @@
 use std::collections::BTreeSet;
 
-use parta_access::{Caller, authorize};
-use parta_database::{StorageError, Tx};
+use parta_access::authorize;
+use parta_database::StorageError;
 use parta_edge::{Page, PageRequest, Query, Read};
 use parta_ids::{ChatId, MemberId, OrgId, TypedId};
 
 use super::{ChatView, load_present, load_readable_at_once};
 use crate::{
     chats::policy,
-    context::Context,
+    context::{Context, Run},
     entries::{
         ChatKind, ChatMembership, chat, count_unread, find_peers, kind_of, list_memberships_page,
         list_participants, list_unsupervised, participant,
@@ -27,7 +27,8 @@ impl Query for GetChat {
     type View = ChatView;
     type Error = Error;
 
-    async fn run(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<Read<ChatView>, Error> {
+    async fn run(&self, run: Run<'_>) -> Result<Read<ChatView>, Error> {
+        let Run { context, tx, caller } = run;
         let (scope, readable) = load_readable_at_once(context, tx, caller, self.org_id, self.chat_id).await?;
         let view = ChatView::of(tx, &scope, readable.membership).await?;
         Ok(Read::plain(view))
@@ -45,7 +46,8 @@ impl Query for ListChats {
     type View = Page<ChatView>;
     type Error = Error;
 
-    async fn run(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<Read<Self::View>, Error> {
+    async fn run(&self, run: Run<'_>) -> Result<Read<Self::View>, Error> {
+        let Run { context, tx, caller } = run;
         let (scope, member) = context.reader(tx, caller, self.org_id).await?;
         let before: Option<ChatId> = self.page.after(tx, caller)?;
         let rows = list_memberships_page(tx, &scope, member, before, self.page.limit()).await?;
@@ -88,7 +90,8 @@ impl Query for ListUnsupervisedChats {
     type View = Page<UnsupervisedChat>;
     type Error = Error;
 
-    async fn run(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<Read<Self::View>, Error> {
+    async fn run(&self, run: Run<'_>) -> Result<Read<Self::View>, Error> {
+        let Run { context, tx, caller } = run;
         let facts = context.roster.caller_context(tx, caller, self.org_id).await?;
         let scope = authorize(caller, self.org_id, policy::list_unsupervised(&facts))?;
         let after: Option<ChatId> = self.page.after(tx, caller)?;
@@ -125,7 +128,8 @@ impl Query for ListParticipants {
     type View = Page<participant::Model>;
     type Error = Error;
 
-    async fn run(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<Read<Self::View>, Error> {
+    async fn run(&self, run: Run<'_>) -> Result<Read<Self::View>, Error> {
+        let Run { context, tx, caller } = run;
         let (scope, member) = context.reader(tx, caller, self.org_id).await?;
         let membership = load_present(tx, &scope, member, self.chat_id).await?;
         let facts = context.roster.caller_context(tx, caller, self.org_id).await?;

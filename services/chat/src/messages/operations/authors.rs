@@ -1,13 +1,11 @@
 use std::collections::BTreeSet;
 
-use parta_access::Caller;
-use parta_database::Tx;
 use parta_edge::{Query, Read};
 use parta_ids::{ChatId, MemberId, OrgId};
 
 use crate::{
     chats::{Readable, load_readable_at_once},
-    context::Context,
+    context::{Context, Run},
     entries::{self, Content},
     error::Error,
 };
@@ -24,12 +22,8 @@ impl Query for ListAuthors {
     type View = BTreeSet<MemberId>;
     type Error = Error;
 
-    async fn run(
-        &self,
-        context: &Context,
-        tx: &Tx,
-        caller: &Caller,
-    ) -> Result<Read<BTreeSet<MemberId>>, Error> {
+    async fn run(&self, run: Run<'_>) -> Result<Read<BTreeSet<MemberId>>, Error> {
+        let Run { context, tx, caller } = run;
         let (scope, Readable { membership, upto }) =
             load_readable_at_once(context, tx, caller, self.org_id, self.chat_id).await?;
         let seqs: Vec<i64> = self.seqs.iter().copied().filter(|seq| *seq <= upto).collect();

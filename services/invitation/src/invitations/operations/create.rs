@@ -16,7 +16,10 @@ use super::{
     },
     grounds::show,
 };
-use crate::{context::Context, error::Error};
+use crate::{
+    context::{Context, Run},
+    error::Error,
+};
 
 /// Name of the consumer that creates the links of roster imports.
 pub(crate) const IMPORT: &str = "invitation.import";
@@ -53,7 +56,8 @@ impl Mutation for CreateInvitation {
     type View = Created;
     type Error = Error;
 
-    async fn authorize(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<MayCreate, Error> {
+    async fn authorize(&self, run: Run<'_>) -> Result<MayCreate, Error> {
+        let Run { context, tx, caller } = run;
         let draft = &self.draft;
         let facts = context.roster.caller_context(tx, caller, draft.org_id).await?;
         let decision = policy::create(&facts, draft.role, draft.unit_id);
@@ -63,13 +67,8 @@ impl Mutation for CreateInvitation {
         })
     }
 
-    async fn act(
-        &self,
-        context: &Context,
-        tx: &Tx,
-        caller: &Caller,
-        grant: &MayCreate,
-    ) -> Result<CreatedId, Error> {
+    async fn act(&self, run: Run<'_>, grant: &MayCreate) -> Result<CreatedId, Error> {
+        let Run { context, tx, caller } = run;
         check_unit(context, tx, &self.draft).await?;
         check_people(context, tx, &self.draft).await?;
         let invitation = Invitation {
@@ -82,13 +81,8 @@ impl Mutation for CreateInvitation {
         })
     }
 
-    async fn view(
-        &self,
-        context: &Context,
-        tx: &Tx,
-        grant: &MayCreate,
-        outcome: &CreatedId,
-    ) -> Result<Created, Error> {
+    async fn view(&self, run: Run<'_>, grant: &MayCreate, outcome: &CreatedId) -> Result<Created, Error> {
+        let Run { context, tx, .. } = run;
         let id = outcome.invitation_id;
         let invitation = storage::find(tx, &grant.scope, id).await?;
         Ok(Created {

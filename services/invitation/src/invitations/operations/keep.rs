@@ -2,7 +2,7 @@
 use std::collections::BTreeMap;
 
 use chrono::TimeDelta;
-use parta_access::{Caller, OrgScope, authorize};
+use parta_access::{OrgScope, authorize};
 use parta_database::Tx;
 use parta_edge::{Mutation, Stored};
 use parta_ids::{InvitationId, MemberId, OrgId};
@@ -15,7 +15,10 @@ use super::{
     },
     grounds::{show_all, stop_of},
 };
-use crate::{context::Context, error::Error};
+use crate::{
+    context::{Context, Run},
+    error::Error,
+};
 
 /// The outcome of AdoptInvitations and ExtendInvitations.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
@@ -72,7 +75,8 @@ impl Mutation for AdoptInvitations {
     type View = Vec<Shown>;
     type Error = Error;
 
-    async fn authorize(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<MayKeep, Error> {
+    async fn authorize(&self, run: Run<'_>) -> Result<MayKeep, Error> {
+        let Run { context, tx, caller } = run;
         let facts = context.roster.caller_context(tx, caller, self.org_id).await?;
         let scope = authorize(caller, self.org_id, policy::list(&facts))?;
         let mut invitations = BTreeMap::new();
@@ -88,13 +92,8 @@ impl Mutation for AdoptInvitations {
         })
     }
 
-    async fn act(
-        &self,
-        _: &Context,
-        tx: &Tx,
-        caller: &Caller,
-        grant: &MayKeep,
-    ) -> Result<ChangedInvitations, Error> {
+    async fn act(&self, run: Run<'_>, grant: &MayKeep) -> Result<ChangedInvitations, Error> {
+        let Run { tx, caller, .. } = run;
         for invitation in grant.invitations.values() {
             // An expired link is adopted before it is extended.
             match invitation.state(tx.now()) {
@@ -113,12 +112,11 @@ impl Mutation for AdoptInvitations {
 
     async fn view(
         &self,
-        context: &Context,
-        tx: &Tx,
+        run: Run<'_>,
         grant: &MayKeep,
         outcome: &ChangedInvitations,
     ) -> Result<Vec<Shown>, Error> {
-        view(context, tx, &grant.scope, &outcome.invitation_ids).await
+        view(run.context, run.tx, &grant.scope, &outcome.invitation_ids).await
     }
 }
 
@@ -139,7 +137,8 @@ impl Mutation for ExtendInvitations {
     type View = Vec<Shown>;
     type Error = Error;
 
-    async fn authorize(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<MayKeep, Error> {
+    async fn authorize(&self, run: Run<'_>) -> Result<MayKeep, Error> {
+        let Run { context, tx, caller } = run;
         let facts = context.roster.caller_context(tx, caller, self.org_id).await?;
         let scope = authorize(caller, self.org_id, policy::list(&facts))?;
         let mut invitations = BTreeMap::new();
@@ -154,13 +153,8 @@ impl Mutation for ExtendInvitations {
         })
     }
 
-    async fn act(
-        &self,
-        context: &Context,
-        tx: &Tx,
-        caller: &Caller,
-        grant: &MayKeep,
-    ) -> Result<ChangedInvitations, Error> {
+    async fn act(&self, run: Run<'_>, grant: &MayKeep) -> Result<ChangedInvitations, Error> {
+        let Run { context, tx, caller } = run;
         let now = tx.now();
         for invitation in grant.invitations.values() {
             match invitation.state(now) {
@@ -181,12 +175,11 @@ impl Mutation for ExtendInvitations {
 
     async fn view(
         &self,
-        context: &Context,
-        tx: &Tx,
+        run: Run<'_>,
         grant: &MayKeep,
         outcome: &ChangedInvitations,
     ) -> Result<Vec<Shown>, Error> {
-        view(context, tx, &grant.scope, &outcome.invitation_ids).await
+        view(run.context, run.tx, &grant.scope, &outcome.invitation_ids).await
     }
 }
 

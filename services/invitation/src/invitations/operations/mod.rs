@@ -7,8 +7,7 @@ mod restored;
 mod revocation;
 mod revoke;
 
-use parta_access::{Caller, OrgScope, authorize};
-use parta_database::Tx;
+use parta_access::{OrgScope, authorize};
 use parta_ids::{InvitationId, OrgId};
 
 pub(super) use create::{CreateInvitation, IMPORT, create_imported};
@@ -20,17 +19,16 @@ pub(crate) use revocation::{END_JOB, LINKS_PER_CALL, RevokedLinks};
 pub(super) use revoke::{BulkRevokeInvitations, RevokeInvitation, revoke};
 
 use super::{model::Invitation, policy, storage};
-use crate::{context::Context, error::Error};
+use crate::{context::Run, error::Error};
 
 /// Loads an invitation that the caller may show, inspect and revoke. Staff who may not list invitations at
 /// all do not learn which ids exist.
 pub(crate) async fn managed(
-    context: &Context,
-    tx: &Tx,
-    caller: &Caller,
+    run: Run<'_>,
     org: OrgId,
     id: InvitationId,
 ) -> Result<(OrgScope, Invitation), Error> {
+    let Run { context, tx, caller } = run;
     let facts = context.roster.caller_context(tx, caller, org).await?;
     let scope = authorize(caller, org, policy::list(&facts))?;
     let found = storage::find(tx, &scope, id).await?.ok_or(Error::Unknown(id))?;

@@ -1,7 +1,6 @@
 //! Reading invitations.
 use chrono::{DateTime, Utc};
-use parta_access::{Caller, authorize};
-use parta_database::Tx;
+use parta_access::authorize;
 use parta_edge::{Page, PageRequest, Query, Read};
 use parta_ids::{InvitationId, OrgId};
 
@@ -15,7 +14,10 @@ use super::{
     grounds::{show, show_all, stop_of},
     managed,
 };
-use crate::{context::Context, error::Error};
+use crate::{
+    context::{Context, Run},
+    error::Error,
+};
 
 #[derive(Debug)]
 pub(crate) struct GetInvitation {
@@ -28,7 +30,8 @@ impl Query for GetInvitation {
     type View = Shown;
     type Error = Error;
 
-    async fn run(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<Read<Shown>, Error> {
+    async fn run(&self, run: Run<'_>) -> Result<Read<Shown>, Error> {
+        let Run { context, tx, caller } = run;
         let (org, id) = (self.org_id, self.invitation_id);
         let facts = context.roster.caller_context(tx, caller, org).await?;
         let scope = authorize(caller, org, policy::list(&facts))?;
@@ -50,9 +53,10 @@ impl Query for GetInvitationLink {
     type View = LinkSecret;
     type Error = Error;
 
-    async fn run(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<Read<LinkSecret>, Error> {
+    async fn run(&self, run: Run<'_>) -> Result<Read<LinkSecret>, Error> {
+        let Run { context, tx, .. } = run;
         let (org, id) = (self.org_id, self.invitation_id);
-        let (_, found) = managed(context, tx, caller, org, id).await?;
+        let (_, found) = managed(run, org, id).await?;
         match found.state(context.db.env().now()) {
             State::Active => {}
             closed => return Err(Error::closed(closed)),
@@ -78,7 +82,8 @@ impl Query for ListInvitations {
     type View = Page<Shown>;
     type Error = Error;
 
-    async fn run(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<Read<Page<Shown>>, Error> {
+    async fn run(&self, run: Run<'_>) -> Result<Read<Page<Shown>>, Error> {
+        let Run { context, tx, caller } = run;
         let facts = context.roster.caller_context(tx, caller, self.org_id).await?;
         let scope = authorize(caller, self.org_id, policy::list(&facts))?;
         let filter = Filter {
@@ -116,7 +121,8 @@ impl Query for ResolveInvitation {
     type View = Destination;
     type Error = Error;
 
-    async fn run(&self, context: &Context, tx: &Tx, _: &Caller) -> Result<Read<Destination>, Error> {
+    async fn run(&self, run: Run<'_>) -> Result<Read<Destination>, Error> {
+        let Run { context, tx, .. } = run;
         let secret = self.secret.as_ref().ok_or(Error::NotUsable)?;
         let found = storage::find_by_secret(tx, secret)
             .await?

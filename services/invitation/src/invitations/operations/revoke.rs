@@ -17,7 +17,10 @@ use super::{
     grounds::{show, show_all},
     revocation::{end_requests, revoke_link},
 };
-use crate::{context::Context, error::Error};
+use crate::{
+    context::{Context, Run},
+    error::Error,
+};
 
 /// The largest number of links that one BulkRevokeInvitations revokes.
 const MAX_REVOKED: usize = 1_000;
@@ -52,7 +55,8 @@ impl Mutation for RevokeInvitation {
     type View = Shown;
     type Error = Error;
 
-    async fn authorize(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<MayRevoke, Error> {
+    async fn authorize(&self, run: Run<'_>) -> Result<MayRevoke, Error> {
+        let Run { context, tx, caller } = run;
         let (org, id) = (self.org_id, self.invitation_id);
         let facts = context.roster.caller_context(tx, caller, org).await?;
         let scope = authorize(caller, org, policy::list(&facts))?;
@@ -63,21 +67,22 @@ impl Mutation for RevokeInvitation {
         })
     }
 
-    async fn act(&self, _: &Context, tx: &Tx, caller: &Caller, grant: &MayRevoke) -> Result<Revoked, Error> {
+    async fn act(&self, run: Run<'_>, grant: &MayRevoke) -> Result<Revoked, Error> {
         check_etag(&self.etag, grant.invitation.revision)?;
-        revoke(tx, caller, &grant.scope, std::slice::from_ref(&grant.invitation)).await?;
+        revoke(
+            run.tx,
+            run.caller,
+            &grant.scope,
+            std::slice::from_ref(&grant.invitation),
+        )
+        .await?;
         Ok(Revoked {
             invitation_id: grant.invitation.id,
         })
     }
 
-    async fn view(
-        &self,
-        context: &Context,
-        tx: &Tx,
-        grant: &MayRevoke,
-        outcome: &Revoked,
-    ) -> Result<Shown, Error> {
+    async fn view(&self, run: Run<'_>, grant: &MayRevoke, outcome: &Revoked) -> Result<Shown, Error> {
+        let Run { context, tx, .. } = run;
         let id = outcome.invitation_id;
         let invitation = storage::find(tx, &grant.scope, id).await?;
         show(context, tx, invitation.ok_or(Error::Unknown(id))?).await
@@ -125,7 +130,8 @@ impl Mutation for BulkRevokeInvitations {
     type View = RevokedInvitations;
     type Error = Error;
 
-    async fn authorize(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<MayBulkRevoke, Error> {
+    async fn authorize(&self, run: Run<'_>) -> Result<MayBulkRevoke, Error> {
+        let Run { context, tx, caller } = run;
         let facts = context.roster.caller_context(tx, caller, self.org_id).await?;
         Ok(MayBulkRevoke {
             scope: authorize(caller, self.org_id, policy::bulk_revoke(&facts))?,
@@ -133,13 +139,8 @@ impl Mutation for BulkRevokeInvitations {
         })
     }
 
-    async fn act(
-        &self,
-        _: &Context,
-        tx: &Tx,
-        caller: &Caller,
-        grant: &MayBulkRevoke,
-    ) -> Result<RevokedIds, Error> {
+    async fn act(&self, run: Run<'_>, grant: &MayBulkRevoke) -> Result<RevokedIds, Error> {
+        let Run { tx, caller, .. } = run;
         let now = tx.now();
         let filter = RevocationFilter {
             condition: self.condition,
@@ -163,11 +164,11 @@ impl Mutation for BulkRevokeInvitations {
 
     async fn view(
         &self,
-        context: &Context,
-        tx: &Tx,
+        run: Run<'_>,
         grant: &MayBulkRevoke,
         outcome: &RevokedIds,
     ) -> Result<RevokedInvitations, Error> {
+        let Run { context, tx, .. } = run;
         let found = storage::list_by_ids(tx, &grant.scope, &outcome.invitation_ids).await?;
         Ok(RevokedInvitations {
             invitations: show_all(context, tx, found).await?,

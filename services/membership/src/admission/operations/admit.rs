@@ -1,5 +1,4 @@
-use parta_access::{Caller, OrgScope, service_scope};
-use parta_database::Tx;
+use parta_access::{OrgScope, service_scope};
 use parta_edge::{Mutation, Stored};
 use parta_ids::{JoinRequestId, MemberId};
 use serde::{Deserialize, Serialize};
@@ -7,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     accounts,
     admission::{model::Acceptance, storage},
-    context::Context,
+    context::{Context, Run},
     error::Error,
     join_requests,
 };
@@ -40,11 +39,12 @@ impl Mutation for AdmitMember {
     type View = Admitted;
     type Error = Error;
 
-    async fn authorize(&self, _: &Context, _: &Tx, caller: &Caller) -> Result<OrgScope, Error> {
-        Ok(service_scope(caller, self.0.terms.org_id)?)
+    async fn authorize(&self, run: Run<'_>) -> Result<OrgScope, Error> {
+        Ok(service_scope(run.caller, self.0.terms.org_id)?)
     }
 
-    async fn act(&self, _: &Context, tx: &Tx, caller: &Caller, scope: &OrgScope) -> Result<Admitted, Error> {
+    async fn act(&self, run: Run<'_>, scope: &OrgScope) -> Result<Admitted, Error> {
+        let Run { tx, caller, .. } = run;
         let Acceptance {
             terms,
             flow_id,
@@ -94,7 +94,7 @@ impl Mutation for AdmitMember {
         })
     }
 
-    async fn view(&self, _: &Context, _: &Tx, _: &OrgScope, outcome: &Admitted) -> Result<Admitted, Error> {
+    async fn view(&self, _: Run<'_>, _: &OrgScope, outcome: &Admitted) -> Result<Admitted, Error> {
         match outcome {
             Admitted::Canceled => Err(Error::invitation_ended()),
             known => Ok(known.clone()),

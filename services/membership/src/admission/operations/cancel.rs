@@ -1,11 +1,13 @@
-use parta_access::{Caller, OrgScope, service_scope};
-use parta_database::Tx;
+use parta_access::{OrgScope, service_scope};
 use parta_edge::{Mutation, Stored as _};
 use parta_ids::OrgId;
 use parta_mutations::Claim;
 
 use super::Admitted;
-use crate::{context::Context, error::Error};
+use crate::{
+    context::{Context, Run},
+    error::Error,
+};
 
 /// Cancels a call of AdmitMember that may be on its way, or finds what it has done. Only services call it.
 #[derive(Debug)]
@@ -23,11 +25,12 @@ impl Mutation for CancelAdmission {
     type View = Admitted;
     type Error = Error;
 
-    async fn authorize(&self, _: &Context, _: &Tx, caller: &Caller) -> Result<OrgScope, Error> {
-        Ok(service_scope(caller, self.org_id)?)
+    async fn authorize(&self, run: Run<'_>) -> Result<OrgScope, Error> {
+        Ok(service_scope(run.caller, self.org_id)?)
     }
 
-    async fn act(&self, _: &Context, tx: &Tx, caller: &Caller, _: &OrgScope) -> Result<Admitted, Error> {
+    async fn act(&self, run: Run<'_>, _: &OrgScope) -> Result<Admitted, Error> {
+        let Run { tx, caller, .. } = run;
         match parta_mutations::claim(tx, &self.admission).await? {
             Claim::Before(record) => Ok(Admitted::decode(record.outcome()?)?),
             Claim::New(claimed) => {
@@ -40,7 +43,7 @@ impl Mutation for CancelAdmission {
         }
     }
 
-    async fn view(&self, _: &Context, _: &Tx, _: &OrgScope, outcome: &Admitted) -> Result<Admitted, Error> {
+    async fn view(&self, _: Run<'_>, _: &OrgScope, outcome: &Admitted) -> Result<Admitted, Error> {
         Ok(outcome.clone())
     }
 }

@@ -1,12 +1,11 @@
-use parta_access::{Caller, LinkDigest, SignedToken};
-use parta_database::Tx;
+use parta_access::{LinkDigest, SignedToken};
 use parta_edge::{Mutation, Stored};
 use parta_ids::{AccountId, FlowId, SessionId};
 use serde::{Deserialize, Serialize};
 
 use crate::{
     admission::{secret, storage},
-    context::Context,
+    context::{Context, Run},
     error::Error,
     sessions,
 };
@@ -40,22 +39,12 @@ impl Mutation for CreateJoinTicket {
     type View = JoinTicket;
     type Error = Error;
 
-    async fn authorize(
-        &self,
-        _: &Context,
-        tx: &Tx,
-        caller: &Caller,
-    ) -> Result<(AccountId, SessionId), Error> {
-        sessions::signed_in(tx, caller).await
+    async fn authorize(&self, run: Run<'_>) -> Result<(AccountId, SessionId), Error> {
+        sessions::signed_in(run.tx, run.caller).await
     }
 
-    async fn act(
-        &self,
-        context: &Context,
-        tx: &Tx,
-        caller: &Caller,
-        (account, _): &(AccountId, SessionId),
-    ) -> Result<Created, Error> {
+    async fn act(&self, run: Run<'_>, (account, _): &(AccountId, SessionId)) -> Result<Created, Error> {
+        let Run { context, tx, caller } = run;
         let flow_id = secret::join_flow(&context.secrets, *account, &self.link);
         storage::insert_join_flow(tx, flow_id, *account, tx.now()).await?;
         parta_audit::record(tx, caller, None, format!("joinFlows/{flow_id}")).await?;
@@ -64,16 +53,15 @@ impl Mutation for CreateJoinTicket {
 
     async fn view(
         &self,
-        context: &Context,
-        _: &Tx,
+        run: Run<'_>,
         (_, session): &(AccountId, SessionId),
         outcome: &Created,
     ) -> Result<JoinTicket, Error> {
         let flow_id = outcome.flow_id;
-        let session = sessions::joining_session(&context.secrets, *session);
+        let session = sessions::joining_session(&run.context.secrets, *session);
         Ok(JoinTicket {
             flow_id,
-            ticket: Context::signed(context.issuer.joiner(flow_id, self.link, session))?,
+            ticket: Context::signed(run.context.issuer.joiner(flow_id, self.link, session))?,
         })
     }
 }

@@ -8,7 +8,7 @@ use parta_status::invalid;
 
 use super::{of_age, require_second_person};
 use crate::{
-    context::Context,
+    context::{Context, Run},
     endings::today,
     error::Error,
     guardianships::{events, model::ChildRecord, policy, storage},
@@ -16,7 +16,8 @@ use crate::{
     orders::{self, Order},
 };
 
-async fn may_administer(context: &Context, tx: &Tx, caller: &Caller, org: OrgId) -> Result<OrgScope, Error> {
+async fn may_administer(run: Run<'_>, org: OrgId) -> Result<OrgScope, Error> {
+    let Run { context, tx, caller } = run;
     Ok(context
         .authorize(tx, caller, org, policy::administer)
         .await?
@@ -25,20 +26,14 @@ async fn may_administer(context: &Context, tx: &Tx, caller: &Caller, org: OrgId)
 
 /// Locks the record of the child, who is a pupil who has not left, and checks again that the caller may
 /// administer, because the caller may have lost the right while this call waited.
-async fn lock_child(
-    context: &Context,
-    tx: &Tx,
-    caller: &Caller,
-    scope: &OrgScope,
-    child: MemberId,
-) -> Result<ChildRecord, Error> {
-    let row = member_records::storage::lock(tx, scope, child).await?;
+async fn lock_child(run: Run<'_>, scope: &OrgScope, child: MemberId) -> Result<ChildRecord, Error> {
+    let row = member_records::storage::lock(run.tx, scope, child).await?;
     let row = row.ok_or_else(|| Error::unknown("member", child))?;
     if row.state == State::Left || !row.has(Role::Pupil) {
         return Err(Error::child_unknown());
     }
-    may_administer(context, tx, caller, scope.org_id()).await?;
-    Ok(storage::children::find(tx, scope, child).await?)
+    may_administer(run, scope.org_id()).await?;
+    Ok(storage::children::find(run.tx, scope, child).await?)
 }
 
 async fn audit(tx: &Tx, caller: &Caller, org: OrgId, child: MemberId) -> Result<(), Error> {
@@ -61,7 +56,8 @@ impl Mutation for ProtectFamily {
     type View = ();
     type Error = Error;
 
-    async fn authorize(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<OrgScope, Error> {
+    async fn authorize(&self, run: Run<'_>) -> Result<OrgScope, Error> {
+        let Run { context, tx, caller } = run;
         let decider = context
             .authorize(tx, caller, self.org_id, policy::administer)
             .await?;
@@ -70,8 +66,9 @@ impl Mutation for ProtectFamily {
         Ok(scope)
     }
 
-    async fn act(&self, context: &Context, tx: &Tx, caller: &Caller, scope: &OrgScope) -> Result<(), Error> {
-        let mut record = lock_child(context, tx, caller, scope, self.child_id).await?;
+    async fn act(&self, run: Run<'_>, scope: &OrgScope) -> Result<(), Error> {
+        let Run { context, tx, caller } = run;
+        let mut record = lock_child(run, scope, self.child_id).await?;
         let order = orders::require(&context.roster, tx, self.org_id, self.order.as_ref()).await?;
         let is_older = |set: &Order| order.date < set.date;
         if record.protected && !self.protected && record.order.as_ref().is_some_and(is_older) {
@@ -87,7 +84,7 @@ impl Mutation for ProtectFamily {
         audit(tx, caller, self.org_id, self.child_id).await
     }
 
-    async fn view(&self, _: &Context, _: &Tx, _: &OrgScope, (): &()) -> Result<(), Error> {
+    async fn view(&self, _: Run<'_>, _: &OrgScope, (): &()) -> Result<(), Error> {
         Ok(())
     }
 }
@@ -107,12 +104,13 @@ impl Mutation for SetBirthDate {
     type View = ();
     type Error = Error;
 
-    async fn authorize(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<OrgScope, Error> {
-        may_administer(context, tx, caller, self.org_id).await
+    async fn authorize(&self, run: Run<'_>) -> Result<OrgScope, Error> {
+        may_administer(run, self.org_id).await
     }
 
-    async fn act(&self, context: &Context, tx: &Tx, caller: &Caller, scope: &OrgScope) -> Result<(), Error> {
-        let mut record = lock_child(context, tx, caller, scope, self.child_id).await?;
+    async fn act(&self, run: Run<'_>, scope: &OrgScope) -> Result<(), Error> {
+        let Run { context, tx, caller } = run;
+        let mut record = lock_child(run, scope, self.child_id).await?;
         let today = today(&context.roster, tx, self.org_id).await?;
         if self.birth_date > today {
             return Err(invalid("birth_date", "must not be in the future").into());
@@ -125,7 +123,7 @@ impl Mutation for SetBirthDate {
         audit(tx, caller, self.org_id, self.child_id).await
     }
 
-    async fn view(&self, _: &Context, _: &Tx, _: &OrgScope, (): &()) -> Result<(), Error> {
+    async fn view(&self, _: Run<'_>, _: &OrgScope, (): &()) -> Result<(), Error> {
         Ok(())
     }
 }
@@ -149,8 +147,9 @@ impl Query for GetChildRecord {
     type View = ChildRecordView;
     type Error = Error;
 
-    async fn run(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<Read<ChildRecordView>, Error> {
-        let scope = may_administer(context, tx, caller, self.org_id).await?;
+    async fn run(&self, run: Run<'_>) -> Result<Read<ChildRecordView>, Error> {
+        let Run { context, tx, .. } = run;
+        let scope = may_administer(run, self.org_id).await?;
         let known = context.contexts_of(tx, self.org_id, self.child_id).await?;
         known.ok_or_else(|| Error::unknown("member", self.child_id))?;
         let record = storage::children::find(tx, &scope, self.child_id).await?;

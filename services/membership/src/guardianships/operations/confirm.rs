@@ -1,5 +1,4 @@
-use parta_access::{Caller, authorize};
-use parta_database::Tx;
+use parta_access::authorize;
 use parta_edge::{Mutation, Stored};
 use parta_ids::{GuardianshipId, OrgId};
 use parta_roster::{RelationKind, RelationLimit};
@@ -7,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Decided, KIND, MayDecide, audit, end_limit, may_decide, view};
 use crate::{
-    context::Context,
+    context::{Context, Run},
     endings::today,
     error::Error,
     guardianships::{
@@ -37,18 +36,12 @@ impl Mutation for ConfirmGuardianship {
     type View = GuardianshipView;
     type Error = Error;
 
-    async fn authorize(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<MayDecide, Error> {
-        may_decide(context, tx, caller, self.org_id, self.guardianship_id).await
+    async fn authorize(&self, run: Run<'_>) -> Result<MayDecide, Error> {
+        may_decide(run, self.org_id, self.guardianship_id).await
     }
 
-    async fn act(
-        &self,
-        context: &Context,
-        tx: &Tx,
-        caller: &Caller,
-        grant: &MayDecide,
-    ) -> Result<Decided, Error> {
-        confirm(context, tx, caller, grant, self.kind, self.order.as_ref()).await?;
+    async fn act(&self, run: Run<'_>, grant: &MayDecide) -> Result<Decided, Error> {
+        confirm(run, grant, self.kind, self.order.as_ref()).await?;
         Ok(Decided {
             guardianship_id: grant.row.id,
         })
@@ -56,12 +49,11 @@ impl Mutation for ConfirmGuardianship {
 
     async fn view(
         &self,
-        _: &Context,
-        tx: &Tx,
+        run: Run<'_>,
         grant: &MayDecide,
         outcome: &Decided,
     ) -> Result<GuardianshipView, Error> {
-        view(tx, &grant.scope, outcome.guardianship_id).await
+        view(run.tx, &grant.scope, outcome.guardianship_id).await
     }
 }
 
@@ -89,26 +81,20 @@ impl Mutation for ConfirmGuardianships {
     type View = Vec<GuardianshipView>;
     type Error = Error;
 
-    async fn authorize(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<Vec<MayDecide>, Error> {
+    async fn authorize(&self, run: Run<'_>) -> Result<Vec<MayDecide>, Error> {
         // Sorted, so that two calls with the same relations cannot deadlock.
         let mut ids = self.guardianship_ids.clone();
         ids.sort();
         let mut grants = Vec::with_capacity(ids.len());
         for id in ids {
-            grants.push(may_decide(context, tx, caller, self.org_id, id).await?);
+            grants.push(may_decide(run, self.org_id, id).await?);
         }
         Ok(grants)
     }
 
-    async fn act(
-        &self,
-        context: &Context,
-        tx: &Tx,
-        caller: &Caller,
-        grants: &Vec<MayDecide>,
-    ) -> Result<Confirmed, Error> {
+    async fn act(&self, run: Run<'_>, grants: &Vec<MayDecide>) -> Result<Confirmed, Error> {
         for grant in grants {
-            confirm(context, tx, caller, grant, None, self.order.as_ref()).await?;
+            confirm(run, grant, None, self.order.as_ref()).await?;
         }
         Ok(Confirmed {
             guardianship_ids: self.guardianship_ids.clone(),
@@ -117,8 +103,7 @@ impl Mutation for ConfirmGuardianships {
 
     async fn view(
         &self,
-        _: &Context,
-        tx: &Tx,
+        run: Run<'_>,
         grants: &Vec<MayDecide>,
         outcome: &Confirmed,
     ) -> Result<Vec<GuardianshipView>, Error> {
@@ -127,7 +112,7 @@ impl Mutation for ConfirmGuardianships {
         };
         let mut views = Vec::with_capacity(outcome.guardianship_ids.len());
         for id in &outcome.guardianship_ids {
-            views.push(view(tx, &grant.scope, *id).await?);
+            views.push(view(run.tx, &grant.scope, *id).await?);
         }
         Ok(views)
     }
@@ -135,13 +120,12 @@ impl Mutation for ConfirmGuardianships {
 
 /// Confirms a locked relation; see [`ConfirmGuardianship`].
 async fn confirm(
-    context: &Context,
-    tx: &Tx,
-    caller: &Caller,
+    run: Run<'_>,
     MayDecide { scope, facts, row }: &MayDecide,
     kind: Option<RelationKind>,
     order: Option<&Order>,
 ) -> Result<(), Error> {
+    let Run { context, tx, caller } = run;
     if row.has_ended() {
         return Err(Error::unknown(KIND, row.id));
     }

@@ -1,5 +1,5 @@
 use chrono::NaiveDate;
-use parta_access::{Caller, OrgScope, authorize};
+use parta_access::{OrgScope, authorize};
 use parta_database::Tx;
 use parta_edge::Mutation;
 use parta_ids::{GuardianshipId, MemberId, OrgId};
@@ -7,7 +7,7 @@ use parta_roster::{RelationLimit, RelationLimits};
 
 use super::{Decided, KIND, MayDecide, audit, end_limit, may_decide, view};
 use crate::{
-    context::Context,
+    context::{Context, Run},
     endings::{self, EndingKind, end_of_day, time_zone},
     error::Error,
     guardianships::{
@@ -132,21 +132,16 @@ impl Mutation for LimitGuardianship {
     type View = GuardianshipView;
     type Error = Error;
 
-    async fn authorize(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<MayDecide, Error> {
-        let grant = may_decide(context, tx, caller, self.org_id, self.guardianship_id).await?;
+    async fn authorize(&self, run: Run<'_>) -> Result<MayDecide, Error> {
+        let grant = may_decide(run, self.org_id, self.guardianship_id).await?;
         if self.order.is_some() || self.limits.is_empty() {
-            authorize(caller, self.org_id, policy::administer(&grant.facts))?;
+            authorize(run.caller, self.org_id, policy::administer(&grant.facts))?;
         }
         Ok(grant)
     }
 
-    async fn act(
-        &self,
-        context: &Context,
-        tx: &Tx,
-        caller: &Caller,
-        grant: &MayDecide,
-    ) -> Result<Decided, Error> {
+    async fn act(&self, run: Run<'_>, grant: &MayDecide) -> Result<Decided, Error> {
+        let Run { context, tx, caller } = run;
         let MayDecide { scope, facts, row } = grant;
         let (org, pair) = (scope.org_id(), (row.guardian_id, row.child_id));
         let in_force = storage::limits::find(tx, scope, pair).await?;
@@ -189,11 +184,10 @@ impl Mutation for LimitGuardianship {
 
     async fn view(
         &self,
-        _: &Context,
-        tx: &Tx,
+        run: Run<'_>,
         grant: &MayDecide,
         outcome: &Decided,
     ) -> Result<GuardianshipView, Error> {
-        view(tx, &grant.scope, outcome.guardianship_id).await
+        view(run.tx, &grant.scope, outcome.guardianship_id).await
     }
 }

@@ -1,13 +1,12 @@
 use std::collections::BTreeSet;
 
-use parta_access::{Caller, authorize};
-use parta_database::Tx;
+use parta_access::authorize;
 use parta_edge::{Page, PageRequest, Query, Read};
 use parta_ids::{MemberId, OrgId};
 
 use super::led_units;
 use crate::{
-    context::Context,
+    context::{Context, Run},
     error::Error,
     guardianships::{model::GuardianshipView, policy, storage},
 };
@@ -28,12 +27,8 @@ impl Query for ListGuardianships {
     type View = Page<GuardianshipView>;
     type Error = Error;
 
-    async fn run(
-        &self,
-        context: &Context,
-        tx: &Tx,
-        caller: &Caller,
-    ) -> Result<Read<Page<GuardianshipView>>, Error> {
+    async fn run(&self, run: Run<'_>) -> Result<Read<Page<GuardianshipView>>, Error> {
+        let Run { context, tx, caller } = run;
         let org = self.org_id;
         let facts = context.facts(tx, caller, org).await?;
         let scope = authorize(caller, org, policy::read(&facts))?;

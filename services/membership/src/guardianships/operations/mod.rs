@@ -38,7 +38,7 @@ use super::{
     storage::{self, Side},
 };
 use crate::{
-    context::Context,
+    context::{Context, Run},
     endings::{self, EndingKind},
     error::Error,
     member_records,
@@ -92,12 +92,11 @@ async fn require_second_person(
 }
 
 async fn check_decides(
-    context: &Context,
-    tx: &Tx,
-    caller: &Caller,
+    run: Run<'_>,
     org: OrgId,
     row: &Guardianship,
 ) -> Result<(OrgScope, MemberContext), Error> {
+    let Run { context, tx, caller } = run;
     let facts = context.facts(tx, caller, org).await?;
     // The check whether the member may touch the relation follows below.
     let scope = belongs(caller, org)?;
@@ -117,24 +116,19 @@ async fn check_decides(
 
 /// Decides whether the caller may decide about a relation and locks it. A caller who may not see it gets
 /// NOT_FOUND. An ended relation is found too.
-async fn may_decide(
-    context: &Context,
-    tx: &Tx,
-    caller: &Caller,
-    org: OrgId,
-    id: GuardianshipId,
-) -> Result<MayDecide, Error> {
+async fn may_decide(run: Run<'_>, org: OrgId, id: GuardianshipId) -> Result<MayDecide, Error> {
+    let Run { context, tx, caller } = run;
     context.facts(tx, caller, org).await?;
     let scope = belongs(caller, org)?;
     let unknown = || Error::unknown(KIND, id);
     let row = storage::find(tx, &scope, id).await?.ok_or_else(unknown)?;
-    check_decides(context, tx, caller, org, &row).await?;
+    check_decides(run, org, &row).await?;
     // The two people first, in the order in which an admission locks them.
     member_records::storage::lock(tx, &scope, row.guardian_id).await?;
     member_records::storage::lock(tx, &scope, row.child_id).await?;
     let row = storage::lock(tx, &scope, id).await?.ok_or_else(unknown)?;
     // While this call waited for the locks, the caller may have lost the right.
-    let (scope, facts) = check_decides(context, tx, caller, org, &row).await?;
+    let (scope, facts) = check_decides(run, org, &row).await?;
     Ok(MayDecide { scope, facts, row })
 }
 
@@ -172,11 +166,12 @@ impl Mutation for EndGuardianship {
     type View = ();
     type Error = Error;
 
-    async fn authorize(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<MayDecide, Error> {
-        may_decide(context, tx, caller, self.org_id, self.guardianship_id).await
+    async fn authorize(&self, run: Run<'_>) -> Result<MayDecide, Error> {
+        may_decide(run, self.org_id, self.guardianship_id).await
     }
 
-    async fn act(&self, _: &Context, tx: &Tx, caller: &Caller, grant: &MayDecide) -> Result<(), Error> {
+    async fn act(&self, run: Run<'_>, grant: &MayDecide) -> Result<(), Error> {
+        let Run { tx, caller, .. } = run;
         let MayDecide { scope, row, .. } = grant;
         if row.has_ended() {
             return Err(Error::unknown(KIND, row.id));
@@ -193,7 +188,7 @@ impl Mutation for EndGuardianship {
         audit(tx, caller, &row).await
     }
 
-    async fn view(&self, _: &Context, _: &Tx, _: &MayDecide, (): &()) -> Result<(), Error> {
+    async fn view(&self, _: Run<'_>, _: &MayDecide, (): &()) -> Result<(), Error> {
         Ok(())
     }
 }

@@ -1,6 +1,6 @@
 //! The end of relations by time: limits whose last day has passed, and students who are of age.
 use chrono::NaiveDate;
-use parta_access::{Caller, OrgScope, authorize};
+use parta_access::{OrgScope, authorize};
 use parta_database::Tx;
 use parta_edge::Mutation;
 use parta_ids::{GuardianshipId, MemberId, OrgId};
@@ -8,7 +8,7 @@ use parta_roster::Roster;
 
 use super::{KIND, audit, end_limit};
 use crate::{
-    context::Context,
+    context::{Context, Run},
     endings::{self, EndingKind, end_of_day, time_zone, today},
     error::Error,
     guardianships::{
@@ -152,12 +152,8 @@ impl Mutation for ChooseAdultAccess {
     type View = ();
     type Error = Error;
 
-    async fn authorize(
-        &self,
-        context: &Context,
-        tx: &Tx,
-        caller: &Caller,
-    ) -> Result<(OrgScope, Guardianship), Error> {
+    async fn authorize(&self, run: Run<'_>) -> Result<(OrgScope, Guardianship), Error> {
+        let Run { context, tx, caller } = run;
         let facts = context.facts(tx, caller, self.org_id).await?;
         let scope = parta_access::belongs(caller, self.org_id)?;
         let row = storage::lock(tx, &scope, self.guardianship_id).await?;
@@ -168,13 +164,8 @@ impl Mutation for ChooseAdultAccess {
         Ok((scope, row))
     }
 
-    async fn act(
-        &self,
-        context: &Context,
-        tx: &Tx,
-        caller: &Caller,
-        (scope, row): &(OrgScope, Guardianship),
-    ) -> Result<(), Error> {
+    async fn act(&self, run: Run<'_>, (scope, row): &(OrgScope, Guardianship)) -> Result<(), Error> {
+        let Run { context, tx, caller } = run;
         if row.has_ended() {
             return Err(Error::unknown(KIND, row.id));
         }
@@ -200,7 +191,7 @@ impl Mutation for ChooseAdultAccess {
         Ok(())
     }
 
-    async fn view(&self, _: &Context, _: &Tx, _: &(OrgScope, Guardianship), (): &()) -> Result<(), Error> {
+    async fn view(&self, _: Run<'_>, _: &(OrgScope, Guardianship), (): &()) -> Result<(), Error> {
         Ok(())
     }
 }

@@ -1,4 +1,4 @@
-use parta_access::{Caller, OrgScope, authorize, belongs};
+use parta_access::{OrgScope, authorize, belongs};
 use parta_database::Tx;
 use parta_edge::Mutation;
 use parta_ids::{MemberId, OrgId};
@@ -6,7 +6,7 @@ use parta_roster::{RelationKind, Role, State};
 
 use super::{Decided, audit, decision_about, insert, require_second_person, view};
 use crate::{
-    context::Context,
+    context::{Context, Run},
     error::Error,
     guardianships::{model::GuardianshipView, storage},
     member_records,
@@ -28,7 +28,8 @@ impl Mutation for ProposeGuardianship {
     type View = GuardianshipView;
     type Error = Error;
 
-    async fn authorize(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<OrgScope, Error> {
+    async fn authorize(&self, run: Run<'_>) -> Result<OrgScope, Error> {
+        let Run { context, tx, caller } = run;
         let org = self.org_id;
         let facts = context.facts(tx, caller, org).await?;
         let scope = belongs(caller, org)?;
@@ -44,13 +45,8 @@ impl Mutation for ProposeGuardianship {
         Ok(scope)
     }
 
-    async fn act(
-        &self,
-        context: &Context,
-        tx: &Tx,
-        caller: &Caller,
-        scope: &OrgScope,
-    ) -> Result<Decided, Error> {
+    async fn act(&self, run: Run<'_>, scope: &OrgScope) -> Result<Decided, Error> {
+        let Run { tx, caller, .. } = run;
         let guardian = member_records::storage::lock(tx, scope, self.guardian_id).await?;
         let guardian = guardian.ok_or_else(|| Error::unknown("member", self.guardian_id))?;
         if guardian.state == State::Left || !guardian.has(Role::Parent) {
@@ -58,7 +54,7 @@ impl Mutation for ProposeGuardianship {
         }
         relate(tx, scope, self.guardian_id, self.child_id, self.kind).await?;
         // The records are locked now. Meanwhile the caller may have lost the right.
-        self.authorize(context, tx, caller).await?;
+        self.authorize(run).await?;
         let pair = (self.guardian_id, self.child_id);
         let row = storage::find_between(tx, scope, pair).await?;
         let row = row.ok_or_else(|| Error::unknown("guardianship", self.guardian_id))?;
@@ -70,12 +66,11 @@ impl Mutation for ProposeGuardianship {
 
     async fn view(
         &self,
-        _: &Context,
-        tx: &Tx,
+        run: Run<'_>,
         scope: &OrgScope,
         outcome: &Decided,
     ) -> Result<GuardianshipView, Error> {
-        view(tx, scope, outcome.guardianship_id).await
+        view(run.tx, scope, outcome.guardianship_id).await
     }
 }
 

@@ -1,6 +1,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
-use parta_access::{Caller, OrgScope, authorize};
+use parta_access::{OrgScope, authorize};
 use parta_database::Tx;
 use parta_edge::{Mutation, Stored};
 use parta_ids::{AccountId, JoinRequestId, MemberId, OrgId};
@@ -16,7 +16,7 @@ use super::{
     audit, enter, is_same_person, may_read, unknown,
 };
 use crate::{
-    context::Context,
+    context::{Context, Run},
     error::Error,
     guardianships,
     notices::{self, Notice},
@@ -132,12 +132,13 @@ impl Mutation for DecideJoinRequests {
     type View = Vec<JoinRequest>;
     type Error = Error;
 
-    async fn authorize(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<MayDecide, Error> {
-        let scope = may_read(context, tx, caller, self.org_id).await?.scope;
+    async fn authorize(&self, run: Run<'_>) -> Result<MayDecide, Error> {
+        let Run { tx, caller, .. } = run;
+        let scope = may_read(run, self.org_id).await?.scope;
         let ids: BTreeSet<JoinRequestId> = self.verdicts.iter().map(|(id, _)| *id).collect();
         let rows = storage::lock(tx, &scope, &ids).await?;
         // The caller may have lost the right while the rows were locked.
-        let reader = may_read(context, tx, caller, self.org_id).await?;
+        let reader = may_read(run, self.org_id).await?;
         let mut requests = BTreeMap::new();
         for row in rows {
             let decision = policy::decide(&reader.facts, row.terms.role, row.terms.unit_id, &reader.home);
@@ -162,13 +163,8 @@ impl Mutation for DecideJoinRequests {
         }
     }
 
-    async fn act(
-        &self,
-        context: &Context,
-        tx: &Tx,
-        caller: &Caller,
-        grant: &MayDecide,
-    ) -> Result<Decided, Error> {
+    async fn act(&self, run: Run<'_>, grant: &MayDecide) -> Result<Decided, Error> {
+        let Run { context, tx, caller } = run;
         for (id, verdict) in &self.verdicts {
             let mut row = grant.requests.get(id).ok_or_else(|| unknown(*id))?.clone();
             if row.state != RequestState::Pending {
@@ -204,12 +200,11 @@ impl Mutation for DecideJoinRequests {
 
     async fn view(
         &self,
-        _: &Context,
-        tx: &Tx,
+        run: Run<'_>,
         grant: &MayDecide,
         outcome: &Decided,
     ) -> Result<Vec<JoinRequest>, Error> {
-        let rows = storage::find(tx, &grant.scope, &outcome.join_request_ids).await?;
+        let rows = storage::find(run.tx, &grant.scope, &outcome.join_request_ids).await?;
         let by_id: BTreeMap<_, _> = rows.into_iter().map(|row| (row.id, row)).collect();
         let ids = outcome.join_request_ids.iter();
         ids.map(|id| by_id.get(id).cloned().ok_or_else(|| unknown(*id)))

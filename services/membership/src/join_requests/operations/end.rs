@@ -1,7 +1,7 @@
 //! The end of revoked invitations (F8).
 use std::collections::BTreeSet;
 
-use parta_access::{Caller, OrgScope, service_scope};
+use parta_access::{OrgScope, service_scope};
 use parta_database::Tx;
 use parta_edge::Mutation;
 use parta_ids::{InvitationId, OrgId};
@@ -10,7 +10,10 @@ use super::{
     super::{events, model::RequestState, storage},
     audit,
 };
-use crate::{context::Context, error::Error};
+use crate::{
+    context::{Context, Run},
+    error::Error,
+};
 
 /// Ends the pending requests by revoked invitations, and refuses every later admission by them. Only services
 /// call it.
@@ -28,11 +31,12 @@ impl Mutation for EndInvitations {
     type View = ();
     type Error = Error;
 
-    async fn authorize(&self, _: &Context, _: &Tx, caller: &Caller) -> Result<OrgScope, Error> {
-        Ok(service_scope(caller, self.org_id)?)
+    async fn authorize(&self, run: Run<'_>) -> Result<OrgScope, Error> {
+        Ok(service_scope(run.caller, self.org_id)?)
     }
 
-    async fn act(&self, _: &Context, tx: &Tx, caller: &Caller, scope: &OrgScope) -> Result<(), Error> {
+    async fn act(&self, run: Run<'_>, scope: &OrgScope) -> Result<(), Error> {
+        let Run { tx, caller, .. } = run;
         for invitation in &self.invitation_ids {
             storage::lock_invitation(tx, *invitation, true).await?;
             storage::insert_ended(tx, scope, *invitation, tx.now()).await?;
@@ -47,7 +51,7 @@ impl Mutation for EndInvitations {
         Ok(())
     }
 
-    async fn view(&self, _: &Context, _: &Tx, _: &OrgScope, (): &()) -> Result<(), Error> {
+    async fn view(&self, _: Run<'_>, _: &OrgScope, (): &()) -> Result<(), Error> {
         Ok(())
     }
 }

@@ -21,7 +21,7 @@ use parta_ids::{JoinRequestId, OrgId, UnitId};
 use parta_roster::MemberContext;
 
 use super::policy;
-use crate::{context::Context, error::Error};
+use crate::{context::Run, error::Error};
 
 const KIND: &str = "join request";
 
@@ -33,7 +33,8 @@ pub(crate) struct MayRead {
     home: BTreeSet<UnitId>,
 }
 
-async fn may_read(context: &Context, tx: &Tx, caller: &Caller, org: OrgId) -> Result<MayRead, Error> {
+async fn may_read(run: Run<'_>, org: OrgId) -> Result<MayRead, Error> {
+    let Run { context, tx, caller } = run;
     let facts = context.facts(tx, caller, org).await?;
     let scope = authorize(caller, org, policy::list(&facts))?;
     let home = context

@@ -1,4 +1,4 @@
-use parta_access::{Caller, OrgScope};
+use parta_access::OrgScope;
 use parta_database::{StorageError, Tx};
 use parta_edge::{Mutation, Page, PageRequest, Query, Read, Stored};
 use parta_ids::{AccountId, JoinRequestId};
@@ -12,7 +12,11 @@ use super::{
     },
     audit, unknown,
 };
-use crate::{context::Context, error::Error, sessions};
+use crate::{
+    context::{Context, Run},
+    error::Error,
+    sessions,
+};
 
 /// A request of the caller, with the name of the organization.
 #[derive(Debug, Clone)]
@@ -41,12 +45,8 @@ impl Query for ListOwnJoinRequests {
     type View = Page<OwnRequest>;
     type Error = Error;
 
-    async fn run(
-        &self,
-        context: &Context,
-        tx: &Tx,
-        caller: &Caller,
-    ) -> Result<Read<Page<OwnRequest>>, Error> {
+    async fn run(&self, run: Run<'_>) -> Result<Read<Page<OwnRequest>>, Error> {
+        let Run { context, tx, caller } = run;
         let (account, _) = sessions::signed_in(tx, caller).await?;
         let after: Option<JoinRequestId> = self.page.after(tx, caller)?;
         let rows = storage::list_own(tx, account, after, self.page.limit()).await?;
@@ -90,17 +90,12 @@ impl Mutation for WithdrawJoinRequest {
     type View = OwnRequest;
     type Error = Error;
 
-    async fn authorize(&self, _: &Context, tx: &Tx, caller: &Caller) -> Result<AccountId, Error> {
-        Ok(sessions::signed_in(tx, caller).await?.0)
+    async fn authorize(&self, run: Run<'_>) -> Result<AccountId, Error> {
+        Ok(sessions::signed_in(run.tx, run.caller).await?.0)
     }
 
-    async fn act(
-        &self,
-        _: &Context,
-        tx: &Tx,
-        caller: &Caller,
-        account: &AccountId,
-    ) -> Result<Withdrawn, Error> {
+    async fn act(&self, run: Run<'_>, account: &AccountId) -> Result<Withdrawn, Error> {
+        let Run { tx, caller, .. } = run;
         let id = self.join_request_id;
         let mut row = storage::lock_own(tx, *account, id)
             .await?
@@ -123,11 +118,11 @@ impl Mutation for WithdrawJoinRequest {
 
     async fn view(
         &self,
-        context: &Context,
-        tx: &Tx,
+        run: Run<'_>,
         account: &AccountId,
         outcome: &Withdrawn,
     ) -> Result<OwnRequest, Error> {
+        let Run { context, tx, .. } = run;
         let id = outcome.join_request_id;
         let row = storage::lock_own(tx, *account, id)
             .await?

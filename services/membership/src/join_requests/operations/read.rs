@@ -1,6 +1,5 @@
 use std::collections::{BTreeMap, BTreeSet};
 
-use parta_access::Caller;
 use parta_database::Tx;
 use parta_edge::{Page, PageRequest, Query, Read};
 use parta_ids::{AccountId, JoinRequestId, MemberId, OrgId, UnitId};
@@ -14,7 +13,7 @@ use super::{
     MayRead, may_read,
 };
 use crate::{
-    context::Context,
+    context::{Context, Run},
     error::Error,
     member_records::{self, name_key, storage as members},
 };
@@ -93,8 +92,9 @@ impl Query for ListJoinRequests {
     type View = Page<Suggested>;
     type Error = Error;
 
-    async fn run(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<Read<Page<Suggested>>, Error> {
-        let reader = may_read(context, tx, caller, self.org_id).await?;
+    async fn run(&self, run: Run<'_>) -> Result<Read<Page<Suggested>>, Error> {
+        let Run { context, tx, caller } = run;
+        let reader = may_read(run, self.org_id).await?;
         let among =
             (!reader.facts.is_administration()).then(|| (reader.home.clone(), [Role::Pupil, Role::Parent]));
         let filter = Filter {

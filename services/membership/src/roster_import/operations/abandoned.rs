@@ -1,10 +1,10 @@
-use parta_access::{Caller, OrgScope};
+use parta_access::OrgScope;
 use parta_database::Tx;
 use parta_ids::MemberId;
 
 use super::audit;
 use crate::{
-    context::Context,
+    context::{Context, Run},
     error::Error,
     roster_import::{policy, storage},
 };
@@ -22,12 +22,8 @@ pub(in crate::roster_import) async fn starter_may_import(
 
 /// Stops the imports that run although their starters may no longer import. One that waits for a class would
 /// be stopped when the class comes, which may be never, and no other import starts while it runs.
-pub(super) async fn stop_abandoned(
-    context: &Context,
-    tx: &Tx,
-    caller: &Caller,
-    scope: &OrgScope,
-) -> Result<(), Error> {
+pub(super) async fn stop_abandoned(run: Run<'_>, scope: &OrgScope) -> Result<(), Error> {
+    let Run { context, tx, caller } = run;
     for mut import in storage::lock_running(tx, scope).await? {
         let may_import = match import.starter_id {
             Some(starter) => starter_may_import(context, tx, scope, starter).await?,

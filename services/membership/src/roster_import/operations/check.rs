@@ -1,6 +1,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
-use parta_access::{Caller, OrgScope};
+use parta_access::OrgScope;
 use parta_database::Tx;
 use parta_edge::{Mutation, Query, Read};
 use parta_ids::{OrgId, RosterImportId, UnitId};
@@ -10,7 +10,7 @@ use parta_status::RpcError;
 use super::{Classes, ImportOutcome, abandoned::stop_abandoned, audit, classes, load, may_import};
 use crate::{
     assignments::AssignmentKind,
-    context::Context,
+    context::{Context, Run},
     error::Error,
     guardianships,
     member_records::{LeaveReason, storage::list_for_snapshot},
@@ -37,12 +37,12 @@ impl Query for LoadEarlierImports {
     type View = EarlierImports;
     type Error = Error;
 
-    async fn run(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<Read<EarlierImports>, Error> {
-        let scope = may_import(context, tx, caller, self.org_id).await?;
-        let people = source::people(tx, &scope).await?;
+    async fn run(&self, run: Run<'_>) -> Result<Read<EarlierImports>, Error> {
+        let scope = may_import(run, self.org_id).await?;
+        let people = source::people(run.tx, &scope).await?;
         Ok(Read::plain(EarlierImports {
             people: people.into_keys().collect(),
-            classes: source::classes(tx, &scope).await?,
+            classes: source::classes(run.tx, &scope).await?,
         }))
     }
 }
@@ -70,18 +70,13 @@ impl Mutation for CheckRosterImport {
     type View = Import;
     type Error = Error;
 
-    async fn authorize(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<OrgScope, Error> {
-        may_import(context, tx, caller, self.org_id).await
+    async fn authorize(&self, run: Run<'_>) -> Result<OrgScope, Error> {
+        may_import(run, self.org_id).await
     }
 
-    async fn act(
-        &self,
-        context: &Context,
-        tx: &Tx,
-        caller: &Caller,
-        scope: &OrgScope,
-    ) -> Result<ImportOutcome, Error> {
-        stop_abandoned(context, tx, caller, scope).await?;
+    async fn act(&self, run: Run<'_>, scope: &OrgScope) -> Result<ImportOutcome, Error> {
+        let Run { context, tx, caller } = run;
+        stop_abandoned(run, scope).await?;
         let (set, problems) = (&self.set, &self.problems);
         let refused = problems.refused();
         let (mut changes, mut mass) = (Vec::new(), Vec::new());
@@ -124,14 +119,8 @@ impl Mutation for CheckRosterImport {
         Ok(ImportOutcome { roster_import_id: id })
     }
 
-    async fn view(
-        &self,
-        _: &Context,
-        tx: &Tx,
-        scope: &OrgScope,
-        outcome: &ImportOutcome,
-    ) -> Result<Import, Error> {
-        load(tx, scope, outcome.roster_import_id).await
+    async fn view(&self, run: Run<'_>, scope: &OrgScope, outcome: &ImportOutcome) -> Result<Import, Error> {
+        load(run.tx, scope, outcome.roster_import_id).await
     }
 }
 

@@ -1,12 +1,11 @@
-use parta_access::{Caller, OrgScope};
-use parta_database::Tx;
+use parta_access::OrgScope;
 use parta_edge::Mutation;
 use parta_ids::{OrgId, RosterImportId};
 use parta_status::{invalid, not_found};
 
 use super::{ImportOutcome, audit, load, may_import, unknown_import};
 use crate::{
-    context::Context,
+    context::{Context, Run},
     error::Error,
     roster_import::{
         apply::Applier,
@@ -34,17 +33,12 @@ impl Mutation for DecideChanges {
     type View = Import;
     type Error = Error;
 
-    async fn authorize(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<OrgScope, Error> {
-        may_import(context, tx, caller, self.org_id).await
+    async fn authorize(&self, run: Run<'_>) -> Result<OrgScope, Error> {
+        may_import(run, self.org_id).await
     }
 
-    async fn act(
-        &self,
-        context: &Context,
-        tx: &Tx,
-        caller: &Caller,
-        scope: &OrgScope,
-    ) -> Result<ImportOutcome, Error> {
+    async fn act(&self, run: Run<'_>, scope: &OrgScope) -> Result<ImportOutcome, Error> {
+        let Run { context, tx, caller } = run;
         let (org, id) = (self.org_id, self.roster_import_id);
         let import = storage::lock(tx, scope, id).await?;
         let mut import = import.ok_or_else(|| unknown_import(id))?;
@@ -65,7 +59,7 @@ impl Mutation for DecideChanges {
         let mut applier = Applier::new(context, tx, scope, id, &changes, decider).await?;
         // While this call waited for the locks of the import and of its people, the caller may have lost the
         // right.
-        self.authorize(context, tx, caller).await?;
+        self.authorize(run).await?;
         for (_, change) in &changes {
             if applier.is_own(change)? {
                 return Err(Error::second_person_required());
@@ -93,13 +87,7 @@ impl Mutation for DecideChanges {
         Ok(ImportOutcome { roster_import_id: id })
     }
 
-    async fn view(
-        &self,
-        _: &Context,
-        tx: &Tx,
-        scope: &OrgScope,
-        outcome: &ImportOutcome,
-    ) -> Result<Import, Error> {
-        load(tx, scope, outcome.roster_import_id).await
+    async fn view(&self, run: Run<'_>, scope: &OrgScope, outcome: &ImportOutcome) -> Result<Import, Error> {
+        load(run.tx, scope, outcome.roster_import_id).await
     }
 }

@@ -15,7 +15,10 @@ use parta_status::RpcError;
 use serde::{Deserialize, Serialize};
 
 use super::{model::Import, policy, storage};
-use crate::{context::Context, error::Error};
+use crate::{
+    context::{Context, Run},
+    error::Error,
+};
 
 pub(super) use abandoned::starter_may_import;
 pub(super) use check::{CheckRosterImport, LoadEarlierImports, parse_files};
@@ -58,7 +61,8 @@ pub(crate) struct ImportOutcome {
 
 impl Stored for ImportOutcome {}
 
-async fn may_import(context: &Context, tx: &Tx, caller: &Caller, org: OrgId) -> Result<OrgScope, Error> {
+async fn may_import(run: Run<'_>, org: OrgId) -> Result<OrgScope, Error> {
+    let Run { context, tx, caller } = run;
     Ok(context.authorize(tx, caller, org, policy::import).await?.scope)
 }
 

@@ -1,11 +1,9 @@
-use parta_access::Caller;
-use parta_database::Tx;
 use parta_edge::{Page, PageRequest, Query, Read};
 use parta_ids::{OrgId, RosterImportId};
 
 use super::{load, may_import};
 use crate::{
-    context::Context,
+    context::{Context, Run},
     error::Error,
     roster_import::{
         Problem,
@@ -27,9 +25,9 @@ impl Query for GetRosterImport {
     type View = Import;
     type Error = Error;
 
-    async fn run(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<Read<Import>, Error> {
-        let scope = may_import(context, tx, caller, self.org_id).await?;
-        Ok(Read::plain(load(tx, &scope, self.roster_import_id).await?))
+    async fn run(&self, run: Run<'_>) -> Result<Read<Import>, Error> {
+        let scope = may_import(run, self.org_id).await?;
+        Ok(Read::plain(load(run.tx, &scope, self.roster_import_id).await?))
     }
 }
 
@@ -45,8 +43,9 @@ impl Query for ListRosterImports {
     type View = Page<Import>;
     type Error = Error;
 
-    async fn run(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<Read<Page<Import>>, Error> {
-        let scope = may_import(context, tx, caller, self.org_id).await?;
+    async fn run(&self, run: Run<'_>) -> Result<Read<Page<Import>>, Error> {
+        let Run { tx, caller, .. } = run;
+        let scope = may_import(run, self.org_id).await?;
         let after = self.page.after(tx, caller)?;
         let rows = storage::list(tx, &scope, after, self.page.limit()).await?;
         Ok(Read::plain(self.page.page(tx, caller, rows, |row| row.id)))
@@ -66,14 +65,10 @@ impl Query for ListChanges {
     type View = Page<(i64, Change)>;
     type Error = Error;
 
-    async fn run(
-        &self,
-        context: &Context,
-        tx: &Tx,
-        caller: &Caller,
-    ) -> Result<Read<Page<(i64, Change)>>, Error> {
+    async fn run(&self, run: Run<'_>) -> Result<Read<Page<(i64, Change)>>, Error> {
+        let Run { tx, caller, .. } = run;
         let id = self.import.roster_import_id;
-        let scope = may_import(context, tx, caller, self.import.org_id).await?;
+        let scope = may_import(run, self.import.org_id).await?;
         load(tx, &scope, id).await?;
         let after = self.page.after(tx, caller)?.unwrap_or(0);
         let rows = rows::list_changes(tx, &scope, id, self.filter, after, self.page.limit()).await?;
@@ -93,14 +88,10 @@ impl Query for ListProblems {
     type View = Page<(i64, Problem)>;
     type Error = Error;
 
-    async fn run(
-        &self,
-        context: &Context,
-        tx: &Tx,
-        caller: &Caller,
-    ) -> Result<Read<Page<(i64, Problem)>>, Error> {
+    async fn run(&self, run: Run<'_>) -> Result<Read<Page<(i64, Problem)>>, Error> {
+        let Run { tx, caller, .. } = run;
         let id = self.import.roster_import_id;
-        let scope = may_import(context, tx, caller, self.import.org_id).await?;
+        let scope = may_import(run, self.import.org_id).await?;
         load(tx, &scope, id).await?;
         let after = self.page.after(tx, caller)?.unwrap_or(0);
         let rows = rows::list_problems(tx, &scope, id, after, self.page.limit()).await?;

@@ -1,5 +1,4 @@
-use parta_access::{Caller, OrgScope};
-use parta_database::Tx;
+use parta_access::OrgScope;
 use parta_edge::Mutation;
 use parta_ids::{OrgId, RosterImportId, TypedId as _, UnitId};
 use parta_mutations::check_etag;
@@ -7,7 +6,7 @@ use parta_roster::label_key;
 
 use super::{ImportOutcome, audit, check::current_roster, classes, load, may_import, unknown_import};
 use crate::{
-    context::Context,
+    context::{Context, Run},
     error::Error,
     roster_import::{
         mass::mass_changes,
@@ -58,17 +57,12 @@ impl Mutation for StartRosterImport {
     type View = Import;
     type Error = Error;
 
-    async fn authorize(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<OrgScope, Error> {
-        may_import(context, tx, caller, self.org_id).await
+    async fn authorize(&self, run: Run<'_>) -> Result<OrgScope, Error> {
+        may_import(run, self.org_id).await
     }
 
-    async fn act(
-        &self,
-        context: &Context,
-        tx: &Tx,
-        caller: &Caller,
-        scope: &OrgScope,
-    ) -> Result<ImportOutcome, Error> {
+    async fn act(&self, run: Run<'_>, scope: &OrgScope) -> Result<ImportOutcome, Error> {
+        let Run { context, tx, caller } = run;
         let (org, id) = (self.org_id, self.roster_import_id);
         let import = storage::lock_to_start(tx, scope, id).await?;
         let mut import = import.ok_or_else(|| unknown_import(id))?;
@@ -79,7 +73,7 @@ impl Mutation for StartRosterImport {
             return Err(Error::import_not_startable());
         }
         // While this call waited for the lock, the caller may have lost the right.
-        self.authorize(context, tx, caller).await?;
+        self.authorize(run).await?;
         let classes = classes(context, tx, org).await?;
         let current = current_roster(context, tx, scope, &classes).await?;
         let changes = rows::list_changes(tx, scope, id, ChangeFilter::default(), 0, NO_LIMIT).await?;
@@ -105,13 +99,7 @@ impl Mutation for StartRosterImport {
         Ok(ImportOutcome { roster_import_id: id })
     }
 
-    async fn view(
-        &self,
-        _: &Context,
-        tx: &Tx,
-        scope: &OrgScope,
-        outcome: &ImportOutcome,
-    ) -> Result<Import, Error> {
-        load(tx, scope, outcome.roster_import_id).await
+    async fn view(&self, run: Run<'_>, scope: &OrgScope, outcome: &ImportOutcome) -> Result<Import, Error> {
+        load(run.tx, scope, outcome.roster_import_id).await
     }
 }

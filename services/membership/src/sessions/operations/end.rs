@@ -1,12 +1,10 @@
-use parta_access::Caller;
-use parta_database::Tx;
 use parta_edge::{Mutation, Stored};
 use parta_ids::{AccountId, SessionId};
 use serde::{Deserialize, Serialize};
 
 use super::{account, audit, end, signed_in};
 use crate::{
-    context::Context,
+    context::{Context, Run},
     error::Error,
     member_records,
     sessions::{secret, storage},
@@ -42,7 +40,8 @@ impl Mutation for EndSession {
     type View = Vec<SessionId>;
     type Error = Error;
 
-    async fn authorize(&self, _: &Context, tx: &Tx, caller: &Caller) -> Result<OwnSession, Error> {
+    async fn authorize(&self, run: Run<'_>) -> Result<OwnSession, Error> {
+        let Run { tx, caller, .. } = run;
         let (account_id, own) = signed_in(tx, caller).await?;
         let session_id = self.session_id.unwrap_or(own);
         let found = storage::lock(tx, session_id).await?;
@@ -55,7 +54,8 @@ impl Mutation for EndSession {
         })
     }
 
-    async fn act(&self, _: &Context, tx: &Tx, caller: &Caller, own: &OwnSession) -> Result<Ended, Error> {
+    async fn act(&self, run: Run<'_>, own: &OwnSession) -> Result<Ended, Error> {
+        let Run { tx, caller, .. } = run;
         let OwnSession {
             account_id,
             session_id,
@@ -69,28 +69,20 @@ impl Mutation for EndSession {
         Ok(Ended { session_id })
     }
 
-    async fn view(
-        &self,
-        context: &Context,
-        tx: &Tx,
-        own: &OwnSession,
-        outcome: &Ended,
-    ) -> Result<Vec<SessionId>, Error> {
-        let members = member_records::members_of_account(tx, own.account_id).await?;
-        Ok(secret::known_ids(&context.secrets, outcome.session_id, &members))
+    async fn view(&self, run: Run<'_>, own: &OwnSession, outcome: &Ended) -> Result<Vec<SessionId>, Error> {
+        let members = member_records::members_of_account(run.tx, own.account_id).await?;
+        Ok(secret::known_ids(
+            &run.context.secrets,
+            outcome.session_id,
+            &members,
+        ))
     }
 
     /// A person who ended the session of the call still gets the result: the act took the right away.
-    async fn regrant(
-        &self,
-        context: &Context,
-        tx: &Tx,
-        caller: &Caller,
-        outcome: &Ended,
-    ) -> Result<OwnSession, Error> {
-        let (account_id, own) = account(caller)?;
+    async fn regrant(&self, run: Run<'_>, outcome: &Ended) -> Result<OwnSession, Error> {
+        let (account_id, own) = account(run.caller)?;
         if own != outcome.session_id {
-            return self.authorize(context, tx, caller).await;
+            return self.authorize(run).await;
         }
         Ok(OwnSession {
             account_id,

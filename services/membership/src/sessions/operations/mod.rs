@@ -9,7 +9,7 @@ use parta_ids::{AccountId, SessionId};
 use parta_status::RpcError;
 
 use super::{secret, storage};
-use crate::{context::Context, error::Error, member_records};
+use crate::{context::Run, error::Error, member_records};
 
 pub(crate) use end::EndSession;
 pub(crate) use read::{IssueOrganizationToken, ListMemberships, ListSessions, MembershipView};
@@ -50,12 +50,11 @@ async fn end(tx: &Tx, account: AccountId, session: SessionId) -> Result<(), Erro
 /// Ends every session of an account but `own`, which must be alive. Returns the ids under which the ended
 /// ones are known.
 pub(crate) async fn end_others(
-    context: &Context,
-    tx: &Tx,
-    caller: &Caller,
+    run: Run<'_>,
     account: AccountId,
     own: SessionId,
 ) -> Result<Vec<SessionId>, Error> {
+    let Run { context, tx, caller } = run;
     let alive = storage::lock_alive(tx, account, tx.now()).await?;
     if !alive.contains(&own) {
         return Err(Error::credential_revoked());

@@ -1,5 +1,5 @@
-use parta_access::{Caller, SignedToken, lookup_scope};
-use parta_database::{StorageError, Tx};
+use parta_access::{SignedToken, lookup_scope};
+use parta_database::StorageError;
 use parta_edge::{Page, PageRequest, Query, Read};
 use parta_ids::{MemberId, OrgId, SessionId};
 use parta_roster::{MemberContext, State};
@@ -7,7 +7,7 @@ use parta_status::not_found;
 
 use super::signed_in;
 use crate::{
-    context::Context,
+    context::{Context, Run},
     error::Error,
     member_records::{self, Member},
     sessions::{model::Session, secret, storage},
@@ -31,7 +31,8 @@ impl Query for ListSessions {
     type View = Sessions;
     type Error = Error;
 
-    async fn run(&self, _: &Context, tx: &Tx, caller: &Caller) -> Result<Read<Sessions>, Error> {
+    async fn run(&self, run: Run<'_>) -> Result<Read<Sessions>, Error> {
+        let Run { tx, caller, .. } = run;
         let (account, current) = signed_in(tx, caller).await?;
         let after = self.page.after(tx, caller)?;
         let rows = storage::list_alive(tx, account, tx.now(), after, self.page.limit()).await?;
@@ -59,12 +60,8 @@ impl Query for IssueOrganizationToken {
     type View = OrganizationToken;
     type Error = Error;
 
-    async fn run(
-        &self,
-        context: &Context,
-        tx: &Tx,
-        caller: &Caller,
-    ) -> Result<Read<OrganizationToken>, Error> {
+    async fn run(&self, run: Run<'_>) -> Result<Read<OrganizationToken>, Error> {
+        let Run { context, tx, caller } = run;
         let org = self.org_id;
         let (account, session) = signed_in(tx, caller).await?;
         let scope = lookup_scope(caller, org)?;
@@ -108,12 +105,8 @@ impl Query for ListMemberships {
     type View = Page<MembershipView>;
     type Error = Error;
 
-    async fn run(
-        &self,
-        context: &Context,
-        tx: &Tx,
-        caller: &Caller,
-    ) -> Result<Read<Page<MembershipView>>, Error> {
+    async fn run(&self, run: Run<'_>) -> Result<Read<Page<MembershipView>>, Error> {
+        let Run { context, tx, caller } = run;
         let (account, _) = signed_in(tx, caller).await?;
         let after = self.page.after(tx, caller)?;
         let rows = member_records::list_of_account(tx, account, after, self.page.limit()).await?;

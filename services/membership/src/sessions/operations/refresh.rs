@@ -1,11 +1,10 @@
-use parta_access::{Caller, SignedToken};
-use parta_database::Tx;
+use parta_access::SignedToken;
 use parta_edge::{Act, UnclaimedMutation};
 use parta_ids::SessionId;
 
 use super::{audit, end};
 use crate::{
-    context::Context,
+    context::{Context, Run},
     error::Error,
     sessions::{secret, storage},
 };
@@ -37,7 +36,8 @@ impl UnclaimedMutation for RefreshSession {
     type View = Refreshed;
     type Error = Error;
 
-    async fn run(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<Act<Refreshed>, Error> {
+    async fn run(&self, run: Run<'_>) -> Result<Act<Refreshed>, Error> {
+        let Run { context, tx, caller } = run;
         let (now, secrets) = (tx.now(), &context.secrets);
         let token = secret::read_refresh_token(secrets, &self.refresh_token);
         let (id, generation) = token.ok_or_else(Error::session_ended)?;

@@ -1,4 +1,4 @@
-use parta_access::{Caller, SignedToken};
+use parta_access::SignedToken;
 use parta_database::Tx;
 use parta_edge::{Mutation, Stored};
 use parta_ids::{AccountId, FlowId, SessionId};
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::audit;
 use crate::{
     accounts::{self, Account},
-    context::Context,
+    context::{Context, Run},
     error::Error,
     sessions::{
         model::{FIRST_GENERATION, Session},
@@ -73,13 +73,15 @@ impl Mutation for StartSession {
 
     /// The caller who verified the code of the flow, as the proof shows, may start one session as a
     /// person of its address.
-    async fn authorize(&self, _: &Context, tx: &Tx, _: &Caller) -> Result<(), Error> {
+    async fn authorize(&self, run: Run<'_>) -> Result<(), Error> {
+        let Run { tx, .. } = run;
         let address = sign_in::find_proved(tx, self.flow_id, &ProofDigest::of(&self.proof), tx.now()).await?;
         let address = address.ok_or_else(Error::flow_unknown)?;
         self.require_person(tx, &address).await
     }
 
-    async fn act(&self, _: &Context, tx: &Tx, caller: &Caller, (): &()) -> Result<Started, Error> {
+    async fn act(&self, run: Run<'_>, (): &()) -> Result<Started, Error> {
+        let Run { tx, caller, .. } = run;
         let (now, session_id) = (tx.now(), tx.env().id());
         let address =
             sign_in::use_proved(tx, self.flow_id, &ProofDigest::of(&self.proof), session_id, now).await?;
@@ -111,13 +113,8 @@ impl Mutation for StartSession {
     }
 
     /// A repetition gets no tokens of a session that has ended or was refreshed since.
-    async fn view(
-        &self,
-        context: &Context,
-        tx: &Tx,
-        (): &(),
-        outcome: &Started,
-    ) -> Result<NewSession, Error> {
+    async fn view(&self, run: Run<'_>, (): &(), outcome: &Started) -> Result<NewSession, Error> {
+        let Run { context, tx, .. } = run;
         let Started {
             account_id,
             session_id,
@@ -137,7 +134,7 @@ impl Mutation for StartSession {
 
     /// The act used the flow up. The caller who repeats the same request, which holds the proof, gets the
     /// session that it started.
-    async fn regrant(&self, _: &Context, _: &Tx, _: &Caller, _: &Started) -> Result<(), Error> {
+    async fn regrant(&self, _: Run<'_>, _: &Started) -> Result<(), Error> {
         Ok(())
     }
 }

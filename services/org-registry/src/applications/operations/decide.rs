@@ -15,7 +15,7 @@ use super::{
     append_step, load_history,
 };
 use crate::{
-    context::{Context, Operator},
+    context::{Context, Operator, Run},
     error::Error,
     organizations::{self, Organization},
     units,
@@ -92,7 +92,8 @@ impl Mutation for ApproveApplication {
     type View = Organization;
     type Error = Error;
 
-    async fn authorize(&self, _: &Context, tx: &Tx, caller: &Caller) -> Result<ApprovalGrant, Error> {
+    async fn authorize(&self, run: Run<'_>) -> Result<ApprovalGrant, Error> {
+        let Run { tx, caller, .. } = run;
         let decision = DecisionGrant::of(tx, caller, self.application_id).await?;
         // An approved application has its organization, which a repetition shows.
         let org = decision.application.org_id.unwrap_or_else(|| tx.env().id());
@@ -100,13 +101,8 @@ impl Mutation for ApproveApplication {
         Ok(ApprovalGrant { decision, scope })
     }
 
-    async fn act(
-        &self,
-        _: &Context,
-        tx: &Tx,
-        caller: &Caller,
-        grant: &ApprovalGrant,
-    ) -> Result<ApprovedId, Error> {
+    async fn act(&self, run: Run<'_>, grant: &ApprovalGrant) -> Result<ApprovedId, Error> {
+        let Run { tx, caller, .. } = run;
         let scope = &grant.scope;
         let org_id = scope.org_id();
         let approve = |application: &mut Application| {
@@ -122,12 +118,11 @@ impl Mutation for ApproveApplication {
 
     async fn view(
         &self,
-        _: &Context,
-        tx: &Tx,
+        run: Run<'_>,
         grant: &ApprovalGrant,
         outcome: &ApprovedId,
     ) -> Result<Organization, Error> {
-        let organization = organizations::find(tx, &grant.scope).await?;
+        let organization = organizations::find(run.tx, &grant.scope).await?;
         organization.ok_or(Error::UnknownOrganization(outcome.org_id))
     }
 }
@@ -149,23 +144,19 @@ impl Mutation for RefuseApplication {
     type View = ApplicationHistory;
     type Error = Error;
 
-    async fn authorize(&self, _: &Context, tx: &Tx, caller: &Caller) -> Result<DecisionGrant, Error> {
-        DecisionGrant::of(tx, caller, self.application_id).await
+    async fn authorize(&self, run: Run<'_>) -> Result<DecisionGrant, Error> {
+        DecisionGrant::of(run.tx, run.caller, self.application_id).await
     }
 
-    async fn act(&self, _: &Context, tx: &Tx, caller: &Caller, grant: &DecisionGrant) -> Result<(), Error> {
+    async fn act(&self, run: Run<'_>, grant: &DecisionGrant) -> Result<(), Error> {
         let refuse = |application: &mut Application| application.state = ApplicationState::Refused;
-        grant.decide(tx, caller, &self.etag, refuse, &self.reason).await?;
+        grant
+            .decide(run.tx, run.caller, &self.etag, refuse, &self.reason)
+            .await?;
         Ok(())
     }
 
-    async fn view(
-        &self,
-        _: &Context,
-        tx: &Tx,
-        _: &DecisionGrant,
-        (): &(),
-    ) -> Result<ApplicationHistory, Error> {
-        load_history(tx, self.application_id).await
+    async fn view(&self, run: Run<'_>, _: &DecisionGrant, (): &()) -> Result<ApplicationHistory, Error> {
+        load_history(run.tx, self.application_id).await
     }
 }

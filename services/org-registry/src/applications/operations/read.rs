@@ -1,6 +1,4 @@
 //! Reading applications and their orders.
-use parta_access::Caller;
-use parta_database::Tx;
 use parta_edge::{Page, PageRequest, Query, Read};
 use parta_ids::ApplicationId;
 
@@ -12,7 +10,7 @@ use super::{
     load, load_history,
 };
 use crate::{
-    context::{Context, Operator},
+    context::{Context, Operator, Run},
     error::Error,
 };
 
@@ -27,9 +25,9 @@ impl Query for GetApplication {
     type View = ApplicationHistory;
     type Error = Error;
 
-    async fn run(&self, _: &Context, tx: &Tx, caller: &Caller) -> Result<Read<ApplicationHistory>, Error> {
-        Operator::of(caller)?;
-        Ok(Read::plain(load_history(tx, self.application_id).await?))
+    async fn run(&self, run: Run<'_>) -> Result<Read<ApplicationHistory>, Error> {
+        Operator::of(run.caller)?;
+        Ok(Read::plain(load_history(run.tx, self.application_id).await?))
     }
 }
 
@@ -45,7 +43,8 @@ impl Query for ListApplications {
     type View = Page<Application>;
     type Error = Error;
 
-    async fn run(&self, _: &Context, tx: &Tx, caller: &Caller) -> Result<Read<Page<Application>>, Error> {
+    async fn run(&self, run: Run<'_>) -> Result<Read<Page<Application>>, Error> {
+        let Run { tx, caller, .. } = run;
         Operator::of(caller)?;
         let after: Option<ApplicationId> = self.page.after(tx, caller)?;
         let rows = storage::list(tx, self.state, after, self.page.limit()).await?;
@@ -64,9 +63,9 @@ impl Query for OpenOrder {
     type View = ();
     type Error = Error;
 
-    async fn run(&self, _: &Context, tx: &Tx, caller: &Caller) -> Result<Read<()>, Error> {
-        Operator::of(caller)?;
-        let id = load(tx, self.application_id).await?.id;
+    async fn run(&self, run: Run<'_>) -> Result<Read<()>, Error> {
+        Operator::of(run.caller)?;
+        let id = load(run.tx, self.application_id).await?.id;
         Ok(Read::audited_on_platform((), format!("applications/{id}/order")))
     }
 }
@@ -84,9 +83,9 @@ impl Query for ReadOrderChunk {
     type View = Option<Vec<u8>>;
     type Error = Error;
 
-    async fn run(&self, _: &Context, tx: &Tx, caller: &Caller) -> Result<Read<Option<Vec<u8>>>, Error> {
-        Operator::of(caller)?;
-        let chunk = storage::find_chunk(tx, self.application_id, self.number).await?;
+    async fn run(&self, run: Run<'_>) -> Result<Read<Option<Vec<u8>>>, Error> {
+        Operator::of(run.caller)?;
+        let chunk = storage::find_chunk(run.tx, self.application_id, self.number).await?;
         Ok(Read::plain(chunk))
     }
 }

@@ -1,6 +1,4 @@
 //! Submitting applications.
-use parta_access::Caller;
-use parta_database::Tx;
 use parta_edge::{Mutation, Stored};
 use parta_ids::ApplicationId;
 use serde::{Deserialize, Serialize};
@@ -12,7 +10,10 @@ use super::{
     },
     append_step, load,
 };
-use crate::{context::Context, error::Error};
+use crate::{
+    context::{Context, Run},
+    error::Error,
+};
 
 /// The actor name of the applicant in the history.
 const APPLICANT: &str = "applicant";
@@ -39,11 +40,12 @@ impl Mutation for SubmitApplication {
     type Error = Error;
 
     /// Everyone may submit an application.
-    async fn authorize(&self, _: &Context, _: &Tx, _: &Caller) -> Result<(), Error> {
+    async fn authorize(&self, _: Run<'_>) -> Result<(), Error> {
         Ok(())
     }
 
-    async fn act(&self, _: &Context, tx: &Tx, caller: &Caller, (): &()) -> Result<SubmittedId, Error> {
+    async fn act(&self, run: Run<'_>, (): &()) -> Result<SubmittedId, Error> {
+        let Run { tx, caller, .. } = run;
         let application = Application {
             id: tx.env().id(),
             state: ApplicationState::Submitted,
@@ -63,7 +65,7 @@ impl Mutation for SubmitApplication {
         Ok(SubmittedId { application_id: id })
     }
 
-    async fn view(&self, _: &Context, tx: &Tx, (): &(), outcome: &SubmittedId) -> Result<Application, Error> {
-        load(tx, outcome.application_id).await
+    async fn view(&self, run: Run<'_>, (): &(), outcome: &SubmittedId) -> Result<Application, Error> {
+        load(run.tx, outcome.application_id).await
     }
 }

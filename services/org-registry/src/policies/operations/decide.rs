@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{ShownChange, audit, etag_of_change, has_second_person, load};
 use crate::{
-    context::Context,
+    context::{Context, Run},
     error::Error,
     organizations::{self, Organization},
     policies::{
@@ -48,13 +48,8 @@ impl MayDecide {
     }
 
     /// Authorizes a member. `confirms` says whether the member confirms and therefore is a second person.
-    async fn member(
-        context: &Context,
-        tx: &Tx,
-        caller: &Caller,
-        (org, id): (OrgId, PolicyChangeId),
-        confirms: bool,
-    ) -> Result<Self, Error> {
+    async fn member(run: Run<'_>, (org, id): (OrgId, PolicyChangeId), confirms: bool) -> Result<Self, Error> {
+        let Run { context, tx, caller } = run;
         let facts = context.roster.caller_context(tx, caller, org).await?;
         let scope = authorize(caller, org, policy::decide(&facts))?;
         let organization = organizations::lock(tx, &scope).await?;
@@ -124,20 +119,16 @@ impl Mutation for ConfirmPolicyChange {
     type View = ConfirmedChange;
     type Error = Error;
 
-    async fn authorize(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<MayDecide, Error> {
+    async fn authorize(&self, run: Run<'_>) -> Result<MayDecide, Error> {
+        let Run { tx, caller, .. } = run;
         if let Principal::Operator { .. } = caller.acting() {
             return MayDecide::operator(tx, caller, self.org_id, self.change_id).await;
         }
-        MayDecide::member(context, tx, caller, (self.org_id, self.change_id), true).await
+        MayDecide::member(run, (self.org_id, self.change_id), true).await
     }
 
-    async fn act(
-        &self,
-        context: &Context,
-        tx: &Tx,
-        caller: &Caller,
-        grant: &MayDecide,
-    ) -> Result<DecideOutcome, Error> {
+    async fn act(&self, run: Run<'_>, grant: &MayDecide) -> Result<DecideOutcome, Error> {
+        let Run { context, tx, caller } = run;
         let MayDecide {
             scope,
             decider,
@@ -177,14 +168,13 @@ impl Mutation for ConfirmPolicyChange {
 
     async fn view(
         &self,
-        _: &Context,
-        tx: &Tx,
+        run: Run<'_>,
         grant: &MayDecide,
         outcome: &DecideOutcome,
     ) -> Result<ConfirmedChange, Error> {
-        let organization = organizations::find(tx, &grant.scope).await?;
+        let organization = organizations::find(run.tx, &grant.scope).await?;
         let organization = organization.ok_or(Error::UnknownOrganization(self.org_id))?;
-        let change = load(tx, &grant.scope, outcome.policy_change_id).await?;
+        let change = load(run.tx, &grant.scope, outcome.policy_change_id).await?;
         Ok(ConfirmedChange {
             shown: ShownChange::new(change, organization.policies_version),
             organization,
@@ -206,18 +196,13 @@ impl Mutation for DropPolicyChange {
     type View = ShownChange;
     type Error = Error;
 
-    async fn authorize(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<MayDecide, Error> {
+    async fn authorize(&self, run: Run<'_>) -> Result<MayDecide, Error> {
         // The author withdraws their own change: it gives nobody anything.
-        MayDecide::member(context, tx, caller, (self.org_id, self.change_id), false).await
+        MayDecide::member(run, (self.org_id, self.change_id), false).await
     }
 
-    async fn act(
-        &self,
-        _: &Context,
-        tx: &Tx,
-        caller: &Caller,
-        grant: &MayDecide,
-    ) -> Result<DecideOutcome, Error> {
+    async fn act(&self, run: Run<'_>, grant: &MayDecide) -> Result<DecideOutcome, Error> {
+        let Run { tx, caller, .. } = run;
         grant.require_pending()?;
         let change = PolicyChange {
             drop_time: Some(tx.now()),
@@ -233,12 +218,11 @@ impl Mutation for DropPolicyChange {
 
     async fn view(
         &self,
-        _: &Context,
-        tx: &Tx,
+        run: Run<'_>,
         grant: &MayDecide,
         outcome: &DecideOutcome,
     ) -> Result<ShownChange, Error> {
-        let change = load(tx, &grant.scope, outcome.policy_change_id).await?;
+        let change = load(run.tx, &grant.scope, outcome.policy_change_id).await?;
         Ok(ShownChange::new(change, grant.organization.policies_version))
     }
 }

@@ -1,11 +1,10 @@
-use parta_access::{Caller, authorize};
-use parta_database::Tx;
+use parta_access::authorize;
 use parta_edge::{Page, PageRequest, Query, Read};
 use parta_ids::OrgId;
 
 use super::ShownChange;
 use crate::{
-    context::{Context, Operator},
+    context::{Context, Operator, Run},
     error::Error,
     organizations,
     policies::{policy, storage},
@@ -24,12 +23,8 @@ impl Query for ListPolicyChanges {
     type View = Page<ShownChange>;
     type Error = Error;
 
-    async fn run(
-        &self,
-        context: &Context,
-        tx: &Tx,
-        caller: &Caller,
-    ) -> Result<Read<Page<ShownChange>>, Error> {
+    async fn run(&self, run: Run<'_>) -> Result<Read<Page<ShownChange>>, Error> {
+        let Run { context, tx, caller } = run;
         let facts = context.roster.caller_context(tx, caller, self.org_id).await?;
         let scope = authorize(caller, self.org_id, policy::decide(&facts))?;
         let organization = organizations::find(tx, &scope).await?;
@@ -53,7 +48,8 @@ impl Query for ListPendingPolicyChanges {
     type View = Page<ShownChange>;
     type Error = Error;
 
-    async fn run(&self, _: &Context, tx: &Tx, caller: &Caller) -> Result<Read<Page<ShownChange>>, Error> {
+    async fn run(&self, run: Run<'_>) -> Result<Read<Page<ShownChange>>, Error> {
+        let Run { tx, caller, .. } = run;
         Operator::of(caller)?;
         let after = self.page.after(tx, caller)?;
         let rows = storage::list_pending(tx, after, self.page.limit()).await?;

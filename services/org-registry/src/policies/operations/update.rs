@@ -1,4 +1,4 @@
-use parta_access::{Caller, OrgScope, authorize};
+use parta_access::{OrgScope, authorize};
 use parta_database::Tx;
 use parta_edge::{Mutation, Query, Read, Stored};
 use parta_ids::{MemberId, OrgId, PolicyChangeId};
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{ShownChange, audit, etag_of_preview, has_second_person, load};
 use crate::{
-    context::Context,
+    context::{Context, Run},
     error::Error,
     organizations::{self, Organization},
     policies::{
@@ -67,7 +67,8 @@ impl Query for PreviewPolicies {
     type View = Preview;
     type Error = Error;
 
-    async fn run(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<Read<Preview>, Error> {
+    async fn run(&self, run: Run<'_>) -> Result<Read<Preview>, Error> {
+        let Run { context, tx, caller } = run;
         let org = self.org_id;
         let facts = context.roster.caller_context(tx, caller, org).await?;
         let scope = authorize(caller, org, policy::change(&facts))?;
@@ -128,7 +129,8 @@ impl Mutation for UpdatePolicies {
     type View = UpdatedPolicies;
     type Error = Error;
 
-    async fn authorize(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<MayChange, Error> {
+    async fn authorize(&self, run: Run<'_>) -> Result<MayChange, Error> {
+        let Run { context, tx, caller } = run;
         let facts = context.roster.caller_context(tx, caller, self.org_id).await?;
         let scope = authorize(caller, self.org_id, policy::change(&facts))?;
         let organization = organizations::lock(tx, &scope).await?;
@@ -142,13 +144,8 @@ impl Mutation for UpdatePolicies {
         })
     }
 
-    async fn act(
-        &self,
-        _: &Context,
-        tx: &Tx,
-        caller: &Caller,
-        grant: &MayChange,
-    ) -> Result<UpdateOutcome, Error> {
+    async fn act(&self, run: Run<'_>, grant: &MayChange) -> Result<UpdateOutcome, Error> {
+        let Run { tx, caller, .. } = run;
         let MayChange {
             scope,
             author,
@@ -190,11 +187,11 @@ impl Mutation for UpdatePolicies {
 
     async fn view(
         &self,
-        _: &Context,
-        tx: &Tx,
+        run: Run<'_>,
         grant: &MayChange,
         outcome: &UpdateOutcome,
     ) -> Result<UpdatedPolicies, Error> {
+        let Run { tx, .. } = run;
         let scope = &grant.scope;
         let organization = organizations::find(tx, scope).await?;
         let organization = organization.ok_or(Error::UnknownOrganization(self.org_id))?;
