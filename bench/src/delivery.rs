@@ -32,8 +32,6 @@ use tonic::{
 };
 use tonic_prost::ProstDecoder;
 
-use crate::cases::fanout::{Publish, Receive};
-
 /// Approximate size of an encoded entry, in bytes.
 const FRAME_BYTES: usize = 350;
 /// The first byte that a client sends: the kind of its connection.
@@ -66,6 +64,16 @@ pub(crate) fn sockets() -> anyhow::Result<()> {
         }
     }
     Ok(())
+}
+
+/// A sender that publishes one message to all receivers and waits for the response.
+pub(crate) trait Publish {
+    fn publish(&mut self) -> impl Future<Output = anyhow::Result<()>>;
+}
+
+/// A receiver that waits for the next message.
+pub(crate) trait Receive: Send + 'static {
+    fn receive(&mut self) -> impl Future<Output = anyhow::Result<()>> + Send;
 }
 
 /// A client connection to that process.

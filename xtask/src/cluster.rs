@@ -9,7 +9,7 @@ use std::{
 use crate::{
     build::Build,
     containers::{self, Engine},
-    execute, image, k8s,
+    execute, k8s,
 };
 
 /// The feature of the package of the tests that compiles them.
@@ -62,13 +62,13 @@ pub(crate) fn run(short: bool) -> anyhow::Result<()> {
     if short {
         return Ok(());
     }
-    containers::make_parta(&engine, UPGRADED, &image::development(&[UPGRADE])?)?;
+    containers::make_parta(&engine, UPGRADED, &containers::development(&[UPGRADE])?)?;
     run_tests(&engine, &tools, &tests, LONG, &[])
 }
 
 /// Runs the tests of the short form.
 pub(crate) fn short_form(engine: &Engine, tools: &k8s::Tools, tests: &Path) -> anyhow::Result<()> {
-    containers::make_parta(engine, containers::PARTA, &image::development(&[])?)?;
+    containers::make_parta(engine, containers::PARTA, &containers::development(&[])?)?;
     run_tests(engine, tools, tests, SHORT, &[])
 }
 

@@ -6,10 +6,12 @@ use std::{
     process::Command,
 };
 
-use crate::{execute, root, servers, target};
+use crate::{
+    execute, root,
+    servers::{self, PYTHON},
+    target,
+};
 
-/// Environment variable with the path of an interpreter that has the packages of `requirements.txt`.
-pub(crate) const PYTHON: &str = "PARTA_TEST_PYTHON";
 const REQUIREMENTS: &str = "integration-tests/python/requirements.txt";
 
 /// Returns the given interpreter, or one in a virtual environment that is created once.

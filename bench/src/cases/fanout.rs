@@ -12,21 +12,11 @@ use crate::{
     Options,
     baselines::EchoProcess,
     competitors,
-    delivery::Socket,
+    delivery::{Publish, Receive, Socket},
     load::{Reader, Sender, TEXT, channels, connect},
     measure::{Measured, Numbers, Variant, cpu, run_rounds},
     test_env::TestEnv,
 };
-
-/// A sender that publishes one message to all receivers and waits for the response.
-pub(crate) trait Publish {
-    fn publish(&mut self) -> impl Future<Output = anyhow::Result<()>>;
-}
-
-/// A receiver that waits for the next message.
-pub(crate) trait Receive: Send + 'static {
-    fn receive(&mut self) -> impl Future<Output = anyhow::Result<()>> + Send;
-}
 
 impl Publish for Sender {
     async fn publish(&mut self) -> anyhow::Result<()> {

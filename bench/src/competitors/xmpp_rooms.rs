@@ -19,7 +19,8 @@ use super::{
 };
 use crate::{
     Options,
-    cases::fanout::{FanoutGroup, Publish, Receive},
+    cases::fanout::FanoutGroup,
+    delivery::{Publish, Receive},
     load::Work as _,
     measure::{Numbers, Variant, cpu},
 };

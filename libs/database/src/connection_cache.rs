@@ -14,12 +14,11 @@ use sea_orm::{
     ConnAcquireErr, DatabaseConnection, DbErr, RuntimeErr,
     sqlx::{self, Connection as _, PgConnection},
 };
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::task::TaskTracker;
 
 use crate::{
     metrics,
-    pooled_connection::PooledConnection,
     session::{Opener, is_lost, reply_within},
 };
 
@@ -99,20 +98,20 @@ impl ConnectionCache {
         &self.used
     }
 
-    /// Acquires a connection. Waits while all connections are in use.
-    pub(crate) async fn take(self: &Arc<Self>) -> Result<PooledConnection, DbErr> {
+    /// Acquires a connection and the permit to use it. Waits while all connections are in use.
+    pub(crate) async fn acquire(&self) -> Result<(CachedConnection, OwnedSemaphorePermit), DbErr> {
         let mut failure = None;
-        let take = async {
+        let acquire = async {
             let permit = self.permits.clone().acquire_owned().await;
             let permit = permit.map_err(|_| DbErr::ConnectionAcquire(ConnAcquireErr::ConnectionClosed))?;
             let cached = match self.idle_connection().await {
                 Some(cached) => cached,
                 None => self.open(&mut failure).await.map_err(connection_failed)?,
             };
-            Ok(PooledConnection::new(self.clone(), cached, permit))
+            Ok((cached, permit))
         };
-        let taken = tokio::time::timeout(self.acquire_timeout, take).await;
-        taken.unwrap_or_else(|_| {
+        let acquired = tokio::time::timeout(self.acquire_timeout, acquire).await;
+        acquired.unwrap_or_else(|_| {
             Err(failure.map_or(
                 DbErr::ConnectionAcquire(ConnAcquireErr::Timeout),
                 connection_failed,

@@ -217,6 +217,12 @@ impl Drop for PooledConnection {
 pub(crate) struct CachedTransaction(tokio::sync::Mutex<PooledConnection>);
 
 impl ConnectionCache {
+    /// Acquires a connection. Waits while all connections are in use.
+    pub(crate) async fn take(self: &Arc<Self>) -> Result<PooledConnection, DbErr> {
+        let (cached, permit) = self.acquire().await?;
+        Ok(PooledConnection::new(self.clone(), cached, permit))
+    }
+
     pub(crate) async fn begin(self: &Arc<Self>) -> Result<CachedTransaction, DbErr> {
         let started = Instant::now();
         loop {

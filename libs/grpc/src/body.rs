@@ -17,10 +17,10 @@ use tracing::Span;
 
 use crate::server::{
     account_streams::AccountStream,
-    catch_panic::TraceSlot,
     exchange::{Exchange, poll_ends},
-    metrics::InFlight,
+    in_flight::InFlight,
     refusal,
+    trace_slot::TraceSlot,
 };
 
 type Polled = Poll<Option<Result<Frame<Bytes>, Status>>>;

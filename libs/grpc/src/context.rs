@@ -3,7 +3,7 @@ use std::time::Instant;
 
 use tokio::task::futures::TaskLocalFuture;
 
-use crate::{layer::RpcService, rpc::RpcRequest};
+use crate::{layer::RpcService, rpc::RpcRequest, trace_id::TraceId};
 
 /// A future inside of a context.
 pub(crate) type InContext<F> = TaskLocalFuture<CallContext, F>;
@@ -27,29 +27,5 @@ impl CallContext {
     pub(crate) fn call<S: RpcService>(self, service: &mut S, request: RpcRequest) -> InContext<S::Future> {
         let response = CURRENT.sync_scope(self, || service.call(request));
         CURRENT.scope(self, response)
-    }
-}
-
-/// A W3C trace id.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct TraceId(pub(crate) u128);
-
-impl TraceId {
-    /// Parses the trace id of a `traceparent` header; `None` if it is malformed or all zero.
-    pub(crate) fn from_traceparent(value: &str) -> Option<Self> {
-        let mut parts = value.split('-');
-        let (version, trace, span, flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
-        let lower_hex =
-            |s: &str, len| s.len() == len && s.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
-        if !lower_hex(version, 2) || !lower_hex(trace, 32) || !lower_hex(span, 16) || !lower_hex(flags, 2) {
-            return None;
-        }
-        u128::from_str_radix(trace, 16).ok().filter(|t| *t != 0).map(Self)
-    }
-}
-
-impl std::fmt::Display for TraceId {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{:032x}", self.0)
     }
 }

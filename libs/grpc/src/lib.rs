@@ -19,6 +19,7 @@ mod status_headers;
 mod stream;
 #[cfg(test)]
 mod tests;
+mod trace_id;
 
 pub use client::{
     ClientBuilder, ClientError, Idempotent, OnBehalf, Patience, RequestExt, ServiceChannel, Target, TlsSource,

@@ -6,6 +6,7 @@ pub(crate) mod catch_panic;
 pub(crate) mod connections;
 pub(crate) mod deadline;
 pub(crate) mod exchange;
+pub(crate) mod in_flight;
 pub(crate) mod metrics;
 pub(crate) mod proxies;
 mod receive;
@@ -16,6 +17,7 @@ mod shed;
 mod status;
 mod trace;
 mod trace_id;
+pub(crate) mod trace_slot;
 
 use std::{
     convert::Infallible,

@@ -59,7 +59,7 @@ use crate::{
     roster_import::{self, RosterImports},
     service_accounts::ServiceAccounts,
     sessions::{self, Authentication},
-    sign_in,
+    sign_in, snapshot,
     suspensions::Suspensions,
 };
 
@@ -206,9 +206,10 @@ impl Ports {
     pub(crate) fn routes(&self) -> Routes {
         let context = Arc::new(self.context());
         let edge = Edge::new(self.db.clone(), context.at_least.clone(), context.clone());
-        let feed = FeedServer::<MembershipFeed>::new(self.db.clone(), self.draining.clone(), feed::snapshot)
-            .report_overdue(endings::list_overdue)
-            .withhold(feed::is_withheld);
+        let feed =
+            FeedServer::<MembershipFeed>::new(self.db.clone(), self.draining.clone(), snapshot::snapshot)
+                .report_overdue(endings::list_overdue)
+                .withhold(feed::is_withheld);
         let reader = Arc::new(RevocationReader::new(self.db.clone(), self.secrets.clone()));
         let imports = RosterImports::new(edge.clone(), context.clone());
         let accounts = Accounts::new(edge.clone(), context.clone());

@@ -44,6 +44,7 @@ mod roster_import;
 mod service_accounts;
 mod sessions;
 mod sign_in;
+mod snapshot;
 mod storage;
 mod suspensions;
 

@@ -3,12 +3,11 @@ mod aarch64;
 mod rehearsal;
 mod sbom;
 
-use std::{fs, path::PathBuf};
+use std::path::PathBuf;
 
 use anyhow::ensure;
 
 use crate::{
-    build::Build,
     cluster,
     containers::{self, Engine},
     k8s, target, tools,
@@ -48,7 +47,11 @@ const PLATFORM: &str = "x86_64-unknown-linux-gnu";
 pub(crate) fn run(release: bool) -> anyhow::Result<()> {
     let tools = k8s::Tools::install()?;
     let tests = cluster::build_tests()?;
-    let program = if release { shipped()? } else { development(&[])? };
+    let program = if release {
+        shipped()?
+    } else {
+        containers::development(&[])?
+    };
     let engine = Engine::provide()?;
     containers::make_parta(&engine, containers::PARTA, &program)?;
     let megabytes = engine.megabytes(containers::PARTA)?;
@@ -69,26 +72,7 @@ pub(crate) fn run(release: bool) -> anyhow::Result<()> {
 
 /// Builds the program for aarch64, and plays the demo against it under emulation.
 pub(crate) fn run_on_aarch64() -> anyhow::Result<()> {
-    aarch64::run(&development(&[])?)
-}
-
-/// Builds the program of the dev profile, with these features, as a file that a later build does not replace.
-pub(crate) fn development(features: &[&str]) -> anyhow::Result<PathBuf> {
-    let mut arguments = vec!["build", "--workspace", "--bin", "parta"];
-    let joined = features.join(",");
-    if !features.is_empty() {
-        arguments.extend(["--features", &joined]);
-    }
-    let build = Build::with(&arguments)?;
-    let folder = Engine::workspace();
-    fs::create_dir_all(&folder)?;
-    let copy = folder.join(if features.is_empty() {
-        "parta"
-    } else {
-        "parta-upgraded"
-    });
-    fs::copy(build.binary("parta")?, &copy)?;
-    Ok(copy)
+    aarch64::run(&containers::development(&[])?)
 }
 
 /// Builds the static program of the profile that is shipped. The list of its crates is a part of it.

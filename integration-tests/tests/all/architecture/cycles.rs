@@ -1,29 +1,8 @@
 //! Files of one library that use each other, directly or through others. Such files can only be understood
-//! together, so each set of them stands in a list, with a reason.
+//! together, so there are none.
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{resolve::Crate, sources};
-
-/// Sets of files that use each other: the crate, the files below `src`, and the reason.
-const CYCLES: &[(&str, &[&str], &str)] = &[
-    (
-        "database",
-        &["connection_cache.rs", "pooled_connection.rs"],
-        "a connection in use returns itself to the cache that has issued it",
-    ),
-    (
-        "grpc",
-        &[
-            "body.rs",
-            "context.rs",
-            "layer.rs",
-            "rpc.rs",
-            "server/catch_panic.rs",
-            "server/metrics.rs",
-        ],
-        "one body does the work of all layers, so that each of 10,000 streams has a single wrapper",
-    ),
-];
 
 /// Returns the sets of files that use each other, of one crate given by its files below `src`.
 fn cycles(files: &[(String, String)]) -> Vec<BTreeSet<String>> {
@@ -70,7 +49,7 @@ fn cycles(files: &[(String, String)]) -> Vec<BTreeSet<String>> {
 }
 
 #[test]
-fn files_of_a_library_have_no_unlisted_cycle() {
+fn files_of_a_library_have_no_cycle() {
     let mut crates: BTreeMap<String, Vec<(String, String)>> = BTreeMap::new();
     for (path, source) in sources(false) {
         let mut parts = path.splitn(4, '/');
@@ -87,21 +66,7 @@ fn files_of_a_library_have_no_unlisted_cycle() {
         .iter()
         .flat_map(|(owner, files)| cycles(files).into_iter().map(|set| (owner.clone(), set)))
         .collect();
-    let listed: Vec<(String, BTreeSet<String>)> = CYCLES
-        .iter()
-        .map(|(owner, files, _)| {
-            (
-                (*owner).to_owned(),
-                files.iter().map(|file| (*file).to_owned()).collect(),
-            )
-        })
-        .collect();
-    let new: Vec<_> = found.iter().filter(|cycle| !listed.contains(cycle)).collect();
-    let gone: Vec<_> = listed.iter().filter(|cycle| !found.contains(cycle)).collect();
-    assert!(
-        new.is_empty() && gone.is_empty(),
-        "not in the list: {new:#?}\nno longer there: {gone:#?}"
-    );
+    assert!(found.is_empty(), "files that use each other: {found:#?}");
 }
 
 #[test]

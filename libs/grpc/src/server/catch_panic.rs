@@ -1,7 +1,6 @@
 use std::{
     any::Any,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Arc, OnceLock},
     task::{Context, Poll},
 };
 
@@ -9,34 +8,14 @@ use futures::{
     FutureExt as _,
     future::{CatchUnwind, Either},
 };
-use parta_status::RpcError;
 use tonic::Status;
 use tower::Service;
 
 use crate::{
-    TRACE_ID,
-    context::TraceId,
     layer::{Layered, OnResponse, Refused, ResponseFuture, RpcService, layer, refused},
     rpc::{RpcRequest, RpcResponse, RpcResult},
+    server::trace_slot::TraceSlot,
 };
-
-/// Set by the `trace` layer below, so that the response to a panic contains the trace id.
-#[derive(Clone, Default)]
-pub(crate) struct TraceSlot(pub(super) Arc<OnceLock<TraceId>>);
-
-impl TraceSlot {
-    /// The status of a call whose handler panicked. The message of the panic may quote a name, so the hook of
-    /// the process logs the place only.
-    pub(crate) fn refuse(&self) -> Status {
-        let mut status = Status::from(RpcError::internal("panic while serving"));
-        if let Some(trace) = self.0.get()
-            && let Ok(value) = trace.to_string().parse()
-        {
-            status.metadata_mut().insert(TRACE_ID, value);
-        }
-        status
-    }
-}
 
 #[derive(Clone)]
 pub(super) struct CatchPanic;

@@ -11,11 +11,12 @@ use tower::Service;
 use tracing::{Instrument as _, Span, field, instrument::Instrumented};
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
-use super::catch_panic::TraceSlot;
+use super::trace_slot::TraceSlot;
 use crate::{
-    context::{CallContext, InContext, TraceId},
+    context::{CallContext, InContext},
     layer::{Layered, OnResponse, ResponseFuture, RpcService, layer},
     rpc::{HttpRequest, RpcRequest, RpcResponse, RpcResult},
+    trace_id::TraceId,
 };
 
 #[derive(Clone)]

@@ -2,7 +2,6 @@
 //! may have been lost, and at regular intervals. Two statements for each thousand chats and members with a
 //! stream.
 use std::{
-    collections::{BTreeSet, HashMap},
     mem,
     sync::{Arc, PoisonError},
     time::Duration,
@@ -14,7 +13,7 @@ use parta_ids::{ChatId, OrgId};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::{Live, LiveEntry, LiveKind, registry::Known};
+use super::{Live, LiveEntry, LiveKind, registry::Known, scope::Scope};
 use crate::entries::{self, Head, LOOKUP_MAX_ROWS};
 
 /// At least this time is between two comparisons of a replica.
@@ -24,37 +23,6 @@ pub(super) const COMPARISON_PAUSE: Duration = Duration::from_secs(1);
 const REPUBLISHED_MAX_ENTRIES: i64 = 200;
 
 type ChatKey = (OrgId, ChatId);
-
-/// The chats and members that a comparison covers.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Scope {
-    All,
-    /// Those of these organizations.
-    Organizations(BTreeSet<OrgId>),
-}
-
-impl Default for Scope {
-    fn default() -> Self {
-        Self::Organizations(BTreeSet::new())
-    }
-}
-
-impl Scope {
-    pub(super) fn contains(&self, org: &OrgId) -> bool {
-        match self {
-            Self::All => true,
-            Self::Organizations(orgs) => orgs.contains(org),
-        }
-    }
-
-    fn extend(&mut self, more: Self) {
-        match (&mut *self, more) {
-            (Self::Organizations(orgs), Self::Organizations(more)) => orgs.extend(more),
-            (_, Self::All) => *self = Self::All,
-            (Self::All, _) => {}
-        }
-    }
-}
 
 /// The result of the comparison of one chat.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -196,14 +164,6 @@ impl Live {
         self.deliver(&[LiveEntry::mark(chat, seq, kind)]);
     }
 }
-
-/// The chats that have a stream, each with the last entry that its streams have, and the members that have a
-/// stream, each with the numbers of chats of its streams.
-pub(super) type Subscribed = (
-    Vec<(ChatKey, Known)>,
-    Vec<((OrgId, parta_ids::MemberId), HashMap<u64, usize>)>,
-);
-
 #[cfg(test)]
 mod tests {
     use parta_ids::{EntryId, TypedId as _, Uuid};
@@ -272,17 +232,5 @@ mod tests {
         };
         let found = head(5, 0, id(5));
         assert_eq!(compare(dropped, Some(found)), Finding::Behind(found));
-    }
-
-    #[test]
-    fn requested_organizations_are_united() {
-        let org = |n| OrgId::from_uuid(Uuid::from_u128(n));
-        let mut scope = Scope::default();
-        scope.extend(Scope::Organizations([org(1)].into()));
-        scope.extend(Scope::Organizations([org(2)].into()));
-        assert_eq!(scope, Scope::Organizations([org(1), org(2)].into()));
-        scope.extend(Scope::All);
-        scope.extend(Scope::Organizations([org(3)].into()));
-        assert_eq!(scope, Scope::All);
     }
 }

@@ -15,6 +15,7 @@ mod queue;
 mod recent;
 mod registry;
 mod relay;
+mod scope;
 mod settings;
 mod stream;
 mod wire;
@@ -43,8 +44,8 @@ use crate::{
     entries::{Content, Entry, EntrySink, ShownTo},
     messages::entry_to_proto,
 };
-use compare::Scope;
 use registry::SubscriptionRegistry;
+use scope::Scope;
 
 pub(crate) use grpc::{LiveServer, rules};
 pub(crate) use position::Cursor;

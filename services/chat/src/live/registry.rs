@@ -9,10 +9,10 @@ use tokio::time::Instant;
 
 use super::{
     LiveEntry, LiveKind,
-    compare::{Scope, Subscribed},
     fanout::{Appended, FANOUT_THRESHOLD_SUBSCRIBERS, FanoutScheduler, Step},
     queue::QueueSender,
     recent::RecentEntries,
+    scope::Scope,
 };
 
 /// Size limit, in bytes, of the recent-entry cache used by reconnecting streams.
@@ -49,6 +49,13 @@ pub(super) struct Known {
     /// known but that each stream has a cursor of its own.
     pub(super) is_certain: bool,
 }
+
+/// The chats that have a stream, each with the last entry that its streams have, and the members that have a
+/// stream, each with the numbers of chats of its streams.
+pub(super) type Subscribed = (
+    Vec<(ChatKey, Known)>,
+    Vec<((OrgId, MemberId), HashMap<u64, usize>)>,
+);
 
 struct Subscriber {
     org_id: OrgId,

@@ -16,7 +16,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Live,
-    compare::{COMPARISON_PAUSE, Scope},
+    compare::COMPARISON_PAUSE,
+    scope::Scope,
     wire::{Frame, Item},
 };
 

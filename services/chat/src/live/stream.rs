@@ -14,9 +14,9 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
 use super::{
     LiveEntry, LiveKind, Settings,
-    compare::Scope,
     position::{Cursor, StoredPosition, readable_range},
     queue::{QueueReceiver, queue},
+    scope::Scope,
     wire::response,
 };
 use crate::{

@@ -9,6 +9,7 @@ mod error;
 mod events;
 pub(crate) mod grpc;
 mod model;
+mod observers;
 mod operations;
 mod policy;
 mod secret;
@@ -17,10 +18,9 @@ mod storage;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use events::{
-    CreateImportedLinks, IMPORT_JOB, ImportObserver, ReleaseObserver, role_to_proto, snapshot,
-};
+pub(crate) use events::{role_to_proto, snapshot};
 pub(crate) use model::{Invitation, State};
+pub(crate) use observers::{CreateImportedLinks, IMPORT_JOB, ImportObserver, ReleaseObserver};
 pub(crate) use operations::{END_JOB, LINKS_PER_CALL, RevokedLinks, managed, stop_of};
 pub use operations::{end_revoked_again, revoke_open_links};
 pub(crate) use policy::{manages_sample, rules};

@@ -1,7 +1,7 @@
 //! The rules for inviting (R14) and for managing links (R15): pure functions over facts of the roster.
 use parta_access::{Decision, PermissionRule, PrincipalKind};
 use parta_ids::{InvitationId, TypedId as _, UnitId, Uuid};
-use parta_roster::MemberContext;
+use parta_roster::{MemberContext, Role};
 
 use super::model::{DEFAULT_TTL, Draft, Invitation, InviteRole, Stop};
 
@@ -30,6 +30,19 @@ fn may_invite(facts: &MemberContext, role: InviteRole, unit: Option<UnitId>) -> 
     facts.is_class_teacher_of(unit)
         || (facts.teaches_permanently_in(unit)
             && (role == InviteRole::Pupil || facts.policies.parent_inviters_class_staff))
+}
+
+/// Whether the member is expected in this role. A pupil must also be enrolled in the unit, if one is given,
+/// so that a class teacher cannot claim a record of another class.
+pub(super) fn is_expected(facts: &MemberContext, draft: &Draft, unit: Option<UnitId>) -> bool {
+    let role = match draft.role {
+        InviteRole::Pupil => Role::Pupil,
+        InviteRole::Parent => Role::Parent,
+        InviteRole::Teacher => Role::Teacher,
+        InviteRole::Staff => Role::Staff,
+    };
+    let in_unit = draft.role != InviteRole::Pupil || unit.is_none_or(|u| facts.enrolled_in.contains(&u));
+    facts.is_expected() && facts.roles.contains(&role) && in_unit
 }
 
 /// The facts on which an active link rests, at the moment when it is resolved, accepted or shown.

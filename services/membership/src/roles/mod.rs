@@ -14,6 +14,7 @@ mod policy;
 mod preview;
 mod purge;
 mod restored;
+mod steps;
 mod storage;
 #[cfg(test)]
 mod tests;
@@ -24,11 +25,12 @@ mod verification_end;
 pub(crate) use grpc::{Roles, decode_roles};
 pub(crate) use model::VerificationRequest;
 pub(crate) use operations::{
-    ChangeRoles, close_changes, end_what_hangs_on, keep_an_administrator, load, lose_again, withdraw_again,
+    ChangeRoles, close_changes, end_what_hangs_on, keep_an_administrator, lose_again, withdraw_again,
 };
 pub(crate) use policy::rules;
 pub(crate) use purge::purge;
 pub use restored::close_role_changes;
+pub(crate) use steps::load;
 pub(crate) use verification::{
     ListVerificationRequests, RefuseVerification, RequestVerification, SetVerification, VerifyTeachers,
     forget_request,

@@ -1,6 +1,6 @@
 use std::collections::BTreeSet;
 
-use parta_access::{Caller, OrgScope, authorize, belongs};
+use parta_access::{OrgScope, belongs};
 use parta_database::Tx;
 use parta_edge::{Mutation, Stored};
 use parta_ids::{MemberId, OrgId, RoleChangeId};
@@ -13,6 +13,7 @@ use super::{
     model::RoleChange,
     policy,
     preview::{Preview, preview},
+    steps::{Changed, decide, load, save},
     storage::changes,
     verification::forget_request,
     verification_end::forget_end,
@@ -37,14 +38,6 @@ pub(crate) struct RolesChanged {
 
 impl Stored for RolesChanged {}
 
-/// The outcome of a change of a member.
-#[derive(Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Changed {
-    pub(super) member_id: MemberId,
-}
-
-impl Stored for Changed {}
-
 /// Replaces the roles of a member.
 #[derive(Debug)]
 pub(crate) struct ChangeRoles {
@@ -55,20 +48,6 @@ pub(crate) struct ChangeRoles {
     pub(crate) etag: String,
     /// The etag of the preview; empty if there was none.
     pub(crate) preview_etag: String,
-}
-
-/// Decides whether the caller may change roles of this member.
-pub(super) async fn decide(
-    run: Run<'_>,
-    facts: &MemberContext,
-    (org, member): (OrgId, MemberId),
-) -> Result<OrgScope, RpcError> {
-    let Run { context, tx, caller } = run;
-    // An administrator learns whether there is such a member, others only that they may not do it.
-    let nobody = || MemberContext::new(org, member, State::Left, []);
-    let of_member = context.contexts_of(tx, org, member).await?;
-    let decision = policy::administer(facts, &of_member.unwrap_or_else(nobody));
-    authorize(caller, org, decision)
 }
 
 impl ChangeRoles {
@@ -327,33 +306,6 @@ pub(crate) async fn end_what_hangs_on(
         }
     }
     Ok(())
-}
-
-pub(super) async fn save(
-    tx: &Tx,
-    caller: &Caller,
-    scope: &OrgScope,
-    mut member: Member,
-) -> Result<Changed, Error> {
-    storage::update(tx, scope, &mut member).await?;
-    events::changed(tx, &member).await?;
-    parta_audit::record_within(tx, caller, member.org_id, format!("members/{}", member.id)).await?;
-    Ok(Changed { member_id: member.id })
-}
-
-/// Loads a member, also one who has left, with the units in which the member is enrolled.
-pub(crate) async fn load(tx: &Tx, scope: &OrgScope, id: MemberId) -> Result<MemberView, Error> {
-    let member = storage::find(tx, scope, id).await?;
-    let member = member.ok_or_else(|| Error::unknown("member", id))?;
-    let mut units = enrollments::units_of(tx, scope, &[id]).await?;
-    let absent = suspensions::absent(tx, scope, std::slice::from_ref(&member)).await?;
-    let namesakes = member_records::namesakes_of_staff(tx, scope, std::slice::from_ref(&member)).await?;
-    Ok(MemberView {
-        namesake_of_staff: namesakes.contains(&id),
-        absent: absent.contains(&id),
-        member,
-        units: units.remove(&id).unwrap_or_default(),
-    })
 }
 
 #[cfg(test)]

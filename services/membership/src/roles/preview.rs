@@ -8,7 +8,7 @@ use parta_ids::{MemberId, OrgId};
 use parta_roster::{Role, State};
 use sha2::{Digest as _, Sha256};
 
-use super::{model::EndedGrounds, operations::decide, policy};
+use super::{model::EndedGrounds, policy, steps::decide};
 use crate::{
     acting_heads, assignments,
     context::{Context, Run},

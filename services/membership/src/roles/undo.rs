@@ -10,8 +10,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     model::{EndedGrounds, RoleChange, Subject},
-    operations::{decide, fit, load},
+    operations::fit,
     policy,
+    steps::{decide, load},
     storage::changes,
     verification::forget_request,
 };

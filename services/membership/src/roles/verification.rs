@@ -1,8 +1,7 @@
 //! The verification of teachers (R22): a teacher requests it, the administration decides, singly or as
 //! a list.
-use std::collections::BTreeSet;
 
-use parta_access::{Caller, OrgScope, authorize};
+use parta_access::{Caller, OrgScope};
 use parta_database::Tx;
 use parta_edge::{Mutation, Page, PageRequest, Query, Read, Stored};
 use parta_ids::{MemberId, OrgId};
@@ -11,9 +10,9 @@ use parta_status::RpcError;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    VerificationRequest,
-    operations::{Changed, load, save},
-    policy, storage,
+    VerificationRequest, policy,
+    steps::{Changed, audit, load, readable, save},
+    storage,
     verification_end::forget_end,
 };
 use crate::{
@@ -252,23 +251,6 @@ impl Mutation for RefuseVerification {
     async fn view(&self, run: Run<'_>, by: &Decider, outcome: &Asked) -> Result<MemberView, Error> {
         load(run.tx, &by.scope, outcome.member_id).await
     }
-}
-
-pub(super) async fn audit(tx: &Tx, caller: &Caller, org: OrgId, member: MemberId) -> Result<(), Error> {
-    parta_audit::record_within(tx, caller, org, format!("members/{member}")).await?;
-    Ok(())
-}
-
-/// Returns the teachers of whom the caller may read requests and announced ends; `None` for all.
-pub(super) async fn readable(
-    run: Run<'_>,
-    org: OrgId,
-) -> Result<(OrgScope, Option<BTreeSet<MemberId>>), Error> {
-    let Run { context, tx, caller } = run;
-    let facts = context.facts(tx, caller, org).await?;
-    let scope = authorize(caller, org, policy::list_requests(&facts))?;
-    let among = (!facts.is_administration()).then(|| BTreeSet::from([facts.member_id]));
-    Ok((scope, among))
 }
 
 /// Lists the requests for verification; a teacher gets their own.

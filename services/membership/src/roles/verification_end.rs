@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 use super::{
     model::VerificationEnd,
     policy,
+    steps::{audit, readable},
     storage::{changes, ends},
-    verification::{audit, readable},
 };
 use crate::{
     context::{Context, Decider, Run},

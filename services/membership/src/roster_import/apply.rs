@@ -10,6 +10,7 @@ use parta_status::invalid;
 use super::{
     decisions,
     events::Staged,
+    limits::NO_LIMIT,
     model::{ChangeKind as Kind, NoEffect, Outcome},
     operations::{self, Classes},
     own_matter::Decider,
@@ -28,9 +29,6 @@ use crate::{
     member_records::{LeaveReason, Member, events, storage as members},
     names,
 };
-
-/// A limit that no import reaches.
-pub(super) const NO_LIMIT: u64 = 10_000_000;
 
 /// Applies changes. The records of their people are locked.
 pub(super) struct Applier<'a> {

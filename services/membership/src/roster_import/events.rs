@@ -12,8 +12,9 @@ use parta_roster::{Role, State};
 use parta_status::RpcError;
 
 use super::{
+    limits::{BATCH_CHANGES, JOB, NO_LIMIT},
     model::{ChangeKind, Import, ImportState},
-    plan, run, storage as imports,
+    plan, storage as imports,
     storage::{
         rows::{self, ChangeFilter},
         source,
@@ -65,12 +66,12 @@ impl Staged {
 /// import that runs, and the links of members who are still expected. Without them an import would wait for
 /// ever if its consumers replace their projection by a snapshot before they have read its events.
 pub(crate) async fn snapshot(tx: &Tx, org: OrgId) -> Result<Vec<Payload>, RpcError> {
-    let staged = list_staged(tx, &OrgScope::for_consumer(run::JOB, org)).await;
+    let staged = list_staged(tx, &OrgScope::for_consumer(JOB, org)).await;
     staged.map_err(RpcError::from)
 }
 
 async fn list_staged(tx: &Tx, scope: &OrgScope) -> Result<Vec<Payload>, Error> {
-    let mut imports = imports::list(tx, scope, None, run::NO_LIMIT).await?;
+    let mut imports = imports::list(tx, scope, None, NO_LIMIT).await?;
     imports.retain(|import| import.position > 0);
     if imports.is_empty() {
         return Ok(Vec::new());
@@ -84,8 +85,8 @@ async fn list_staged(tx: &Tx, scope: &OrgScope) -> Result<Vec<Payload>, Error> {
     for import in imports.iter().rev() {
         for (batch, staged) in request_again(tx, scope, import, &people, &expected).await? {
             // The last batch is not full yet. A later snapshot repeats more of it, and has another key.
-            let last = import.position.min((batch + 1) * run::BATCH_CHANGES);
-            events.extend(staged.payload(import.id, batch * run::BATCH_CHANGES + 1, last));
+            let last = import.position.min((batch + 1) * BATCH_CHANGES);
+            events.extend(staged.payload(import.id, batch * BATCH_CHANGES + 1, last));
         }
     }
     Ok(events)
@@ -102,13 +103,13 @@ async fn request_again(
     let mut batches: BTreeMap<i64, Staged> = BTreeMap::new();
     let applied = |kind| async move {
         let filter = ChangeFilter::of_kind(kind);
-        let mut changes = rows::list_changes(tx, scope, import.id, filter, 0, run::NO_LIMIT).await?;
+        let mut changes = rows::list_changes(tx, scope, import.id, filter, 0, NO_LIMIT).await?;
         changes.retain(|(seq, _)| *seq <= import.position);
         Ok::<_, Error>(changes)
     };
     if import.state == ImportState::Running {
         for (seq, change) in applied(ChangeKind::CreateUnit).await? {
-            let staged = batches.entry((seq - 1) / run::BATCH_CHANGES).or_default();
+            let staged = batches.entry((seq - 1) / BATCH_CHANGES).or_default();
             staged.add_unit(&change.source_key, &change.details.unit_label);
         }
     }
@@ -117,7 +118,7 @@ async fn request_again(
     for (seq, change) in admissions {
         let member = people.get(&change.source_key).filter(|id| expected.contains(id));
         if let Some(member) = member {
-            let staged = batches.entry((seq - 1) / run::BATCH_CHANGES).or_default();
+            let staged = batches.entry((seq - 1) / BATCH_CHANGES).or_default();
             staged.add_invitation(*member, plan::role(change.details.value)?);
         }
     }

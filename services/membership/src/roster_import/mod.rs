@@ -14,6 +14,7 @@ mod error;
 mod events;
 mod files;
 mod grpc;
+mod limits;
 mod mass;
 mod model;
 mod observe;
@@ -32,10 +33,11 @@ mod upload;
 
 pub(crate) use events::snapshot;
 pub(crate) use grpc::RosterImports;
+pub(crate) use limits::JOB;
 pub(crate) use observe::ClassCreatedObserver;
 pub(crate) use policy::rules;
 pub(crate) use purge::purge;
-pub(crate) use run::{JOB, JOB_LIMITS, Runner};
+pub(crate) use run::{JOB_LIMITS, Runner};
 
 /// A violation of the specification in a file or row. The description never quotes the text of a cell.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]

@@ -7,8 +7,8 @@ use parta_ids::{OrgId, RosterImportId, TypedId as _};
 use parta_roster::{Change, RosterObserver};
 
 use super::{
+    limits::{JOB, NO_LIMIT},
     model::ImportState,
-    run::{JOB, NO_LIMIT},
     storage as imports,
     storage::rows,
 };

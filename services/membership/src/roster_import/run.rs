@@ -9,9 +9,9 @@ use parta_jobs::{Job, JobError, JobHandler, Limits};
 use parta_roster::label_key;
 use parta_status::RpcError;
 
-pub(super) use super::apply::NO_LIMIT;
 use super::{
     apply::Applier,
+    limits::{BATCH, JOB, NO_LIMIT},
     model::{ChangeKind as Kind, Import, ImportState, Outcome},
     operations::{Classes, starter_may_import},
     plan::Change,
@@ -20,8 +20,6 @@ use super::{
 };
 use crate::{context::Context, error::Error};
 
-/// Kind of the durable job.
-pub(crate) const JOB: &str = "membership.roster_import";
 /// An import runs for as long as it needs. Two imports of one organization would wait for each other.
 pub(crate) const JOB_LIMITS: Limits = Limits {
     concurrent: 4,
@@ -29,10 +27,6 @@ pub(crate) const JOB_LIMITS: Limits = Limits {
     attempt_timeout: None,
     max_retry_delay: Limits::RETRY_DELAY,
 };
-/// Changes per transaction. The number is small, so that other writers wait only briefly.
-const BATCH: u64 = 100;
-/// The same as the number of a change.
-pub(super) const BATCH_CHANGES: i64 = 100;
 
 /// The result of a batch.
 #[derive(Debug, PartialEq, Eq)]

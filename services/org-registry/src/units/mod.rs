@@ -8,6 +8,7 @@ mod error;
 mod events;
 mod grpc;
 mod model;
+mod observers;
 mod operations;
 mod policy;
 mod storage;
@@ -15,7 +16,8 @@ mod storage;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use events::{CreateImportedUnits, IMPORT_JOB, ImportObserver, snapshot};
+pub(crate) use events::snapshot;
 pub(crate) use grpc::Units;
+pub(crate) use observers::{CreateImportedUnits, IMPORT_JOB, ImportObserver};
 pub(crate) use operations::create_staff_room;
 pub(crate) use policy::rules;

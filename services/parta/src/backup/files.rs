@@ -2,16 +2,46 @@
 use std::{
     fs::{self, File, OpenOptions},
     io::{self, BufReader, Read, Write},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
-use anyhow::{Context as _, anyhow};
+use anyhow::{Context as _, anyhow, ensure};
+use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use super::{
-    age::{self, Identity, Recipient},
-    manifest::StoredFile,
-};
+use super::age::{self, Identity, Recipient};
+
+/// A file of the backup as it is stored, that is encrypted if the backup is.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct StoredFile {
+    pub(super) name: String,
+    pub(super) bytes: u64,
+    pub(super) sha256: String,
+}
+
+impl StoredFile {
+    /// Returns the path of the file in the folder of the backup, after its size and its sum were compared.
+    pub(super) fn verify(&self, folder: &Path) -> anyhow::Result<PathBuf> {
+        let path = folder.join(&self.name);
+        let advice = "copy it again from where the backup is kept, or use another backup";
+        let file =
+            File::open(&path).with_context(|| format!("the file {} is missing; {advice}", path.display()))?;
+        let (bytes, sha256) = digest(file).with_context(|| format!("cannot read {}", path.display()))?;
+        ensure!(
+            bytes == self.bytes,
+            "the file {} has {bytes} bytes instead of {}; {advice}",
+            path.display(),
+            self.bytes
+        );
+        ensure!(
+            sha256 == self.sha256,
+            "the file {} is damaged: its SHA-256 is not that of the manifest; {advice}",
+            path.display()
+        );
+        Ok(path)
+    }
+}
 
 /// Creates a file that only its owner can read. Never opens an existing file.
 pub(super) fn private_file(path: &Path) -> anyhow::Result<File> {

@@ -8,7 +8,7 @@ use anyhow::{Context as _, ensure};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::files;
+use super::files::{self, StoredFile};
 
 /// The name of its file.
 const NAME: &str = "manifest.json";
@@ -48,15 +48,6 @@ pub(super) struct DatabaseCopy {
     pub(super) schema: Schema,
     /// The number of organizations that have an event log.
     pub(super) heads: u64,
-}
-
-/// A file of the backup as it is stored, that is encrypted if the backup is.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct StoredFile {
-    pub(super) name: String,
-    pub(super) bytes: u64,
-    pub(super) sha256: String,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -173,30 +164,6 @@ impl Manifest {
     pub(super) fn files(&self) -> impl Iterator<Item = &StoredFile> {
         let databases = self.databases.iter().map(|copy| &copy.file);
         databases.chain(&self.suite_secret)
-    }
-}
-
-impl StoredFile {
-    /// Returns the path of the file in the folder of the backup, after its size and its sum were compared.
-    pub(super) fn verify(&self, folder: &Path) -> anyhow::Result<PathBuf> {
-        let path = folder.join(&self.name);
-        let advice = "copy it again from where the backup is kept, or use another backup";
-        let file = std::fs::File::open(&path)
-            .with_context(|| format!("the file {} is missing; {advice}", path.display()))?;
-        let (bytes, sha256) =
-            files::digest(file).with_context(|| format!("cannot read {}", path.display()))?;
-        ensure!(
-            bytes == self.bytes,
-            "the file {} has {bytes} bytes instead of {}; {advice}",
-            path.display(),
-            self.bytes
-        );
-        ensure!(
-            sha256 == self.sha256,
-            "the file {} is damaged: its SHA-256 is not that of the manifest; {advice}",
-            path.display()
-        );
-        Ok(path)
     }
 }
 

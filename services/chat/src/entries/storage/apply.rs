@@ -10,7 +10,7 @@ use sea_orm::{
     sea_query::{Expr, OnConflict},
 };
 
-use super::{chat, chats::kind_of, entry, log::to_row, participant, participants};
+use super::{chat, entry, kinds::kind_of, log::to_row, participant, participants};
 use crate::entries::{Content, Entry, ParticipantDiff, ParticipantKind, ShownTo};
 
 /// Applies a difference to each of these chats and returns the entries written. One statement locks the chats

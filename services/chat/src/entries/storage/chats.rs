@@ -10,7 +10,11 @@ use sea_orm::{
 };
 use uuid::Uuid;
 
-use super::{chat, padded, participant, participants::participant_kind};
+use super::{
+    chat,
+    kinds::{kind_of, participant_kind},
+    padded, participant,
+};
 use crate::entries::{ChatKind, Rule};
 
 /// The `left_seq` of a participant whose record was released: the person who is the member now reads nothing.
@@ -55,10 +59,6 @@ impl ChatMembership {
             Some(_) => None,
         })
     }
-}
-
-pub(crate) fn kind_of(chat: &chat::Model) -> Result<ChatKind, StorageError> {
-    ChatKind::from_number(chat.kind).ok_or_else(|| StorageError::unknown_value("chat.kind", chat.kind))
 }
 
 fn memberships_of(scope: &OrgScope, member: MemberId) -> SelectTwo<participant::Entity, chat::Entity> {

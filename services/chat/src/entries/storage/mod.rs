@@ -5,6 +5,7 @@ mod apply;
 mod chats;
 mod entities;
 mod heads;
+mod kinds;
 mod log;
 mod participants;
 mod unread;
@@ -12,11 +13,12 @@ mod unread;
 pub(crate) use apply::apply_diffs;
 pub(crate) use chats::{
     ChatMembership, archive_chat, find_chat, find_chat_by_key, find_membership, find_membership_and_state,
-    find_peer, find_peers, insert_chat, kind_of, list_chats, list_chats_concerning, list_memberships,
+    find_peer, find_peers, insert_chat, list_chats, list_chats_concerning, list_memberships,
     list_memberships_page, list_unsupervised, relabel_unit, rule_of,
 };
 pub(crate) use entities::{chat, entry, participant};
 pub(crate) use heads::{Head, LOOKUP_MAX_ROWS, count_chats, find_entry_ids, find_heads};
+pub(crate) use kinds::kind_of;
 pub(crate) use log::{MESSAGE, find_entries, find_own_move, list_entries};
 pub(crate) use participants::{
     has_other_participants, list_members, list_participants, list_private_chats, lock_chat,

@@ -11,7 +11,8 @@ use uuid::Uuid;
 
 use super::{
     chat,
-    chats::{SEALED, kind_of},
+    chats::SEALED,
+    kinds::{kind_of, known_kind, participant_kind},
     padded, participant,
 };
 use crate::entries::{ChatKind, ParticipantKind, Participation};
@@ -76,16 +77,6 @@ async fn lock_in_order(
         query
     };
     Ok(query.all(tx).await?)
-}
-
-fn known_kind(number: i16) -> Result<ParticipantKind, StorageError> {
-    ParticipantKind::from_number(number)
-        .ok_or_else(|| StorageError::unknown_value("participant.kind", number))
-}
-
-/// The kind of a stored participant.
-pub(crate) fn participant_kind(row: &participant::Model) -> Result<ParticipantKind, StorageError> {
-    known_kind(row.kind)
 }
 
 fn rights(row: &participant::Model) -> Result<Participation, StorageError> {

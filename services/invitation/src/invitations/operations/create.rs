@@ -179,7 +179,7 @@ async fn check_people(context: &Context, tx: &Tx, draft: &Draft) -> Result<(), E
     }
     if let Some(member) = draft.claim_member_id {
         let facts = context.roster.facts(tx, draft.org_id, member).await?;
-        if !facts.is_some_and(|f| is_expected(&f, draft, draft.unit_id)) {
+        if !facts.is_some_and(|f| policy::is_expected(&f, draft, draft.unit_id)) {
             return Err(Error::member_not_expected(member));
         }
     }
@@ -189,19 +189,6 @@ async fn check_people(context: &Context, tx: &Tx, draft: &Draft) -> Result<(), E
 /// Whether the member is a pupil of the unit, with or without an account.
 fn is_child_of(facts: &MemberContext, unit: UnitId) -> bool {
     facts.state != State::Left && facts.roles.contains(&Role::Pupil) && facts.enrolled_in.contains(&unit)
-}
-
-/// Whether the member is expected in this role. A pupil must also be enrolled in the unit, if one is given,
-/// so that a class teacher cannot claim a record of another class.
-pub(super) fn is_expected(facts: &MemberContext, draft: &Draft, unit: Option<UnitId>) -> bool {
-    let role = match draft.role {
-        InviteRole::Pupil => Role::Pupil,
-        InviteRole::Parent => Role::Parent,
-        InviteRole::Teacher => Role::Teacher,
-        InviteRole::Staff => Role::Staff,
-    };
-    let in_unit = draft.role != InviteRole::Pupil || unit.is_none_or(|u| facts.enrolled_in.contains(&u));
-    facts.is_expected() && facts.roles.contains(&role) && in_unit
 }
 
 #[cfg(test)]

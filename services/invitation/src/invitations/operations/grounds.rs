@@ -5,12 +5,9 @@ use parta_database::Tx;
 use parta_ids::{MemberId, UnitId};
 use parta_roster::{MemberContext, Role, State as MemberState};
 
-use super::{
-    super::{
-        model::{Invitation, Shown, State, Stop},
-        policy::{self, Grounds},
-    },
-    create::is_expected,
+use super::super::{
+    model::{Invitation, Shown, State, Stop},
+    policy::{self, Grounds},
 };
 use crate::{context::Context, error::Error};
 
@@ -54,7 +51,7 @@ impl LoadedGrounds {
         let draft = &invitation.draft;
         let member = |id: Option<MemberId>| id.and_then(|id| self.members.get(&id));
         // The record and the child are the same in every unit.
-        let expected = |record: &MemberContext| is_expected(record, draft, None);
+        let expected = |record: &MemberContext| policy::is_expected(record, draft, None);
         let present =
             |child: &MemberContext| child.state != MemberState::Left && child.roles.contains(&Role::Pupil);
         let grounds = Grounds {

@@ -9,9 +9,9 @@ use crate::{
     context::{Context, Run},
     error::Error,
     roster_import::{
+        limits::{JOB, NO_LIMIT},
         mass::mass_changes,
         model::{ChangeKind, Import, ImportState, MassChange},
-        run::{JOB, NO_LIMIT},
         storage,
         storage::{
             rows::{self, ChangeFilter},
