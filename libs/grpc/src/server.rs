@@ -7,6 +7,7 @@ pub(crate) mod connections;
 pub(crate) mod deadline;
 pub(crate) mod exchange;
 pub(crate) mod in_flight;
+mod media_type;
 pub(crate) mod metrics;
 pub(crate) mod proxies;
 mod receive;
@@ -135,6 +136,9 @@ pub struct StackService {
 
 impl StackService {
     fn serve(&self, request: HttpRequest) -> BoxFuture<'static, Result<HttpResponse, Infallible>> {
+        if !media_type::is_grpc(&request) {
+            return Box::pin(std::future::ready(Ok(media_type::unsupported())));
+        }
         let mut request = RpcRequest::new(request, &self.methods);
         request.client.clone_from(&self.client);
         request.address = self.address;

@@ -64,6 +64,30 @@ fn request_that_does_not_arrive_is_refused() {
     });
 }
 
+#[test]
+fn request_that_is_not_grpc_is_not_executed() {
+    run_paused(async {
+        let test_env = TestEnv::new();
+        let server = serve(&test_env, ConnectionLimits::default());
+        let (client, person) = (server.connect(ONE).await, test_env.person().0);
+        for content_type in [
+            None,
+            Some("text/plain"),
+            Some("application/json"),
+            Some("application/grpc-web"),
+        ] {
+            let status = client.post(GET_CHAT, &person, content_type).await;
+            assert_eq!(status, 415, "{content_type:?}");
+        }
+        assert_eq!(test_env.seen.calls.load(Ordering::SeqCst), 0);
+        let status = client
+            .post(GET_CHAT, &person, Some("application/grpc+proto"))
+            .await;
+        assert_eq!(status, 200);
+        assert_eq!(test_env.seen.calls.load(Ordering::SeqCst), 1);
+    });
+}
+
 /// A client that always sends something is not faster for it.
 #[test]
 fn request_that_trickles_is_refused() {

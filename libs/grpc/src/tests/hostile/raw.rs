@@ -125,6 +125,20 @@ impl RawClient {
         }
     }
 
+    /// Sends a request with a message and this media type, and returns the HTTP status of the response.
+    pub async fn post(&self, path: &str, token: &str, content_type: Option<&str>) -> u16 {
+        let mut request = http::Request::post(format!("http://server{path}"))
+            .header("te", "trailers")
+            .header("authorization", format!("Bearer {token}"));
+        if let Some(content_type) = content_type {
+            request = request.header("content-type", content_type);
+        }
+        let mut requests = self.requests.clone().ready().await.unwrap();
+        let (response, mut sender) = requests.send_request(request.body(()).unwrap(), false).unwrap();
+        sender.send_data(encode("short"), true).unwrap();
+        response.await.unwrap().status().as_u16()
+    }
+
     /// Calls, and reads the whole response.
     pub async fn call(&self, path: &str, token: &str) -> Ending {
         let mut call = self.begin(path, Some(token)).await;
