@@ -49,7 +49,7 @@ impl Sender {
         match (address, &self.sms, &self.mail) {
             (Address::Phone(phone), Some(gateway), _) => gateway.send(phone, &message.sms, &id).await,
             (Address::Email(address), _, Some(mailer)) => {
-                mailer.send(address, &message.subject, message.mail.clone()).await
+                mailer.send(address, &message.subject, &message.mail, &id).await
             }
             // The configuration changed while the job waited.
             _ => Err(Failure::Permanent("no_channel".to_owned())),
