@@ -32,6 +32,11 @@ const TOKEN_SIGNING_NEXT: &str = "token-signing-next.pem";
 const TOKEN_SIGNING_PREVIOUS: &str = "token-signing-previous.pem";
 const MEMBERSHIP: &str = "membership";
 
+/// Returns the path of the master secret in the folder of keys.
+pub(crate) fn suite_secret(folder: &Path) -> PathBuf {
+    folder.join(SUITE_SECRET)
+}
+
 pub(crate) struct Keys {
     folder: PathBuf,
     suite: Secrets,

@@ -8,6 +8,7 @@
 mod accept;
 mod bus;
 pub mod config;
+mod data_folder;
 mod entry;
 mod health;
 mod jwks;

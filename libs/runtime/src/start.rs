@@ -19,10 +19,10 @@ use tokio_util::sync::CancellationToken;
 use tonic::transport::server::TcpIncoming;
 
 use crate::{
-    Service, ServiceContext, Settings, Task, accept,
+    Service, ServiceContext, Settings, Task, accept, data_folder,
     health::{Checked, Health},
     jwks,
-    keys::Keys,
+    keys::{self, Keys},
     revocations,
     running::{Running, TaskGroup},
     serving_lock, supervise,
@@ -235,9 +235,24 @@ impl Start<'_> {
             .clone()
             .unwrap_or_else(|| data.join("keys"));
         match self.mode {
-            Mode::Embedded => Keys::open_or_make(&folder, self.services, &self.env),
+            Mode::Embedded => {
+                let sections: Vec<_> = self
+                    .services
+                    .iter()
+                    .filter(|service| self.has_own_file(service))
+                    .map(Service::section)
+                    .collect();
+                data_folder::check(data, &sections, &keys::suite_secret(&folder))?;
+                Keys::open_or_make(&folder, self.services, &self.env)
+            }
             Mode::Standalone => Keys::open(&folder),
         }
+    }
+
+    /// Whether the database of the service is a file of the data folder.
+    fn has_own_file(&self, service: &Service) -> bool {
+        let section = self.settings.services.get(&service.section());
+        self.mode == Mode::Embedded && section.is_none_or(|section| section.database.url.is_none())
     }
 
     fn listen_address(&self) -> anyhow::Result<SocketAddr> {
@@ -308,6 +323,9 @@ impl Start<'_> {
             Ok(lock)
         })
         .await?;
+        if self.has_own_file(service) {
+            data_folder::note_created(&self.settings.data.folder, &service.section())?;
+        }
         Ok((db, lock))
     }
 }
@@ -408,9 +426,8 @@ fn database(service: &Service, settings: &Settings, mode: Mode) -> anyhow::Resul
     let url = match (&chosen.url, mode) {
         (Some(url), _) => url.expose_secret().to_owned(),
         (None, Mode::Embedded) => {
-            std::fs::create_dir_all(&settings.data.folder)
-                .with_context(|| format!("folder {}", settings.data.folder.display()))?;
-            sqlite_url(&settings.data.folder.join(format!("{section}.db")))
+            data_folder::open(&settings.data.folder)?;
+            sqlite_url(&data_folder::private_database(&settings.data.folder, &section)?)
         }
         (None, Mode::Standalone) => anyhow::bail!("set `{section}.database_url`"),
     };

@@ -22,6 +22,59 @@ async fn health(client: &Client, service: &str) -> ServingStatus {
 }
 
 #[test]
+fn lost_database_or_secret_is_an_error_at_start() {
+    parta_testkit::run(async {
+        let folder = tempfile::tempdir().unwrap();
+        let data = folder.path().join("data");
+        let settings = settings(&data, &[]);
+        let start = async || {
+            let started = compose(&[MEMBERSHIP, CHAT], &settings).await;
+            started.map_err(|error| format!("{error:#}"))
+        };
+        start().await.unwrap().stop().await;
+
+        for (file, named) in [
+            ("chat.db", "chat.db is missing"),
+            ("keys/suite.secret", "suite.secret is missing"),
+        ] {
+            let (there, away) = (data.join(file), folder.path().join("away"));
+            std::fs::rename(&there, &away).unwrap();
+            let refused = start().await.err().unwrap();
+            assert!(refused.contains(named), "{refused}");
+            assert!(!there.exists());
+            std::fs::rename(&away, &there).unwrap();
+            start().await.unwrap().stop().await;
+        }
+        // The operator goes on without the content of a database.
+        std::fs::remove_file(data.join("chat.db")).unwrap();
+        std::fs::write(data.join("created-databases.txt"), "membership\n").unwrap();
+        start().await.unwrap().stop().await;
+    });
+}
+
+#[cfg(unix)]
+#[test]
+fn data_is_private_whatever_was_there_before() {
+    use std::{fs, os::unix::fs::PermissionsExt as _};
+
+    parta_testkit::run(async {
+        let folder = tempfile::tempdir().unwrap();
+        let data = folder.path().join("data");
+        fs::create_dir(&data).unwrap();
+        fs::write(data.join("chat.db"), "").unwrap();
+        for open in [data.clone(), data.join("chat.db")] {
+            fs::set_permissions(open, fs::Permissions::from_mode(0o777)).unwrap();
+        }
+        let running = compose(&[MEMBERSHIP, CHAT], &settings(&data, &[])).await.unwrap();
+        for private in ["", "chat.db", "chat.db-wal", "membership.db", "keys/suite.secret"] {
+            let mode = fs::metadata(data.join(private)).unwrap().permissions().mode();
+            assert_eq!(mode & 0o077, 0, "{private}");
+        }
+        running.stop().await;
+    });
+}
+
+#[test]
 fn one_process_serves_all_services_and_keeps_its_keys() {
     parta_testkit::run(async {
         let folder = tempfile::tempdir().unwrap();
