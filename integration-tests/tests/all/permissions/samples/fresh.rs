@@ -231,10 +231,11 @@ impl Fresh<'_> {
         )
     }
 
-    pub(super) async fn custom_chat(&self, members: &[String]) -> String {
+    /// Returns a chat of these members that the maker has made, or else a teacher of the class.
+    pub(super) async fn custom_chat(&self, maker: Option<&Client>, members: &[String]) -> String {
         let wanted = json!({"title": "Кружок", "member_ids": members});
         // A teacher of the class is cleared to be in a chat with its pupils; the administrator is not.
-        let by = &self.0.colleague.client;
+        let by = maker.unwrap_or(&self.0.colleague.client);
         id(&by.must("ChatService/CreateChat", wanted).await, "/chat/id")
     }
 }

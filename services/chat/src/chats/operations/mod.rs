@@ -8,7 +8,9 @@ use parta_ids::{ChatId, MemberId, OrgId};
 use parta_roster::Roster;
 use sea_orm::ConnectionTrait;
 
-pub(crate) use mutations::{AddParticipants, CreateChat, CreateDirectChat, RemoveParticipants};
+pub(crate) use mutations::{
+    AddParticipants, CreateChat, CreateDirectChat, RemoveParticipants, TransferResponsibility,
+};
 pub(crate) use queries::{GetChat, ListChats, ListParticipants, ListUnsupervisedChats, UnsupervisedChat};
 
 use crate::{
@@ -21,6 +23,8 @@ use crate::{
 
 pub(crate) struct Readable {
     pub(crate) membership: ChatMembership,
+    /// The sequence number after which the member may read.
+    pub(crate) after: i64,
     /// The last sequence number that the member may read.
     pub(crate) upto: i64,
 }
@@ -78,8 +82,16 @@ async fn load_readable(
     let membership = find_membership(conn, scope, chat, member)
         .await?
         .ok_or(Error::UnknownChat(chat))?;
-    let upto = membership.readable_upto()?.ok_or(Error::UnknownChat(chat))?;
-    Ok(Readable { membership, upto })
+    readable(membership)
+}
+
+fn readable(membership: ChatMembership) -> Result<Readable, Error> {
+    let upto = membership.readable_upto()?;
+    Ok(Readable {
+        after: membership.participant.visible_after,
+        upto: upto.ok_or(Error::UnknownChat(membership.chat_id()))?,
+        membership,
+    })
 }
 
 /// Loads a chat in which the member participates now.
@@ -116,6 +128,5 @@ pub(crate) async fn load_readable_at_once(
         return Err(Error::UnknownChat(chat));
     };
     let scope = active_scope(caller, org, Roster::found_state(state)?)?;
-    let upto = membership.readable_upto()?.ok_or(Error::UnknownChat(chat))?;
-    Ok((scope, Readable { membership, upto }))
+    Ok((scope, readable(membership)?))
 }

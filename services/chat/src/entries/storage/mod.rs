@@ -9,11 +9,12 @@ mod log;
 mod participants;
 mod unread;
 
-pub(crate) use apply::apply_diffs;
+pub(crate) use apply::{Applied, apply_diffs};
 pub(crate) use chats::{
     ChatMembership, archive_chat, find_chat, find_chat_by_key, find_membership, find_membership_and_state,
-    find_peer, find_peers, insert_chat, kind_of, list_chats, list_chats_concerning, list_memberships,
-    list_memberships_page, list_unsupervised, relabel_unit, rule_of,
+    find_peer, find_peers, insert_chat, kind_of, list_chats, list_chats_concerning,
+    list_chats_without_responsible, list_memberships, list_memberships_page, list_unsupervised, relabel_unit,
+    responsibility_of, rule_of,
 };
 pub(crate) use entities::{chat, entry, participant};
 pub(crate) use heads::{Head, LOOKUP_MAX_ROWS, count_chats, find_entry_ids, find_heads};
