@@ -211,3 +211,27 @@ fn immutable_fields_are_compared() {
         assert_ne!(immutable(&manifests), before, "{pointer}");
     }
 }
+
+/// The validators get an object once, unless it differs in more than the digest of the settings.
+#[test]
+fn objects_of_several_renders_are_validated_once() {
+    let workload = |digest: &str, replicas: u8| {
+        format!(
+            "kind: Deployment\nspec: {{replicas: {replicas}, template: {{metadata: {{annotations: \
+             {{parta/config: {digest}, other: {digest}}}}}}}}}\n"
+        )
+    };
+    let digest =
+        |digest: &str| workload("x", 1).replace("parta/config: x", &format!("parta/config: {digest}"));
+    let render = |name: &str, text: String| (name.to_owned(), text);
+    let renders = [
+        render("first", digest("a")),
+        render("same", digest("b")),
+        render("other", workload("a", 1)),
+        render("scaled", format!("{}\n---\n{}", digest("a"), workload("x", 2))),
+    ];
+    let found = super::distinct_objects(renders.iter()).unwrap();
+    let names: Vec<&str> = found.iter().map(|(name, _)| *name).collect();
+    assert_eq!(names, ["first", "other", "scaled"]);
+    assert_eq!(found[2].1.trim(), workload("x", 2).trim());
+}
