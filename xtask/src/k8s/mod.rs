@@ -70,6 +70,7 @@ pub(crate) fn check(tools: &Tools, write: bool) -> anyhow::Result<()> {
         &|| validators::custom(tools, folder.path()),
         &|| render::refuse_bad_values(tools),
         &|| versions::unchanged(tools, &profiles, &rendered),
+        &validators::alerts,
     ])?;
     println!(
         "xtask: {} profiles, {} components, {} rules, {} objects in the largest",

@@ -7,7 +7,7 @@ use std::{
 use anyhow::{bail, ensure};
 
 use super::Tools;
-use crate::{execute, root};
+use crate::{execute, root, servers, tools};
 
 /// The oldest version that the chart supports, one in the middle, and the newest that the validator knows.
 pub(crate) const VERSIONS: [&str; 3] = ["1.29.0", "1.33.0", "1.37.0"];
@@ -170,4 +170,37 @@ pub(crate) fn trivy(tools: &Tools, folder: &Path) -> anyhow::Result<()> {
         "--ignorefile",
     ]);
     execute(trivy.arg(ignored.path()).arg(folder))
+}
+
+/// The tests of the alerts.
+const ALERT_TESTS: &str = "k8s/alerts/parta_test.yaml";
+/// The alerts, as a file of Prometheus.
+const ALERTS: &str = "k8s/chart/alerts/parta.rules.yaml";
+/// The release of Debian whose package has promtool.
+const RELEASE_OF_PROMTOOL: &str = "bookworm";
+
+/// Checks the alerts and runs their tests.
+pub(crate) fn alerts() -> anyhow::Result<()> {
+    let promtool = match servers::in_path("promtool") {
+        Some(program) => program,
+        None => tools::debian("prometheus", "usr/bin/promtool", RELEASE_OF_PROMTOOL)?,
+    };
+    for (arguments, file) in [
+        (["check", "rules"].as_slice(), ALERTS),
+        (&["test", "rules"], ALERT_TESTS),
+    ] {
+        let mut run = Command::new(&promtool);
+        run.args(arguments);
+        if file == ALERTS {
+            run.args(["--lint=all", "--lint-fatal"]);
+        }
+        let output = run.arg(root().join(file)).output()?;
+        ensure!(
+            output.status.success(),
+            "{file}: {}{}",
+            String::from_utf8_lossy(&output.stdout).trim(),
+            String::from_utf8_lossy(&output.stderr).trim()
+        );
+    }
+    Ok(())
 }

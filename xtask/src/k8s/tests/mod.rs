@@ -1,4 +1,5 @@
 //! Each rule finds the mistake that it is for.
+mod monitoring;
 mod network;
 mod parts;
 mod services;
@@ -118,6 +119,7 @@ fn each_mistake_in_a_part_is_found_by_its_rule() {
     let mutations = parts::mutations();
     assert!(mutations.len() >= 25);
     assert_found(&mutations);
+    assert_found(&monitoring::mutations());
 }
 
 #[test]
@@ -139,6 +141,7 @@ fn every_rule_has_a_mistake_that_it_finds() {
     let all = [
         services::mutations(),
         parts::mutations(),
+        monitoring::mutations(),
         network::mutations(),
         network::shared(),
     ]
