@@ -83,6 +83,7 @@ pub(super) const FEATURES: &[(&str, &[&str])] = &[
             "assignments",
             "enrollments",
             "guardianships",
+            "one_time_codes",
             "suspensions",
             "duties",
             "acting_heads",

@@ -226,6 +226,20 @@ pub async fn sample(
         "MemberService/ListFormerNames" => json!({"member_id": place.pupil.member_id}),
         "MemberService/UnlockMemberSignIn" => json!({"member_id": fresh.member("ROLE_PUPIL", None).await}),
         "MemberService/ReleaseProfile" => json!({"member_id": fresh.claimed_pupil(two_schools).await}),
+        "OneTimeCodeService/IssueOneTimeCode" => {
+            let member = match kind {
+                Kind::Operator => place.school.administrator.member_id.clone(),
+                _ => fresh.claimed_pupil(two_schools).await,
+            };
+            json!({"member_id": member})
+        }
+        "OneTimeCodeService/GetOneTimeCode" | "OneTimeCodeService/RevokeOneTimeCode" => {
+            json!({"member_id": fresh.one_time_code(two_schools, kind).await.0})
+        }
+        "OneTimeCodeService/RedeemOneTimeCode" => {
+            json!({"code": fresh.one_time_code(two_schools, kind).await.1})
+        }
+        "OneTimeCodeService/ConfirmOneTimeCode" => fresh.used_code(two_schools, kind).await,
         "OperatorService/UnlockSignIn" => json!({"phone": new_phone()}),
         "AssignmentService/CreateAssignment" | "AssignmentService/EndAssignment" => {
             let wanted = json!({

@@ -116,6 +116,19 @@ impl<'a> Limiter<'a> {
     }
 }
 
+/// Refuses an attempt to enter a code that belongs to no address, if the network of the caller has entered
+/// too many wrong ones.
+pub(crate) async fn require_attempt(context: &Context, tx: &Tx, caller: &Caller) -> Result<(), Error> {
+    let limiter = Limiter::new(context, tx, caller);
+    limiter.require(Limit::WrongCodesOfNetwork, "").await
+}
+
+/// Counts a wrong code that belongs to no address.
+pub(crate) async fn count_wrong_attempt(context: &Context, tx: &Tx, caller: &Caller) -> Result<(), Error> {
+    let limiter = Limiter::new(context, tx, caller);
+    limiter.take(Limit::WrongCodesOfNetwork, "").await
+}
+
 /// Lifts the locks of addresses. Returns whether one of them was locked.
 pub(crate) async fn unlock(context: &Context, tx: &Tx, addresses: &[String]) -> Result<bool, Error> {
     let mut keys: Vec<_> = addresses

@@ -15,12 +15,15 @@ use crate::{
     context::{Context, active_scope},
     entries::{
         ChatKind, ChatMembership, count_unread, find_membership, find_membership_and_state, find_peer,
+        hidden_upto,
     },
     error::Error,
 };
 
 pub(crate) struct Readable {
     pub(crate) membership: ChatMembership,
+    /// The member may read what is after this sequence number ([`hidden_upto`]).
+    pub(crate) after: i64,
     /// The last sequence number that the member may read.
     pub(crate) upto: i64,
 }
@@ -43,14 +46,16 @@ impl ChatView {
         member: MemberId,
         chat: ChatId,
     ) -> Result<Self, Error> {
-        let readable = load_readable(conn, scope, member, chat).await?;
-        Ok(Self::of(conn, scope, readable.membership).await?)
+        let (membership, _) = load_readable(conn, scope, member, chat).await?;
+        Ok(Self::of(conn, scope, membership, 0).await?)
     }
 
+    /// The view of a member who may read what is after this sequence number.
     async fn of(
         conn: &impl ConnectionTrait,
         scope: &OrgScope,
         membership: ChatMembership,
+        after: i64,
     ) -> Result<Self, StorageError> {
         let kind = membership.kind()?;
         let peer = if kind == ChatKind::Direct {
@@ -58,7 +63,7 @@ impl ChatView {
         } else {
             None
         };
-        let unread = count_unread(conn, scope, [&membership]).await?;
+        let unread = count_unread(conn, scope, [&membership.read_upto(after)]).await?;
         Ok(Self {
             kind,
             unread: unread.into_values().sum(),
@@ -68,18 +73,19 @@ impl ChatView {
     }
 }
 
-/// Loads a chat that the member may read. To every other member there is no such chat.
+/// Loads a chat that the member may read, and the last sequence number that the member may read. To every
+/// other member there is no such chat.
 async fn load_readable(
     conn: &impl ConnectionTrait,
     scope: &OrgScope,
     member: MemberId,
     chat: ChatId,
-) -> Result<Readable, Error> {
+) -> Result<(ChatMembership, i64), Error> {
     let membership = find_membership(conn, scope, chat, member)
         .await?
         .ok_or(Error::UnknownChat(chat))?;
     let upto = membership.readable_upto()?.ok_or(Error::UnknownChat(chat))?;
-    Ok(Readable { membership, upto })
+    Ok((membership, upto))
 }
 
 /// Loads a chat in which the member participates now.
@@ -89,7 +95,7 @@ async fn load_present(
     member: MemberId,
     chat: ChatId,
 ) -> Result<ChatMembership, Error> {
-    let Readable { membership, .. } = load_readable(conn, scope, member, chat).await?;
+    let (membership, _) = load_readable(conn, scope, member, chat).await?;
     if membership.participant.left_seq.is_some() {
         return Err(Error::UnknownChat(chat));
     }
@@ -117,5 +123,11 @@ pub(crate) async fn load_readable_at_once(
     };
     let scope = active_scope(caller, org, Roster::found_state(state)?)?;
     let upto = membership.readable_upto()?.ok_or(Error::UnknownChat(chat))?;
-    Ok((scope, Readable { membership, upto }))
+    let after = hidden_upto(conn, &scope, &membership, caller.reads_since).await?;
+    let readable = Readable {
+        membership,
+        after,
+        upto,
+    };
+    Ok((scope, readable))
 }

@@ -38,6 +38,13 @@ impl ChatMembership {
         kind_of(&self.chat)
     }
 
+    /// The membership with the read mark at this sequence number at least, to count what is unread after it.
+    pub(crate) fn read_upto(&self, seq: i64) -> Self {
+        let mut membership = self.clone();
+        membership.participant.read_seq = Ord::max(membership.participant.read_seq, seq);
+        membership
+    }
+
     /// Whether the member sees what families do not. A member who has left does not, because the kind is that
     /// of the day of the leaving.
     pub(crate) fn reads_as_staff(&self) -> Result<bool, StorageError> {
