@@ -23,7 +23,8 @@ const NATS_URL: &str = "PARTA_TEST_NATS_URL";
 /// Environment variable with the folder of PostgreSQL's local programs, for tests that start and
 /// crash a server of their own. It is set only if such programs are used.
 const POSTGRES_BIN: &str = "PARTA_TEST_POSTGRES_BIN";
-/// Environment variable with the path of an interpreter that has the packages of `integration-tests/python/requirements.txt`.
+/// Environment variable with the path of an interpreter that has the packages of
+/// `integration-tests/python/requirements.txt`.
 pub(crate) const PYTHON: &str = "PARTA_TEST_PYTHON";
 const POSTGRES_IMAGE: &str = "postgres:15";
 const NATS_IMAGE: &str = "nats:2";

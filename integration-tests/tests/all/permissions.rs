@@ -363,6 +363,7 @@ cases! {
         "parta.membership.v1.MembershipFeedService",
         "parta.membership.v1.MembershipJobService",
         "parta.membership.v1.MembershipQuarantineService",
+        "parta.membership.v1.OneTimeCodeService",
         "parta.membership.v1.OperatorService",
         "parta.membership.v1.RoleService",
         "parta.membership.v1.RosterImportService",

@@ -241,6 +241,10 @@ async fn send_daily_requests(suite: &Suite, sample: &SampleSchool) {
             ("ServiceAccountService/ListServiceAccounts", json!({})),
             ("ServiceAccountService/GetPermissionCatalog", json!({})),
             ("SuspensionService/ListSuspensions", json!({})),
+            (
+                "OneTimeCodeService/GetOneTimeCode",
+                json!({"member_id": sample.pupil.member_id}),
+            ),
             ("DutyService/ListDuties", json!({})),
             (
                 "MessageService/SendMessage",

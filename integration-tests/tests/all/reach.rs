@@ -1,6 +1,7 @@
 //! Reach when a right begins, ends or is taken away, through the public API of all services.
 #![expect(clippy::unwrap_used, reason = "a test may fail loudly")]
 mod calls;
+mod codes;
 mod families;
 mod links;
 mod named;

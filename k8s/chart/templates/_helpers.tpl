@@ -22,7 +22,7 @@ call-scheduling: [org-registry, membership, chat]
 {{/* The gRPC services that clients may call. Those of `internal` packages are not among them. */}}
 {{- define "parta.public" -}}
 org-registry: [OrganizationService, PolicyService, UnitService, ApplicationService, OrgRegistryFeedService, OrgRegistryJobService, OrgRegistryQuarantineService]
-membership: [AuthenticationService, AccountService, AppointmentService, MemberService, AssignmentService, EnrollmentService, GuardianshipService, JoinRequestService, DutyService, RoleService, SuspensionService, ServiceAccountService, OperatorService, RosterImportService, MembershipFeedService, MembershipJobService, MembershipQuarantineService]
+membership: [AuthenticationService, AccountService, AppointmentService, MemberService, AssignmentService, EnrollmentService, GuardianshipService, JoinRequestService, DutyService, RoleService, SuspensionService, ServiceAccountService, OneTimeCodeService, OperatorService, RosterImportService, MembershipFeedService, MembershipJobService, MembershipQuarantineService]
 invitation: [InvitationService, InvitationFeedService, InvitationJobService, InvitationQuarantineService]
 chat: [ChatService, MessageService, LiveService, ChatFeedService, ChatJobService, ChatQuarantineService]
 call-scheduling: [CallService, CallSchedulingFeedService, CallSchedulingJobService, CallSchedulingQuarantineService]

@@ -96,6 +96,9 @@ pub struct Caller {
     pub token: Option<Arc<str>>,
     /// When the credential expires. Streams end at that time.
     pub expire_time: Option<DateTime<Utc>>,
+    /// The time since which the person may read personal and named chats, if the session was started with a
+    /// one-time code that nobody has confirmed (F11).
+    pub reads_since: Option<DateTime<Utc>>,
     /// The network from which the client calls: an IPv4 address, or an IPv6 /64 network. `None` for a caller
     /// in this process. It is personal data, and no proof of anything.
     pub network: Option<IpAddr>,
@@ -116,6 +119,7 @@ impl Caller {
             on_behalf_of: None,
             token: None,
             expire_time: None,
+            reads_since: None,
             network: None,
             rpc,
         }

@@ -48,6 +48,9 @@ pub(crate) struct Claims {
     pub(crate) link: Option<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) permissions: Vec<String>,
+    /// The time since which the person may read personal and named chats, in microseconds since the epoch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) reads_since: Option<i64>,
     pub(crate) iat: i64,
     pub(crate) nbf: i64,
     pub(crate) exp: i64,
@@ -190,6 +193,7 @@ struct Subject {
     key: Option<ServiceAccountKeyId>,
     link: Option<LinkDigest>,
     permissions: Vec<String>,
+    reads_since: Option<DateTime<Utc>>,
 }
 
 impl Subject {
@@ -202,6 +206,7 @@ impl Subject {
             key: None,
             link: None,
             permissions: Vec::new(),
+            reads_since: None,
         }
     }
 }
@@ -239,9 +244,22 @@ impl TokenIssuer {
     /// Issues a token of a member of one organization. `session` is the session id in its pairwise form for
     /// that organization.
     pub fn person(&self, org: OrgId, member: MemberId, session: SessionId) -> Result<SignedToken, KeyError> {
+        self.person_since(org, member, session, None)
+    }
+
+    /// Like [`Self::person`], for a session that reads nothing in personal and named chats that is older than
+    /// `reads_since` (F11).
+    pub fn person_since(
+        &self,
+        org: OrgId,
+        member: MemberId,
+        session: SessionId,
+        reads_since: Option<DateTime<Utc>>,
+    ) -> Result<SignedToken, KeyError> {
         self.sign(Subject {
             org: Some(org),
             session: Some(session),
+            reads_since,
             ..Subject::new(AUD_PARTA, &member)
         })
     }
@@ -333,6 +351,7 @@ impl TokenIssuer {
             key: subject.key.map(|key| key.to_string()),
             link: subject.link.map(|link| link.to_string()),
             permissions: subject.permissions,
+            reads_since: subject.reads_since.map(|time| time.timestamp_micros()),
             iat: now.timestamp(),
             nbf: now.timestamp(),
             exp: expire_time.timestamp(),

@@ -148,6 +148,7 @@ struct Verified {
     token: Arc<str>,
     principal: Principal,
     expire_time: DateTime<Utc>,
+    reads_since: Option<DateTime<Utc>>,
 }
 
 /// Verifies bearer tokens and caches verified ones. One per process and service.
@@ -189,6 +190,7 @@ impl Verifier {
             on_behalf_of: None,
             token: Some(verified.token),
             expire_time: Some(verified.expire_time),
+            reads_since: verified.reads_since,
             network: None,
             rpc,
         })
@@ -312,6 +314,13 @@ impl Verifier {
         if start > now + LEEWAY || expire_time - start > MAX_TOKEN_LIFETIME + LEEWAY {
             return Err(invalid("The token is not valid yet, or is valid for too long."));
         }
+        let reads_since = claims
+            .reads_since
+            .map(|micros| {
+                DateTime::from_timestamp_micros(micros)
+                    .ok_or_else(|| invalid("The token has an invalid time."))
+            })
+            .transpose()?;
         let principal = claims
             .principal()
             .ok_or_else(|| invalid("The token is for another audience."))?;
@@ -319,6 +328,7 @@ impl Verifier {
             token: token.into(),
             principal,
             expire_time,
+            reads_since,
         })
     }
 }

@@ -1,13 +1,32 @@
 //! Accepting connections: the pause after an error of the listener, and the limits of one client.
-use std::{future::ready, io, time::Duration};
+use std::{future::ready, io, net::SocketAddr, time::Duration};
 
 use futures::{Stream, StreamExt as _};
 use parta_grpc::server::{Admitted, Connections};
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 /// Between two attempts to accept after an error of the listener. Such an error lasts, for example while the
 /// process has no free file descriptor, and without a pause the attempts would take a whole CPU.
 const PAUSE: Duration = Duration::from_secs(1);
+
+/// Maximum number of connections that wait to be accepted. The system may lower it (Linux: somaxconn, 4,096).
+/// After a restart all clients reconnect at once, and connections beyond this limit are refused.
+const BACKLOG: u32 = 16_384;
+
+/// Listens on an address.
+pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() {
+        TcpSocket::new_v4()?
+    } else {
+        TcpSocket::new_v6()?
+    };
+    // Set as in tokio's listeners: a restart does not wait for connections in TIME_WAIT. On Windows, the
+    // option would allow several listeners on one port.
+    #[cfg(not(windows))]
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
 
 /// Returns the connections without the errors. An error of one connection is skipped. After an error of the
 /// listener, the next attempt waits.

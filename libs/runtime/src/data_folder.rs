@@ -1,5 +1,5 @@
-//! The data folder of a process with all services: nobody else reads it, and what was created in it must still
-//! be there.
+//! The data folder of a process with all services: nobody else reads it, and what was created in it must
+//! still be there.
 //!
 //! A database or a master secret that is missing is lost, and the process would go on with an empty one: the
 //! school would find nobody in it. The folder notes what was created, so that such a start is refused.
@@ -95,8 +95,8 @@ fn created(folder: &Path) -> anyhow::Result<BTreeSet<String>> {
     }
 }
 
-/// Takes the rights of everybody but the owner. A file of another owner stays as it is: a volume of Kubernetes
-/// belongs to root, and its group is that of the process.
+/// Takes the rights of everybody but the owner. A file of another owner stays as it is: a volume of
+/// Kubernetes belongs to root, and its group is that of the process.
 #[cfg(unix)]
 fn make_private(path: &Path, mode: u32) -> io::Result<()> {
     use std::os::unix::fs::PermissionsExt as _;

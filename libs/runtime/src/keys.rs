@@ -247,7 +247,9 @@ pub fn rotate_signing_key(folder: &Path, env: &Env) -> anyhow::Result<Rotation> 
 }
 
 fn read(path: &Path) -> anyhow::Result<String> {
-    fs::read_to_string(path).with_context(|| format!("key file {}", path.display()))
+    let text = fs::read_to_string(path).with_context(|| format!("key file {}", path.display()))?;
+    anyhow::ensure!(!text.trim().is_empty(), "key file {} is empty", path.display());
+    Ok(text)
 }
 
 fn make_folder(folder: &Path) -> io::Result<()> {

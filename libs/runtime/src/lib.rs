@@ -34,3 +34,4 @@ pub use entry::{
 pub use keys::{Rotation, key_files, rotate_signing_key};
 pub use running::Running;
 pub use service::{PURGE_INTERVAL, Service, ServiceContext, ServiceParts, Task, maintenance, migrations};
+pub use tls::read_authority;

@@ -16,6 +16,9 @@ use crate::Task;
 
 /// The pause between a response and the next poll.
 const INTERVAL: Duration = Duration::from_millis(500);
+/// The pause after a poll that failed before the first response, without which the process is not ready.
+/// While a cluster starts, membership often is the last to come.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
 /// A replica of membership that sends nothing for this long has failed the poll. The next poll goes to
 /// another one.
 const LIMIT: Duration = Duration::from_secs(1);
@@ -64,7 +67,6 @@ impl Poll {
                         tracing::info!("revocations known again");
                     }
                 }
-                // While the cluster starts, membership often is the last to come.
                 Err(error) => {
                     let error = format!("{error:#}");
                     tracing::debug!(error, "revocations could not be polled");
@@ -74,9 +76,14 @@ impl Poll {
                     }
                 }
             }
+            let pause = if self.revision.is_empty() {
+                FIRST_PAUSE
+            } else {
+                INTERVAL
+            };
             tokio::select! {
                 () = cancel.cancelled() => return,
-                () = tokio::time::sleep(INTERVAL) => {}
+                () = tokio::time::sleep(pause) => {}
             }
         }
     }

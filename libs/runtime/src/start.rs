@@ -1,5 +1,5 @@
 //! Starts services in order: keys, databases, parts, servers, background work.
-use std::{io, net::SocketAddr, path::Path, sync::Arc, time::Duration};
+use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use futures::{FutureExt as _, Stream, StreamExt as _};
@@ -14,7 +14,7 @@ use parta_grpc::{
 use parta_ids::Env;
 use parta_proto::descriptors;
 use secrecy::ExposeSecret as _;
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::server::TcpIncoming;
 
@@ -154,7 +154,7 @@ impl Start<'_> {
             open = open.merge(&part.routes);
             inner.serve_memory(connections, part.routes.clone(), stack());
         }
-        let listener = bind(listen).with_context(|| format!("listening on {listen}"))?;
+        let listener = accept::bind(listen).with_context(|| format!("listening on {listen}"))?;
         let address = listener.local_addr()?;
         let options = ServeOptions {
             max_connection_age: (mode == Mode::Standalone).then(|| connection_age(env)),
@@ -176,7 +176,7 @@ impl Start<'_> {
         outer.serve_public(public, open, stack(), tls.server, options);
         let mut health_address = None;
         if let Some(listen) = settings.server.health_listen {
-            let listener = bind(listen).with_context(|| format!("listening on {listen}"))?;
+            let listener = accept::bind(listen).with_context(|| format!("listening on {listen}"))?;
             health_address = Some(listener.local_addr()?);
             let listener = TcpIncoming::from(listener).with_nodelay(Some(true));
             // The limits are those of the first port, counted apart, so that its clients take no probe away.
@@ -480,24 +480,6 @@ impl TaskGroup {
             serve(secured, routes, stack, options, cancelled).await;
         });
     }
-}
-
-/// Maximum number of connections that wait to be accepted. The system may lower it (Linux: somaxconn, 4,096).
-/// After a restart all clients reconnect at once, and connections beyond this limit are refused.
-const BACKLOG: u32 = 16_384;
-
-fn bind(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = if address.is_ipv4() {
-        TcpSocket::new_v4()?
-    } else {
-        TcpSocket::new_v6()?
-    };
-    // Set as in tokio's listeners: a restart does not wait for connections in TIME_WAIT. On Windows, the
-    // option would allow several listeners on one port.
-    #[cfg(not(windows))]
-    socket.set_reuseaddr(true)?;
-    socket.bind(address)?;
-    socket.listen(BACKLOG)
 }
 
 /// Returns the age at which this replica makes its clients reconnect: 240 to 360 seconds. Without it,

@@ -1,7 +1,7 @@
 //! Logs on standard error; traces, metrics and logs to a collector if one is configured.
 use std::{io::IsTerminal as _, time::Duration};
 
-use opentelemetry::{global, trace::TracerProvider as _};
+use opentelemetry::{KeyValue, global, trace::TracerProvider as _};
 use opentelemetry_appender_tracing::layer::OpenTelemetryTracingBridge;
 use opentelemetry_otlp::{LogExporter, MetricExporter, SpanExporter, WithExportConfig as _};
 use opentelemetry_sdk::{
@@ -11,6 +11,7 @@ use opentelemetry_sdk::{
     propagation::TraceContextPropagator,
     trace::{Sampler, SdkTracerProvider},
 };
+use parta_ids::Env;
 use tracing_subscriber::{EnvFilter, Layer as _, layer::SubscriberExt as _, util::SubscriberInitExt as _};
 
 use crate::config::{LogFormat, LogSettings, TelemetrySettings};
@@ -41,7 +42,7 @@ pub fn init(
         registry.try_init()?;
         return Ok(Telemetry::default());
     };
-    let resource = Resource::builder().with_service_name(name).build();
+    let resource = resource(name, std::env::var("HOSTNAME").ok(), &Env::system());
     let timeout = Duration::from_secs(5);
     let spans = SpanExporter::builder()
         .with_tonic()
@@ -89,6 +90,17 @@ pub fn init(
     })
 }
 
+/// Returns the attributes of this process. Each process has an id of its own. Without it, a collector would
+/// count the replicas of a service as one. `host` is the name of the pod on Kubernetes.
+fn resource(name: &'static str, host: Option<String>, env: &Env) -> Resource {
+    let id = KeyValue::new("service.instance.id", env.ids.uuid().to_string());
+    let host = host.map(|host| KeyValue::new("host.name", host));
+    Resource::builder()
+        .with_service_name(name)
+        .with_attributes([id].into_iter().chain(host))
+        .build()
+}
+
 impl Telemetry {
     /// Flushes the exporters. Blocks at most for the timeout of the collector, so call it outside the worker
     /// threads of the runtime.
@@ -100,5 +112,30 @@ impl Telemetry {
         for error in ended.into_iter().filter_map(Result::err) {
             tracing::warn!(%error, "telemetry flush failed");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use opentelemetry::Key;
+
+    use super::*;
+
+    #[test]
+    fn replicas_of_a_service_have_different_ids() {
+        let of = |host: Option<&str>| resource("chat", host.map(str::to_owned), &Env::system());
+        let get = |resource: &Resource, key: &'static str| {
+            let value = resource.get(&Key::from_static_str(key));
+            value.map(|value| value.to_string())
+        };
+        let (first, second) = (of(Some("chat-1")), of(None));
+        for resource in [&first, &second] {
+            assert_eq!(get(resource, "service.name").as_deref(), Some("chat"));
+        }
+        let id = "service.instance.id";
+        assert!(get(&first, id).is_some());
+        assert_ne!(get(&first, id), get(&second, id));
+        assert_eq!(get(&first, "host.name").as_deref(), Some("chat-1"));
+        assert_eq!(get(&second, "host.name"), None);
     }
 }

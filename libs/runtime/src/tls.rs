@@ -112,7 +112,7 @@ struct TrustedAuthority {
 
 impl TrustedAuthority {
     fn read(file: &Path) -> anyhow::Result<Self> {
-        let pem = Arc::new(RwLock::new(authority(file)?));
+        let pem = Arc::new(RwLock::new(read_authority(file)?));
         let file = file.to_owned();
         Ok(Self { file, pem })
     }
@@ -133,7 +133,7 @@ impl Reload for TrustedAuthority {
     }
 
     fn reload(&self) -> anyhow::Result<bool> {
-        let new = authority(&self.file)?;
+        let new = read_authority(&self.file)?;
         let mut current = self.pem.write().unwrap_or_else(PoisonError::into_inner);
         let replaced = *current != new;
         *current = new;
@@ -141,7 +141,8 @@ impl Reload for TrustedAuthority {
     }
 }
 
-fn authority(file: &Path) -> anyhow::Result<Vec<u8>> {
+/// Reads a PEM file of authorities. Fails if it has no certificate, because nothing would be trusted by it.
+pub fn read_authority(file: &Path) -> anyhow::Result<Vec<u8>> {
     let pem = std::fs::read(file).with_context(|| format!("file {}", file.display()))?;
     let certificates = CertificateDer::pem_slice_iter(&pem).collect::<Result<Vec<_>, _>>();
     let certificates = certificates.with_context(|| format!("certificates in {}", file.display()))?;

@@ -5,7 +5,9 @@ use parta_ids::{ChatId, OrgId, TypedId, UnitId};
 use parta_proto_chat::v1::chat_event::Payload;
 use parta_status::RpcError;
 
-use crate::entries::{ChatKind, events, kind_of, list_chats, participants};
+use crate::entries::{
+    ChatKind, Responsibility, events, kind_of, list_chats, participants, responsibility_of,
+};
 
 /// The present state of an organization as events. Personal chats are no part of the feed.
 pub(crate) async fn snapshot(tx: Tx, org: OrgId) -> Result<Vec<Payload>, RpcError> {
@@ -23,6 +25,10 @@ pub(crate) async fn snapshot(tx: Tx, org: OrgId) -> Result<Vec<Payload>, RpcErro
         }
         for member in participants(&tx, &scope, chat).await?.into_keys() {
             payloads.push(events::participant_joined(chat, member));
+        }
+        let responsibility = responsibility_of(&row);
+        if responsibility != Responsibility::default() {
+            payloads.push(events::responsibility_changed(chat, responsibility));
         }
     }
     Ok(payloads)

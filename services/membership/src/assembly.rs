@@ -24,6 +24,7 @@ use parta_proto_membership::{
         membership_feed_service_server::MembershipFeedServiceServer,
         membership_job_service_server::MembershipJobServiceServer,
         membership_quarantine_service_server::MembershipQuarantineServiceServer,
+        one_time_code_service_server::OneTimeCodeServiceServer,
         operator_service_server::OperatorServiceServer, role_service_server::RoleServiceServer,
         roster_import_service_server::RosterImportServiceServer,
         service_account_service_server::ServiceAccountServiceServer,
@@ -54,6 +55,7 @@ use crate::{
     names::Names,
     notice_delivery::{self, DeliverNotice},
     notices,
+    one_time_codes::{self, OneTimeCodes},
     revocations::{RevocationReader, Revocations},
     roles::{self, Roles},
     roster_import::{self, RosterImports},
@@ -164,6 +166,12 @@ impl Ports {
                 |db, _| async move { contact_changes::purge(&db).await },
             ),
             Task::periodic(
+                "membership.purge_one_time_codes",
+                PURGE_INTERVAL,
+                db(),
+                |db, _| async move { one_time_codes::purge(&db).await },
+            ),
+            Task::periodic(
                 "membership.purge_sessions",
                 PURGE_INTERVAL,
                 db(),
@@ -213,6 +221,7 @@ impl Ports {
         let reader = Arc::new(RevocationReader::new(self.db.clone(), self.secrets.clone()));
         let imports = RosterImports::new(edge.clone(), context.clone());
         let accounts = Accounts::new(edge.clone(), context.clone());
+        let one_time_codes = OneTimeCodes::new(edge.clone(), context.clone());
         let authentication = Authentication::new(edge.clone(), context);
         let service_accounts = ServiceAccounts::new(edge.clone(), self.verifier.clone());
         let jobs = JobServer::new(self.db.clone());
@@ -229,6 +238,7 @@ impl Ports {
             .add_service(JoinRequestServiceServer::new(JoinRequests::new(edge.clone())))
             .add_service(SuspensionServiceServer::new(Suspensions::new(edge.clone())))
             .add_service(ServiceAccountServiceServer::new(service_accounts))
+            .add_service(OneTimeCodeServiceServer::new(one_time_codes))
             .add_service(OperatorServiceServer::new(Operator::new(edge.clone())))
             .add_service(RosterImportServiceServer::new(imports))
             .add_service(AdmissionServiceServer::new(Admission::new(edge.clone())))

@@ -1,14 +1,13 @@
 //! Membership: people, and their roles and relations in each organization.
 //!
 //! Features in order: `accounts`, `delivery`, `notices`, `sign_in`; `member_records`; `sessions`,
-//! `contact_changes`; `endings`, `orders`;
-//! `assignments`, `enrollments`, `guardianships`; `suspensions`, `duties`, `acting_heads`; `roles`;
-//! `departures`; `join_requests`, `admission`, `appointments`; `names`, `members`; `service_accounts`;
-//! `revocations`; `roster_import`; `end_due`, `notice_delivery`; `restored`.
-//! Each states its invariants. An account id is returned only to its own person; each organization knows
-//! a person by a different id; contacts are never returned; an organization keeps an administrator, unless
-//! the head removes the last one for a cause; a change, its event and its effect on permissions are
-//! committed in one transaction.
+//! `contact_changes`; `endings`, `orders`; `assignments`, `enrollments`, `guardianships`; `one_time_codes`;
+//! `suspensions`, `duties`, `acting_heads`; `roles`; `departures`; `join_requests`, `admission`,
+//! `appointments`; `names`, `members`; `service_accounts`; `revocations`; `roster_import`; `end_due`,
+//! `notice_delivery`; `restored`. Each states its invariants. An account id is returned only to its own
+//! person; each organization knows a person by a different id; contacts are never returned; an organization
+//! keeps an administrator, unless the head removes the last one for a cause; a change, its event and its
+//! effect on permissions are committed in one transaction.
 mod accounts;
 mod acting_heads;
 mod admission;
@@ -35,6 +34,7 @@ mod migrations;
 mod names;
 mod notice_delivery;
 mod notices;
+mod one_time_codes;
 mod orders;
 mod permissions;
 mod restored;
@@ -60,6 +60,7 @@ use sea_orm_migration::MigrationTrait;
 
 pub use exceptions::EXCEPTIONS;
 pub use join_requests::refuse_requests_again;
+pub use one_time_codes::delete_one_time_codes;
 pub use permissions::permissions;
 pub use restored::repeat_endings;
 pub use roles::close_role_changes;
@@ -88,6 +89,7 @@ const GRPC_SERVICES: &[&str] = &[
     "parta.membership.v1.SuspensionService",
     "parta.membership.v1.JoinRequestService",
     "parta.membership.v1.ServiceAccountService",
+    "parta.membership.v1.OneTimeCodeService",
     "parta.membership.v1.OperatorService",
     "parta.membership.v1.RosterImportService",
     "parta.membership.internal.v1.AdmissionService",

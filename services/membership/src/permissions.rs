@@ -3,8 +3,8 @@ use parta_access::{Permission, permission_rows};
 
 use crate::{
     acting_heads, admission, appointments, assembly, assignments, contact_changes, delivery, departures,
-    duties, enrollments, guardianships, join_requests, members, names, revocations, roles, roster_import,
-    service_accounts, sessions, sign_in, suspensions,
+    duties, enrollments, guardianships, join_requests, members, names, one_time_codes, revocations, roles,
+    roster_import, service_accounts, sessions, sign_in, suspensions,
 };
 
 /// One row for each RPC and kind of principal.
@@ -17,6 +17,7 @@ pub fn permissions() -> Vec<Permission> {
         assignments::rules(),
         enrollments::rules(),
         guardianships::rules(),
+        one_time_codes::rules(),
         suspensions::rules(),
         duties::rules(),
         acting_heads::rules(),

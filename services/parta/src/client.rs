@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use chrono::TimeDelta;
 use futures::future::BoxFuture;
 use http::{HeaderMap, HeaderValue, header::AUTHORIZATION};
@@ -73,6 +73,18 @@ impl Endpoints {
     }
 }
 
+/// Reads the operator's key.
+pub(crate) fn read_operator_key(file: &Path) -> anyhow::Result<String> {
+    let key = std::fs::read_to_string(file)
+        .with_context(|| format!("cannot read the operator's key {}", file.display()))?;
+    ensure!(
+        !key.trim().is_empty(),
+        "the operator's key {} is empty",
+        file.display()
+    );
+    Ok(key)
+}
+
 /// Calls a server as one principal. Cheap to clone. Clones share their consistency tokens, so that a read
 /// sees the earlier changes of every clone.
 #[derive(Clone)]
@@ -102,8 +114,7 @@ impl Session {
             .timeout(TIMEOUT)
             .patience(patience);
         if let Some(file) = &endpoints.authority {
-            let authority = std::fs::read(file)
-                .with_context(|| format!("cannot read the certificate authority {}", file.display()))?;
+            let authority = parta_runtime::read_authority(file).context("the certificate authority")?;
             let tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(authority));
             builder = builder.tls(Arc::new(move || tls.clone()));
         }
@@ -146,9 +157,7 @@ impl Session {
 
     /// Returns the same session as the operator, with the key read from a file.
     pub fn operator(&self, file: &Path) -> anyhow::Result<Self> {
-        let key = std::fs::read_to_string(file)
-            .with_context(|| format!("cannot read the operator's key {}", file.display()))?;
-        self.with(&key)
+        self.with(&read_operator_key(file)?)
     }
 
     /// Returns a new `request_id`.

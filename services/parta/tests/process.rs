@@ -191,9 +191,59 @@ fn missing_keys_and_settings_are_named_at_the_start() {
     });
 }
 
-/// A Secret of keys without one of its files, for the service that signs tokens and for another one.
+/// The container that migrates gets two values of a Secret. If the second one is empty, the role that serves
+/// must not migrate in its place.
 #[test]
-fn each_missing_key_file_is_named_at_the_start() {
+fn empty_value_of_a_secret_is_named_at_the_start() {
+    parta_testkit::run(async {
+        let folder = tempfile::tempdir().unwrap();
+        let variables = ["PARTA__CHAT__DATABASE_URL", "PARTA__CHAT__DATABASE_MIGRATE_URL"];
+        for empty in variables {
+            let mut migrate = parta(folder.path());
+            migrate.args(["--profile", "kubernetes", "migrate", "chat"]);
+            for variable in variables {
+                let url = "postgres://chat:p@127.0.0.1:9/chat";
+                migrate.env(variable, if variable == empty { "" } else { url });
+            }
+            let ended = tokio::time::timeout(START_LIMIT, migrate.output()).await;
+            let output = ended.unwrap().unwrap();
+            let printed = String::from_utf8(output.stderr).unwrap();
+            let named = format!("{empty} is empty");
+            assert!(!output.status.success() && printed.contains(&named), "{printed}");
+        }
+    });
+}
+
+#[test]
+fn files_of_the_command_line_must_not_be_empty() {
+    parta_testkit::run(async {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("empty"), "\n").unwrap();
+        std::fs::write(folder.path().join("key"), "opk_nobody").unwrap();
+        for (key, authority, named) in [
+            ("empty", None, "the operator's key empty is empty"),
+            ("key", Some("empty"), "empty has no certificate"),
+        ] {
+            let more = authority.map(|file| ["--tls-authority-file", file]);
+            let more: Vec<&str> = more.into_iter().flatten().collect();
+            for command in [vec!["application", "list"], vec!["demo"]] {
+                let key = ["--operator-key-file", key];
+                let words = [command.as_slice(), &key, more.as_slice()].concat();
+                let output = run(folder.path(), &words).await;
+                let printed = String::from_utf8(output.stderr).unwrap();
+                assert!(
+                    output.status.code() == Some(1) && printed.contains(named),
+                    "{words:?}: {printed}"
+                );
+            }
+        }
+    });
+}
+
+/// A Secret of keys in which one file is missing or empty, for the service that signs tokens and for another
+/// one.
+#[test]
+fn each_missing_or_empty_key_file_is_named_at_the_start() {
     parta_testkit::run(async {
         let folder = tempfile::tempdir().unwrap();
         let make = ["keys", "make", "--folder", "keys", "--kubernetes"];
@@ -207,14 +257,22 @@ fn each_missing_key_file_is_named_at_the_start() {
                 .unwrap();
             let files = secret["stringData"].as_object().unwrap();
             assert!(files.len() >= 8, "{files:?}");
-            for missing in files.keys() {
-                let mounted = tempfile::tempdir_in(folder.path()).unwrap();
-                for (name, text) in files.iter().filter(|(name, _)| *name != missing) {
-                    std::fs::write(mounted.path().join(name), text.as_str().unwrap()).unwrap();
+            for wrong in files.keys() {
+                for content in [None, Some("\n")] {
+                    let mounted = tempfile::tempdir_in(folder.path()).unwrap();
+                    for (name, text) in files.iter().filter(|(name, _)| *name != wrong) {
+                        std::fs::write(mounted.path().join(name), text.as_str().unwrap()).unwrap();
+                    }
+                    if let Some(content) = content {
+                        std::fs::write(mounted.path().join(wrong), content).unwrap();
+                    }
+                    let refusal = serve_with_keys(service, mounted.path()).await;
+                    let named = mounted.path().join(wrong).display().to_string();
+                    assert!(
+                        refusal.contains(&named),
+                        "{service}, {wrong} is {content:?}: {refusal}"
+                    );
                 }
-                let refusal = serve_with_keys(service, mounted.path()).await;
-                let named = mounted.path().join(missing).display().to_string();
-                assert!(refusal.contains(&named), "{service} without {missing}: {refusal}");
             }
         }
     });

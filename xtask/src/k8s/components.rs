@@ -47,6 +47,10 @@ pub(crate) const COMPONENTS: &[(&str, &[&str])] = &[
     ("hpa", &["autoscaling.enabled=true"]),
     ("nats", &["natsServer.enabled=true"]),
     ("otel", &["otelCollector.enabled=true"]),
+    (
+        "monitoring",
+        &["otelCollector.enabled=true", "monitoring.enabled=true"],
+    ),
 ];
 
 /// The replicas of the profile `ha`.
@@ -58,11 +62,12 @@ const REPLICAS: &[&str] = &[
     "services.call-scheduling.replicas=2",
 ];
 
-/// Groups of components of which an installation has at most one, because they add the same objects. One of
-/// each group is the others together: a gateway that calls pods with TLS has further objects.
+/// Groups of components of which an installation has at most one, because they add the same objects. The last
+/// one of each group contains the others: a gateway that calls pods with TLS has further objects.
 pub(crate) const ALTERNATIVES: &[&[&str]] = &[
     &["cert-manager", "gateway-api", "gateway-api-tls"],
     &["hpa", "replicas", "replicas-hpa"],
+    &["otel", "monitoring"],
 ];
 
 /// One operation of a JSON patch: the operation, the path, and the value where it has one.

@@ -22,6 +22,8 @@ pub(crate) struct Facts {
     pub(crate) keys: BTreeMap<String, BTreeSet<String>>,
     /// The names of the health checks that are no gRPC services.
     pub(crate) health: BTreeSet<String>,
+    /// The documented metrics, with underscores in place of points, as Prometheus names them.
+    pub(crate) metrics: BTreeSet<String>,
 }
 
 impl Facts {
@@ -55,6 +57,7 @@ impl Facts {
             health: constants(&read("libs/runtime/src/health.rs")?)
                 .into_values()
                 .collect(),
+            metrics: metrics(&read("docs/logging.md")?),
             services,
             port,
             config_keys,
@@ -98,6 +101,16 @@ fn public(services: &BTreeSet<String>) -> anyhow::Result<BTreeMap<String, BTreeS
         (service.clone(), names.map(|s| s.full_name().to_owned()).collect())
     };
     Ok(services.iter().map(of).collect())
+}
+
+/// The names in the first column of the table of metrics.
+fn metrics(document: &str) -> BTreeSet<String> {
+    let (_, table) = document.split_once("| metric |").unwrap_or_default();
+    let rows = table.lines().skip(2).take_while(|line| line.starts_with('|'));
+    rows.filter_map(|row| row.split('|').nth(1))
+        .flat_map(|names| names.split(','))
+        .map(|name| name.trim().trim_matches('`').replace('.', "_"))
+        .collect()
 }
 
 /// The files that `parta keys make --kubernetes` puts into the Secret of each service.

@@ -31,6 +31,9 @@ pub(crate) use render::{CHART, Tools};
 
 use crate::{build::Build, parallel};
 
+/// The place of the digest of the settings in a workload.
+const SETTINGS_DIGEST: &str = "/spec/template/metadata/annotations/parta~1config";
+
 /// Installs the tools, and renders and checks every profile. With `write`, writes the committed
 /// files; otherwise fails if they differ from the renders.
 pub(crate) fn run(write: bool) -> anyhow::Result<()> {
@@ -67,6 +70,7 @@ pub(crate) fn check(tools: &Tools, write: bool) -> anyhow::Result<()> {
         &|| validators::custom(tools, folder.path()),
         &|| render::refuse_bad_values(tools),
         &|| versions::unchanged(tools, &profiles, &rendered),
+        &validators::alerts,
     ])?;
     println!(
         "xtask: {} profiles, {} components, {} rules, {} objects in the largest",
@@ -100,7 +104,8 @@ fn render_checked(tools: &Tools, profile: &Profile, facts: &Facts) -> anyhow::Re
 }
 
 /// Returns the objects of each render that no earlier render has. Most objects are the same in many
-/// renders, and the validators are slow.
+/// renders, and the validators are slow. The digest of the settings, by which a change of them restarts the
+/// pods, does not count, because no validator reads it.
 fn distinct_objects<'a>(
     rendered: impl Iterator<Item = &'a (String, String)>,
 ) -> anyhow::Result<Vec<(&'a str, String)>> {
@@ -108,8 +113,15 @@ fn distinct_objects<'a>(
     for (name, text) in rendered {
         let mut unseen = Vec::new();
         for document in text.split("\n---\n") {
-            let objects = Manifests::parse(document)?.0;
-            if objects.iter().any(|object| seen.insert(object.to_string())) {
+            let mut objects = Manifests::parse(document)?.0;
+            let mut is_new = false;
+            for object in &mut objects {
+                if let Some(digest) = object.pointer_mut(SETTINGS_DIGEST) {
+                    *digest = serde_json::Value::Null;
+                }
+                is_new |= seen.insert(object.to_string());
+            }
+            if is_new {
                 unseen.push(document);
             }
         }
@@ -136,9 +148,9 @@ fn build_overlays(
             .map(|object| (manifests::name(&object), object))
             .collect())
     };
-    // kustomize accepts relative paths only, so the temporary folder is beside the components.
-    let folder = tempfile::tempdir_in(crate::root().join("k8s"))?;
+    // kustomize accepts relative paths only, so the temporary folders are beside the components.
     let build = |components: &[&str]| {
+        let folder = tempfile::tempdir_in(crate::root().join("k8s"))?;
         let list: String = components
             .iter()
             .map(|component| format!("  - ../components/{component}\n"))
@@ -149,7 +161,7 @@ fn build_overlays(
         std::fs::write(folder.path().join("kustomization.yaml"), text)?;
         tools.kustomize(folder.path())
     };
-    for (component, _) in COMPONENTS {
+    parallel::map(COMPONENTS, |(component, _)| {
         let (_, chart) = rendered
             .iter()
             .find(|(name, _)| name == component)
@@ -164,11 +176,12 @@ fn build_overlays(
             differing.is_empty() && built.len() == chart.len(),
             "the component {component} is not what the chart renders: {differing:?}"
         );
-    }
+        Ok(())
+    })?;
     let all: Vec<&str> = COMPONENTS.iter().map(|(component, _)| *component).collect();
-    let mut built = Vec::new();
     // The builds choose the first component of each group, then the second, and so on.
     let choices = ALTERNATIVES.iter().map(|group| group.len()).max().unwrap_or(0);
+    let mut builds: Vec<(String, Folder)> = Vec::new();
     for choice in 0..choices {
         let omitted: Vec<&str> = ALTERNATIVES
             .iter()
@@ -181,21 +194,33 @@ fn build_overlays(
             .copied()
             .filter(|component| !omitted.contains(component))
             .collect();
-        built.push((format!("all-{choice}"), build(&others)?));
+        builds.push((format!("all-{choice}"), Folder::Components(others)));
     }
     for overlay in ["base", "single-node", "overlays/dev", "overlays/production"] {
-        let folder = crate::root().join("k8s").join(overlay);
-        built.push((overlay.replace('/', "-"), tools.kustomize(&folder)?));
+        builds.push((overlay.replace('/', "-"), Folder::Committed(overlay)));
     }
-    for (name, text) in &built {
-        let found = rules::violations(&Manifests::parse(text)?, facts);
+    parallel::map(&builds, |(name, folder)| {
+        let text = match folder {
+            Folder::Components(components) => build(components)?,
+            Folder::Committed(path) => tools.kustomize(&crate::root().join("k8s").join(path))?,
+        };
+        let manifests = Manifests::parse(&text)?;
+        let found = rules::violations(&manifests, facts);
         ensure!(found.is_empty(), "kustomize, {name}:\n{}", found.join("\n"));
         if name == "overlays-production" {
-            let found = rules::single(&Manifests::parse(text)?);
+            let found = rules::single(&manifests);
             ensure!(found.is_empty(), "{name} has one pod of {}", found.join(", "));
         }
-    }
-    Ok(built)
+        Ok((name.clone(), text))
+    })
+}
+
+/// A folder that kustomize builds.
+enum Folder {
+    /// The base with these components.
+    Components(Vec<&'static str>),
+    /// A folder of the repository.
+    Committed(&'static str),
 }
 
 /// Prints a row for each of four profiles, for a table that compares this chart with others.

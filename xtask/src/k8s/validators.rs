@@ -7,7 +7,7 @@ use std::{
 use anyhow::{bail, ensure};
 
 use super::Tools;
-use crate::{execute, parallel};
+use crate::{execute, root, servers, tools};
 
 /// The oldest version that the chart supports, one in the middle, and the newest that the validator knows.
 pub(crate) const VERSIONS: [&str; 3] = ["1.29.0", "1.33.0", "1.37.0"];
@@ -37,6 +37,23 @@ const SKIPPED: &[(&str, &str, &str)] = &[
     ),
 ];
 
+/// Validates the files at the further arguments against the strict schemas of the versions at the first one,
+/// with the functions of the command `kubernetes-validate`. The command itself reads the definitions of a
+/// version once for each object, and parses YAML in Python, which took most of its time.
+const VALIDATE_KUBERNETES: &str = "import functools, sys, yaml
+from kubernetes_validate import utils
+utils.schema_contents = functools.lru_cache(maxsize=None)(utils.schema_contents)
+yaml.SafeLoader = yaml.CSafeLoader
+files = [(path, utils.resources_from_file(path)) for path in sys.argv[2:]]
+found = 0
+for version in sys.argv[1].split(','):
+    for path, objects in files:
+        for resource in objects:
+            # Kinds of other projects have no schema there, which is a warning.
+            found |= utils.validate_resource(
+                resource=resource, filename=path, version=version, strict=True, quiet=True, no_warn=True)
+sys.exit(found)
+";
 /// Schemas of kinds of other projects, from their own definitions.
 const CUSTOM: &str = "xtask/k8s-schemas";
 /// Validates each object of the files at the further arguments by the schema of its kind in the folder at the
@@ -46,7 +63,7 @@ known = {os.path.splitext(n)[0]: json.load(open(os.path.join(sys.argv[1], n)))
     for n in os.listdir(sys.argv[1]) if n.endswith('.json')}
 wrong, seen = [], set()
 for path in sys.argv[2:]:
-    for document in yaml.safe_load_all(open(path)):
+    for document in yaml.load_all(open(path), Loader=yaml.CSafeLoader):
         if not document or document['apiVersion'].split('/')[0] in ('v1', 'apps', 'policy', 'autoscaling'):
             continue
         kind, name = document['kind'], document['metadata']['name']
@@ -71,13 +88,9 @@ fn files(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
 
 /// Validates the files of a folder against the strict schemas of these versions of Kubernetes.
 pub(crate) fn schemas(tools: &Tools, folder: &Path, versions: &[&str]) -> anyhow::Result<()> {
-    parallel::map(versions, |version| {
-        let mut validate = Command::new(tools.wheel("kubernetes-validate"));
-        // Kinds of other projects have no schema there.
-        validate.args(["--strict", "--quiet", "--no-warn", "-k", version]);
-        execute(validate.args(files(folder)?))
-    })
-    .map(drop)
+    let mut validate = Command::new(tools.wheel("python"));
+    validate.args(["-c", VALIDATE_KUBERNETES, &versions.join(",")]);
+    execute(validate.args(files(folder)?))
 }
 
 /// Validates the objects of other projects.
@@ -85,7 +98,7 @@ pub(crate) fn custom(tools: &Tools, folder: &Path) -> anyhow::Result<()> {
     let mut validate = Command::new(tools.wheel("python"));
     validate
         .args(["-c", VALIDATE])
-        .arg(crate::root().join(CUSTOM))
+        .arg(root().join(CUSTOM))
         .args(files(folder)?);
     let output = validate.output()?;
     if !output.status.success() {
@@ -157,4 +170,37 @@ pub(crate) fn trivy(tools: &Tools, folder: &Path) -> anyhow::Result<()> {
         "--ignorefile",
     ]);
     execute(trivy.arg(ignored.path()).arg(folder))
+}
+
+/// The tests of the alerts.
+const ALERT_TESTS: &str = "k8s/alerts/parta_test.yaml";
+/// The alerts, as a file of Prometheus.
+const ALERTS: &str = "k8s/chart/alerts/parta.rules.yaml";
+/// The release of Debian whose package has promtool.
+const RELEASE_OF_PROMTOOL: &str = "bookworm";
+
+/// Checks the alerts and runs their tests.
+pub(crate) fn alerts() -> anyhow::Result<()> {
+    let promtool = match servers::in_path("promtool") {
+        Some(program) => program,
+        None => tools::debian("prometheus", "usr/bin/promtool", RELEASE_OF_PROMTOOL)?,
+    };
+    for (arguments, file) in [
+        (["check", "rules"].as_slice(), ALERTS),
+        (&["test", "rules"], ALERT_TESTS),
+    ] {
+        let mut run = Command::new(&promtool);
+        run.args(arguments);
+        if file == ALERTS {
+            run.args(["--lint=all", "--lint-fatal"]);
+        }
+        let output = run.arg(root().join(file)).output()?;
+        ensure!(
+            output.status.success(),
+            "{file}: {}{}",
+            String::from_utf8_lossy(&output.stdout).trim(),
+            String::from_utf8_lossy(&output.stderr).trim()
+        );
+    }
+    Ok(())
 }

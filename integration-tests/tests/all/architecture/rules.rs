@@ -14,12 +14,12 @@ pub(super) const ASSEMBLY_FILES: [&str; 2] = ["lib.rs", "assembly.rs"];
 pub(super) const RULES: &[Rule] = &[
     Rule {
         paths: &["tonic", "tonic_types", "prost"],
-        layers: &["grpc", "events", "feed", "live"],
+        layers: &["grpc", "events", "observers", "feed", "snapshot", "live"],
         reason: "protobuf stops at grpc/: decode there and decide on our own types",
     },
     Rule {
         paths: PROTO_CRATES,
-        layers: &["grpc", "events", "feed", "live"],
+        layers: &["grpc", "events", "observers", "feed", "snapshot", "live"],
         reason: "generated types stop at grpc/ and events: other layers have types of their own, and common \
                  refusals are functions of parta_status",
     },
@@ -83,6 +83,7 @@ pub(super) const FEATURES: &[(&str, &[&str])] = &[
             "assignments",
             "enrollments",
             "guardianships",
+            "one_time_codes",
             "suspensions",
             "duties",
             "acting_heads",

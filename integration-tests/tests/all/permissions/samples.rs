@@ -226,6 +226,20 @@ pub async fn sample(
         "MemberService/ListFormerNames" => json!({"member_id": place.pupil.member_id}),
         "MemberService/UnlockMemberSignIn" => json!({"member_id": fresh.member("ROLE_PUPIL", None).await}),
         "MemberService/ReleaseProfile" => json!({"member_id": fresh.claimed_pupil(two_schools).await}),
+        "OneTimeCodeService/IssueOneTimeCode" => {
+            let member = match kind {
+                Kind::Operator => place.school.administrator.member_id.clone(),
+                _ => fresh.claimed_pupil(two_schools).await,
+            };
+            json!({"member_id": member})
+        }
+        "OneTimeCodeService/GetOneTimeCode" | "OneTimeCodeService/RevokeOneTimeCode" => {
+            json!({"member_id": fresh.one_time_code(two_schools, kind).await.0})
+        }
+        "OneTimeCodeService/RedeemOneTimeCode" => {
+            json!({"code": fresh.one_time_code(two_schools, kind).await.1})
+        }
+        "OneTimeCodeService/ConfirmOneTimeCode" => fresh.used_code(two_schools, kind).await,
         "OperatorService/UnlockSignIn" => json!({"phone": new_phone()}),
         "AssignmentService/CreateAssignment" | "AssignmentService/EndAssignment" => {
             let wanted = json!({
@@ -410,16 +424,25 @@ pub async fn sample(
         "MessageService/SendMessage" => {
             json!({"chat_id": fresh.chat(kind, person.map(|p| &p.client)).await, "text": "Здравствуйте"})
         }
-        "ChatService/AddParticipants" | "ChatService/RemoveParticipants" => {
+        "ChatService/RemoveParticipants" => {
             let oneself = person.map_or(&place.pupil.member_id, |p| &p.member_id).clone();
-            let chat = fresh.custom_chat(std::slice::from_ref(&oneself)).await;
-            let adds = name.ends_with("AddParticipants");
-            let whom = if adds {
-                place.colleague.member_id.clone()
+            let chat = fresh.custom_chat(None, std::slice::from_ref(&oneself)).await;
+            json!({"chat_id": chat, "member_ids": [oneself]})
+        }
+        "ChatService/AddParticipants" | "ChatService/TransferResponsibility" => {
+            // Staff choose the participants of a chat that they made, and families are in one of a teacher.
+            let maker = person.filter(|_| !matches!(kind, Kind::Pupil | Kind::Parent));
+            let colleague = &place.colleague.member_id;
+            let oneself = person.map_or(&place.pupil.member_id, |p| &p.member_id);
+            let with = if maker.is_some() { colleague } else { oneself };
+            let chat = fresh
+                .custom_chat(maker.map(|p| &p.client), std::slice::from_ref(with))
+                .await;
+            if name.ends_with("AddParticipants") {
+                json!({"chat_id": chat, "member_ids": [colleague]})
             } else {
-                oneself
-            };
-            json!({"chat_id": chat, "member_ids": [whom]})
+                json!({"chat_id": chat, "responsible_id": colleague})
+            }
         }
         name if name.ends_with("JobService/RetryJob") || name.ends_with("JobService/DropJob") => {
             let package = rpc.split('.').nth(1).unwrap().replace('_', "-");

@@ -13,9 +13,23 @@ async fn add(by: &Person, chat: &str, person: &Person) -> Result<Value, tonic::S
     by.client.call("ChatService/AddParticipants", wanted).await
 }
 
-async fn remove(by: &Person, chat: &str, person: &Person) {
+async fn remove(by: &Person, chat: &str, person: &Person) -> Result<Value, tonic::Status> {
     let wanted = json!({"chat_id": chat, "member_ids": [person.member_id]});
-    by.client.must("ChatService/RemoveParticipants", wanted).await;
+    by.client.call("ChatService/RemoveParticipants", wanted).await
+}
+
+async fn transfer(by: &Person, chat: &str, to: &Person) -> Result<Value, tonic::Status> {
+    let wanted = json!({"chat_id": chat, "responsible_id": to.member_id});
+    by.client.call("ChatService/TransferResponsibility", wanted).await
+}
+
+/// Ends the only task of a teacher.
+async fn end_task(school: &School, teacher: &Person) {
+    let by = &school.administrator.client;
+    let of_teacher = json!({"member_id": teacher.member_id});
+    let listed = by.must("AssignmentService/ListAssignments", of_teacher).await;
+    let end = json!({"assignment_id": listed["assignments"][0]["id"]});
+    by.must("AssignmentService/EndAssignment", end).await;
 }
 
 fn refusal<T: std::fmt::Debug>(result: Result<T, tonic::Status>) -> String {
@@ -45,22 +59,31 @@ on_both_topologies!(
             refusal(add(&leader, &of_staff, &pupil).await),
             "MEMBER_NOT_REACHABLE"
         );
-        remove(&leader, &chat, &leader).await;
+        let leaves = remove(&leader, &chat, &leader).await;
+        assert_eq!(refusal(leaves), "RESPONSIBLE_REQUIRED");
+        end_task(&school, &leader).await;
         assert_eq!(refusal(send(&pupil.client, &chat, "?").await), "CHAT_READ_ONLY");
         let administrator = &school.administrator;
         let own = add(administrator, &chat, administrator).await;
         assert_eq!(refusal(own), "SECOND_PERSON_REQUIRED");
         assert_eq!(
-            refusal(add(administrator, &chat, &other).await),
+            refusal(transfer(administrator, &chat, administrator).await),
+            "SECOND_PERSON_REQUIRED"
+        );
+        assert_eq!(
+            refusal(transfer(administrator, &chat, &other).await),
             "MEMBER_NOT_REACHABLE"
         );
-        add(administrator, &chat, &leader).await.unwrap();
+        school
+            .assign(&leader, &class, "ASSIGNMENT_KIND_SUBJECT_TEACHER")
+            .await;
+        transfer(administrator, &chat, &leader).await.unwrap();
         send(&pupil.client, &chat, "Здравствуйте").await.unwrap();
     }
 );
 
-// Case 15: a class teacher who is replaced is out, and the administration names the successor.
-// Covers: F14 allowed, F14 refused
+// Case 15: a class teacher who is replaced is out. The successor is responsible, and reads from the joining.
+// Covers: F14 allowed, F14 refused, F22 refused, R70 allowed
 on_both_topologies!(
     replaced_teacher_is_out_of_the_named_chats,
     |suite: Suite| async move {
@@ -71,19 +94,21 @@ on_both_topologies!(
         let successor = school.teacher("Олег Быков").await;
         let chat = named_chat(&leader, &[&pupil]).await.unwrap();
         send(&leader.client, &chat, "Здравствуйте").await.unwrap();
-        let by = &school.administrator.client;
-        let of_leader = json!({"member_id": leader.member_id});
-        let listed = by.must("AssignmentService/ListAssignments", of_leader).await;
-        let end = json!({"assignment_id": listed["assignments"][0]["id"]});
-        by.must("AssignmentService/EndAssignment", end).await;
+        end_task(&school, &leader).await;
+        assert_eq!(refusal(send(&pupil.client, &chat, "?").await), "CHAT_READ_ONLY");
         school
             .assign(&successor, &class, "ASSIGNMENT_KIND_CLASS_TEACHER")
             .await;
         assert_eq!(refusal(send(&leader.client, &chat, "?").await), "NOT_FOUND");
         assert_eq!(refusal(add(&leader, &chat, &successor).await), "NOT_FOUND");
-        assert_eq!(refusal(send(&pupil.client, &chat, "?").await), "CHAT_READ_ONLY");
-        add(&school.administrator, &chat, &successor).await.unwrap();
-        send(&successor.client, &chat, "Здравствуйте").await.unwrap();
+        send(&successor.client, &chat, "Добрый день").await.unwrap();
         send(&pupil.client, &chat, "Здравствуйте").await.unwrap();
+        let all = json!({"chat_id": chat, "after_seq": 0});
+        let read = successor.client.must("MessageService/ListEntries", all).await;
+        let entries = read["entries"].as_array().unwrap().iter();
+        let texts: Vec<_> = entries
+            .filter_map(|entry| entry["message"]["text"].as_str())
+            .collect();
+        assert_eq!(texts, ["Добрый день", "Здравствуйте"]);
     }
 );

@@ -163,6 +163,7 @@ fn token_gives_no_permission_that_this_build_does_not_know() {
         permissions: ["future.write", "roster.read", "feed.watch"]
             .map(str::to_owned)
             .to_vec(),
+        reads_since: None,
         iat: 0,
         nbf: 0,
         exp: 600,

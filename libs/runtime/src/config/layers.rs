@@ -97,13 +97,20 @@ impl Sources {
         }
         let mut overrides = Vec::new();
         for (name, text) in &self.environment {
-            if let Some(key) = name.strip_prefix("PARTA__") {
-                overrides.push((
-                    key.to_lowercase().replace("__", "."),
-                    text.as_str(),
-                    name.as_str(),
+            let Some(key) = name.strip_prefix("PARTA__") else {
+                continue;
+            };
+            // Files of Secrets often end with a line break, which is no part of the value.
+            let text = text.trim_end_matches(['\r', '\n']);
+            // A Secret without a value gives an empty text. If that meant "not set", a migration, for
+            // example, would be done by the role that serves.
+            if text.trim().is_empty() {
+                problems.push(format!(
+                    "{name} is empty: give it a value, or remove the variable"
                 ));
+                continue;
             }
+            overrides.push((key.to_lowercase().replace("__", "."), text, name.as_str()));
         }
         overrides.sort();
         for assignment in &self.args.set {
@@ -135,8 +142,10 @@ impl Sources {
         let read = |path: &Path| {
             std::fs::read_to_string(path).map_err(|e| format!("configuration file {}: {e}", path.display()))
         };
+        let mut is_read = false;
         let mut files = vec![match &self.args.config {
             Some(folder) if folder.join("default.toml").exists() => {
+                is_read = true;
                 (read(&folder.join("default.toml"))?, "default.toml".to_owned())
             }
             _ => (DEFAULT.to_owned(), "built-in default.toml".to_owned()),
@@ -150,10 +159,20 @@ impl Sources {
                 .join(format!("{profile}.toml"));
             files.push(match (path.exists(), profile.as_str()) {
                 (false, "kubernetes") => (KUBERNETES.to_owned(), "built-in kubernetes.toml".to_owned()),
-                _ => (read(&path)?, path.display().to_string()),
+                _ => {
+                    is_read = true;
+                    (read(&path)?, path.display().to_string())
+                }
             });
         }
-        Ok(files)
+        match &self.args.config {
+            Some(folder) if !is_read => Err(format!(
+                "configuration folder {}: nothing is read from it, because it has neither default.toml nor the \
+                 file of a profile",
+                folder.display()
+            )),
+            _ => Ok(files),
+        }
     }
 }
 

@@ -4,6 +4,7 @@ use crate::{
     config::{ConfigArgs, check},
 };
 use serde::Deserialize;
+use std::path::Path;
 
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -103,6 +104,77 @@ fn each_layer_overrides_the_one_below() {
         ),
         (0, 10, 20, 30)
     );
+}
+
+/// A value that is empty in a Secret would be ignored as a key that is not set.
+#[test]
+fn each_empty_variable_is_named() {
+    for variable in [
+        "PARTA__CHAT__DATABASE_URL",
+        "PARTA__CHAT__DATABASE_MIGRATE_URL",
+        "PARTA__CHAT__SEND_BATCH",
+        "PARTA__BUS__PASSWORD",
+        "PARTA__SERVER__TLS_KEY_FILE",
+    ] {
+        for text in ["", "\n", " \r\n"] {
+            let sources = Sources {
+                environment: environment(&[(variable, text)]),
+                ..Sources::default()
+            };
+            for refused in [sources.load(&[CHAT]), sources.load_for_migration(&[CHAT])] {
+                let problems = refused.unwrap_err().0;
+                let named = format!("{variable} is empty");
+                assert!(
+                    problems.len() == 1 && problems[0].contains(&named),
+                    "{text:?}: {problems:?}"
+                );
+            }
+        }
+    }
+    // The command line unsets a key that a file sets.
+    let (settings, _) = Sources::set(["chat.database_url="]).load(&[CHAT]).unwrap();
+    assert!(settings.services["chat"].database.url.is_none());
+}
+
+/// `kubectl create secret --from-file` keeps the line break at the end of the file.
+#[test]
+fn line_break_at_the_end_of_a_variable_is_removed() {
+    let sources = Sources {
+        environment: environment(&[("PARTA__CHAT__DATABASE_URL", "postgres://chat@db/chat\r\n")]),
+        ..Sources::default()
+    };
+    let (_, report) = sources.load(&[CHAT]).unwrap();
+    assert_eq!(report.shown("chat.database_url"), Some("postgres://***@db/chat"));
+}
+
+#[test]
+fn folder_from_which_nothing_is_read_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let load = |folder: &Path, profile: Option<&str>| {
+        let args = ConfigArgs {
+            profile: profile.map(Into::into),
+            config: Some(folder.to_owned()),
+            ..ConfigArgs::default()
+        };
+        let sources = Sources {
+            args,
+            ..Sources::default()
+        };
+        sources.load(&[CHAT]).map_err(|error| error.to_string())
+    };
+    for profile in [None, Some("kubernetes")] {
+        for folder in [folder.path(), &folder.path().join("nowhere")] {
+            let error = load(folder, profile).unwrap_err();
+            assert!(error.contains(&folder.display().to_string()), "{error}");
+        }
+    }
+    std::fs::write(
+        folder.path().join("kubernetes.toml"),
+        "[server]\nmax_calls = 10\n",
+    )
+    .unwrap();
+    let (settings, _) = load(folder.path(), Some("kubernetes")).unwrap();
+    assert_eq!(settings.server.max_calls, 10);
 }
 
 #[test]

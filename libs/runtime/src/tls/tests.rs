@@ -70,7 +70,7 @@ fn unusable_files_are_refused() {
 }
 
 fn authority_error(file: &Path) -> String {
-    authority(file).err().unwrap().to_string()
+    read_authority(file).err().unwrap().to_string()
 }
 
 #[test]

@@ -10,5 +10,5 @@ mod policy;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use operations::AudienceUpdater;
-pub(crate) use policy::{named_participants, participation};
+pub(crate) use operations::{AudienceUpdater, decide_named};
+pub(crate) use policy::{NamedAudience, named_audience, participation};

@@ -7,14 +7,16 @@ use parta_access::OrgScope;
 use parta_database::Tx;
 use parta_feed::HandleError;
 use parta_ids::{ChatId, MemberId, TypedId, UnitId};
-use parta_roster::{Roster, UnitKind};
+use parta_roster::{MemberContext, Roster, UnitKind};
+use parta_status::RpcError;
 
-use super::policy::{derived_rules, named_participants, participation};
+use super::policy::{NamedAudience, derived_rules, named_audience, participation, with_leader};
 use crate::{
     entries::{
-        self, ChatKind, EntrySink, ParticipantDiff, Participation, Rule, apply_diffs, chat, create_chat,
-        difference, find_chat_by_key, kind_of, list_chats_concerning, list_members, participants_among,
-        rule_of, update_chats_of_unit,
+        self, ChatKind, EntrySink, ParticipantDiff, Participation, Responsibility, Rule, apply_diffs, chat,
+        create_chat, difference, find_chat_by_key, kind_of, list_chats_concerning,
+        list_chats_without_responsible, list_members, participants_among, responsibility_of, rule_of,
+        update_chats_of_unit,
     },
     talk_policy::may_talk,
 };
@@ -102,7 +104,12 @@ impl AudienceUpdater {
     ) -> Result<(), HandleError> {
         let facts = self.roster()?.contexts_of(tx, scope.org_id(), members).await?;
         let keys: BTreeSet<String> = facts.iter().flat_map(derived_rules).map(Rule::key).collect();
-        let chats = list_chats_concerning(tx, scope, members, keys).await?;
+        let mut chats = list_chats_concerning(tx, scope, members, keys).await?;
+        // The new leader of a unit takes over the chats of which the unit was the ground.
+        let led = facts.iter().flat_map(|facts| &facts.class_teacher_of).copied();
+        let known: BTreeSet<_> = chats.iter().map(|row| row.chat_id).collect();
+        let waiting = list_chats_without_responsible(tx, scope, &led.collect()).await?;
+        chats.extend(waiting.into_iter().filter(|row| !known.contains(&row.chat_id)));
         let mut diffs = BTreeMap::new();
         let concerned: BTreeSet<MemberId> = members.iter().copied().collect();
         for row in chats {
@@ -146,16 +153,52 @@ impl AudienceUpdater {
         let present = entries::participants(tx, scope, ChatId::from_uuid(row.chat_id)).await?;
         let ids: Vec<_> = present.keys().copied().collect();
         let facts = self.roster()?.contexts_of(tx, scope.org_id(), &ids).await?;
-        let wanted = if kind_of(row)? == ChatKind::Direct {
+        if kind_of(row)? == ChatKind::Direct {
             let may_post = matches!(facts.as_slice(), [one, other] if may_talk(one, other));
-            facts
+            let wanted = facts
                 .iter()
                 .filter(|f| f.is_active() || f.is_suspended())
                 .map(|f| (f.member_id, Participation::new(f, may_post)))
-                .collect()
-        } else {
-            named_participants(&facts)
-        };
-        Ok(difference(&present, &wanted))
+                .collect();
+            return Ok(difference(&present, &wanted));
+        }
+        let had = responsibility_of(row);
+        let audience = decide_named(self.roster()?, tx, scope, &facts, had, &[]).await?;
+        let mut diff = difference(&present, &audience.participants);
+        diff.responsibility = Some(audience.responsibility).filter(|new| *new != had);
+        Ok(diff)
     }
+}
+
+/// Decides who of these people are in a named chat, and who is responsible for it: the present one, then the
+/// deputy, then the leader of the unit that is the ground, who joins and is none of `removed`, else nobody
+/// (F14).
+pub(crate) async fn decide_named(
+    roster: &Roster,
+    tx: &Tx,
+    scope: &OrgScope,
+    people: &[MemberContext],
+    present: Responsibility,
+    removed: &[MemberId],
+) -> Result<NamedAudience, RpcError> {
+    let audience = named_audience(people, present);
+    let Some(unit) = present
+        .unit
+        .filter(|_| !audience.is_led && !audience.participants.is_empty())
+    else {
+        return Ok(audience);
+    };
+    let org = scope.org_id();
+    let of_unit = roster.members_of_unit(tx, org, unit).await?;
+    let leads = |facts: &MemberContext| {
+        facts.is_cleared() && facts.is_class_teacher_of(unit) && !removed.contains(&facts.member_id)
+    };
+    let mut leaders = roster.contexts_of(tx, org, &of_unit).await?;
+    leaders.retain(leads);
+    // One who is in the chat comes first.
+    leaders.sort_by_key(|facts| !audience.participants.contains_key(&facts.member_id));
+    let taken_over = leaders
+        .iter()
+        .find_map(|leader| with_leader(people, leader, present));
+    Ok(taken_over.unwrap_or(audience))
 }

@@ -4,8 +4,8 @@ use parta_ids::MemberId;
 use parta_roster::{MemberContext, Role};
 
 use crate::{
-    entries::{ParticipantKind, Participation, Rule},
-    talk_policy::{Standing, standings},
+    entries::{ParticipantKind, Participation, Responsibility, Rule},
+    talk_policy::{NamedChat, Standing, named_chat},
 };
 
 /// The participation that the roster gives a member in a derived chat; `None` if the member does not belong
@@ -57,19 +57,81 @@ pub(crate) fn derived_rules(facts: &MemberContext) -> BTreeSet<Rule> {
     rules
 }
 
-/// The participation of these people in a named chat of them. A member who may not be in it is missing.
-pub(crate) fn named_participants(people: &[MemberContext]) -> BTreeMap<MemberId, Participation> {
-    let standings = standings(people);
-    let participation = |facts: &MemberContext| {
-        let standing = *standings.get(&facts.member_id)?;
-        let kind = match (standing, ParticipantKind::of(facts)) {
-            (Standing::Responsible, _) => ParticipantKind::ClearedStaff,
-            // A badge without a ground toward every pupil makes nobody responsible.
-            (_, ParticipantKind::ClearedStaff) => ParticipantKind::Staff,
-            (_, kind) => kind,
+/// The people of a named chat, and who is responsible for it.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct NamedAudience {
+    /// The participants. A member who may not be in the chat is missing.
+    pub(crate) participants: BTreeMap<MemberId, Participation>,
+    pub(crate) responsibility: Responsibility,
+    /// Whether the responsible member may be it now. Otherwise nobody is, or that member is suspended.
+    pub(crate) is_led: bool,
+}
+
+impl NamedAudience {
+    fn new(people: &[MemberContext], chat: &NamedChat, responsibility: Responsibility) -> Self {
+        let participation = |facts: &MemberContext| {
+            let standing = *chat.standings.get(&facts.member_id)?;
+            let kind = match (standing, ParticipantKind::of(facts)) {
+                (Standing::Responsible, _) => ParticipantKind::ClearedStaff,
+                // A badge without a ground toward every pupil makes nobody responsible.
+                (_, ParticipantKind::ClearedStaff) => ParticipantKind::Staff,
+                (_, kind) => kind,
+            };
+            let may_post = standing != Standing::Suspended;
+            Some((facts.member_id, Participation { may_post, kind }))
         };
-        let may_post = standing != Standing::Suspended;
-        Some((facts.member_id, Participation { may_post, kind }))
+        let leads = |member| chat.may_lead.contains_key(&member);
+        Self {
+            participants: people.iter().filter_map(participation).collect(),
+            is_led: responsibility.member.is_some_and(leads),
+            responsibility,
+        }
+    }
+}
+
+/// Decides who of these people may be in a named chat of them, and who is responsible for it (F14): the
+/// present one as long as that member may be, then the deputy, else nobody. A suspended member for whom
+/// nobody takes over stays responsible, because a suspension ends nothing; the chat is read-only meanwhile.
+/// A deputy who may not be responsible now stays deputy while in the chat.
+pub(crate) fn named_audience(people: &[MemberContext], present: Responsibility) -> NamedAudience {
+    let chat = named_chat(people);
+    let is_other = |deputy: &MemberId| chat.standings.contains_key(deputy) && present.member != Some(*deputy);
+    let deputy = present.deputy.filter(is_other);
+    let lead = |member: Option<MemberId>, deputy| {
+        let unit = *chat.may_lead.get(&member?)?;
+        Some(Responsibility { member, deputy, unit })
     };
-    people.iter().filter_map(participation).collect()
+    let stays = |member: &MemberId| chat.standings.get(member) == Some(&Standing::Suspended);
+    let responsibility = lead(present.member, deputy)
+        .or_else(|| lead(deputy, None))
+        .unwrap_or(Responsibility {
+            member: present.member.filter(stays),
+            deputy,
+            unit: present.unit,
+        });
+    NamedAudience::new(people, &chat, responsibility)
+}
+
+/// The chat of these people if the leader of its unit takes over, who joins it if that is needed. `None` if
+/// the leader may not be responsible for it, or if another one would have to leave because of the leader.
+pub(crate) fn with_leader(
+    people: &[MemberContext],
+    leader: &MemberContext,
+    present: Responsibility,
+) -> Option<NamedAudience> {
+    let mut joined = people.to_vec();
+    if people.iter().all(|facts| facts.member_id != leader.member_id) {
+        joined.push(leader.clone());
+    }
+    let taken_over = Responsibility {
+        member: Some(leader.member_id),
+        ..present
+    };
+    let audience = named_audience(&joined, taken_over);
+    let staying = named_chat(people).standings;
+    let is_led = audience.is_led && audience.responsibility.member == taken_over.member;
+    let all_stay = staying
+        .keys()
+        .all(|member| audience.participants.contains_key(member));
+    (is_led && all_stay).then_some(audience)
 }

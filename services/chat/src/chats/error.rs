@@ -39,10 +39,28 @@ impl Error {
             .into()
     }
 
-    /// The caller, who does not participate, would supply the chat with themselves and read it.
+    /// The caller would supply the chat with themselves and read it, or become responsible for it.
     pub(in crate::chats) fn second_person_required() -> Self {
         let why = "Nobody decides in their own matter. Let another member of the administration add you.";
         RpcError::new(ErrorReason::SecondPersonRequired, why).into()
+    }
+
+    /// The responsible member would leave a chat in which others remain.
+    pub(in crate::chats) fn responsible_required(chat: ChatId) -> Self {
+        let why =
+            "The responsible member does not leave while others remain in the chat. Name another one first.";
+        RpcError::new(ErrorReason::ResponsibleRequired, why)
+            .precondition("CHAT", chat, "the responsible member stays")
+            .meta("chat_id", chat)
+            .into()
+    }
+
+    /// The member may be in the chat, and may not be responsible for it.
+    pub(in crate::chats) fn not_cleared(member: MemberId) -> Self {
+        let why = "This member may not be responsible for the people in the chat. Name another member.";
+        RpcError::new(ErrorReason::NotCleared, why)
+            .meta("member_id", member)
+            .into()
     }
 
     /// The chat would exceed the maximum number of participants.

@@ -5,7 +5,7 @@ use parta_roster::MemberContext;
 
 use crate::entries::ChatKind;
 
-/// Whether the caller may create a custom chat or change the participants of one.
+/// Whether the caller may create a custom chat.
 pub(crate) fn name_people(facts: &MemberContext) -> Decision {
     Decision::allow_if(
         facts.is_active() && facts.is_staff(),
@@ -13,10 +13,25 @@ pub(crate) fn name_people(facts: &MemberContext) -> Decision {
     )
 }
 
-/// Whether the caller may remove participants from a custom chat: staff anybody, others only themselves.
-pub(crate) fn remove(facts: &MemberContext, only_oneself: bool) -> Decision {
-    let allowed = facts.is_active() && (facts.is_staff() || only_oneself);
-    Decision::allow_if(allowed, "Only staff may remove other participants from a chat.")
+/// Whether the caller may choose the participants of a custom chat and who is responsible for it: the
+/// responsible member, and the administration (F14).
+pub(crate) fn choose_people(facts: &MemberContext, is_responsible: bool) -> Decision {
+    Decision::allow_if(
+        facts.is_administration() || (facts.is_staff() && is_responsible),
+        "Only the responsible member of the staff or the administration may choose the participants of a chat.",
+    )
+}
+
+/// Whether the caller may remove participants from a custom chat: everybody may leave it.
+pub(crate) fn remove(facts: &MemberContext, is_responsible: bool, only_oneself: bool) -> Decision {
+    if only_oneself {
+        Decision::allow_if(
+            facts.is_active(),
+            "Only members of the organization leave a chat.",
+        )
+    } else {
+        choose_people(facts, is_responsible)
+    }
 }
 
 /// Whether the caller may list the participants of a chat. The administration reads the roster; nobody else
@@ -45,7 +60,8 @@ pub(crate) fn list_unsupervised(facts: &MemberContext) -> Decision {
 /// principals who do not participate in it, «Учительская».
 pub(crate) fn rules() -> Vec<PermissionRule> {
     let named = |kind| MemberContext::sample(kind).is_some_and(|f| name_people(&f).is_allowed());
-    let removes = |kind| MemberContext::sample(kind).is_some_and(|f| remove(&f, true).is_allowed());
+    let chooses = |kind| MemberContext::sample(kind).is_some_and(|f| choose_people(&f, true).is_allowed());
+    let removes = |kind| MemberContext::sample(kind).is_some_and(|f| remove(&f, false, true).is_allowed());
     let lists = |kind| {
         MemberContext::sample(kind).is_some_and(|f| list_participants(&f, ChatKind::ClassPupils).is_allowed())
     };
@@ -54,8 +70,9 @@ pub(crate) fn rules() -> Vec<PermissionRule> {
         PermissionRule::own("parta.chat.v1.ChatService/CreateDirectChat", is_active),
         PermissionRule::own("parta.chat.v1.ChatService/GetChat", is_active),
         PermissionRule::own("parta.chat.v1.ChatService/ListChats", is_active),
-        PermissionRule::own("parta.chat.v1.ChatService/AddParticipants", named),
+        PermissionRule::own("parta.chat.v1.ChatService/AddParticipants", chooses),
         PermissionRule::own("parta.chat.v1.ChatService/RemoveParticipants", removes),
+        PermissionRule::own("parta.chat.v1.ChatService/TransferResponsibility", chooses),
         PermissionRule::own("parta.chat.v1.ChatService/ListParticipants", lists),
         PermissionRule::own("parta.chat.v1.ChatService/ListUnsupervisedChats", |kind| {
             MemberContext::sample(kind).is_some_and(|f| list_unsupervised(&f).is_allowed())

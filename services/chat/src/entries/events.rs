@@ -5,7 +5,7 @@ use parta_feed::append_event;
 use parta_ids::{ChatId, MemberId, UnitId, optional_text};
 use parta_proto_chat::v1::{self as pb, chat_event::Payload};
 
-use super::{Content, Entry};
+use super::{Content, Entry, Responsibility};
 
 pub(crate) fn chat_created(chat: ChatId, unit: Option<UnitId>) -> Payload {
     Payload::ChatCreated(pb::ChatCreated {
@@ -25,6 +25,23 @@ pub(crate) fn participant_joined(chat: ChatId, member: MemberId) -> Payload {
         chat_id: chat.to_string(),
         member_id: member.to_string(),
     })
+}
+
+pub(crate) fn responsibility_changed(chat: ChatId, responsibility: Responsibility) -> Payload {
+    Payload::ResponsibilityChanged(pb::ResponsibilityChanged {
+        chat_id: chat.to_string(),
+        responsible_id: optional_text(responsibility.member),
+        deputy_id: optional_text(responsibility.deputy),
+    })
+}
+
+pub(super) fn append_responsibility_changed(
+    tx: &Tx,
+    scope: &OrgScope,
+    chat: ChatId,
+    responsibility: Responsibility,
+) {
+    append_event(tx, scope.org_id(), responsibility_changed(chat, responsibility));
 }
 
 pub(super) fn append_chat_created(tx: &Tx, scope: &OrgScope, chat: ChatId, unit: Option<UnitId>) {

@@ -13,8 +13,8 @@ mod storage;
 mod tests;
 
 pub(crate) use model::{
-    ChatKind, Content, Entry, ParticipantDiff, ParticipantKind, Participation, Reader, Rule, ShownTo,
-    difference, direct_chat_key,
+    ChatKind, Content, Entry, ParticipantDiff, ParticipantKind, Participation, Reader, Responsibility, Rule,
+    ShownTo, difference, direct_chat_key,
 };
 pub(crate) use operations::{
     apply_diff, apply_diffs, create_chat, lock_roster, reader_of, seal_chats_of, update_chats_of_unit,
@@ -23,9 +23,10 @@ pub(crate) use sink::EntrySink;
 pub(crate) use storage::{
     ChatMembership, Head, LOOKUP_MAX_ROWS, MESSAGE, chat, count_chats, count_unread, entry, find_chat,
     find_chat_by_key, find_entries, find_entry_ids, find_heads, find_membership, find_membership_and_state,
-    find_own_move, find_peer, find_peers, has_other_participants, kind_of, list_chats, list_chats_concerning,
-    list_entries, list_members, list_memberships, list_memberships_page, list_participants,
-    list_unsupervised, lock_chat, move_read_mark, participant, participants, participants_among, rule_of,
+    find_own_move, find_peer, find_peers, has_other_participants, hidden_upto, kind_of, list_chats,
+    list_chats_concerning, list_chats_without_responsible, list_entries, list_members, list_memberships,
+    list_memberships_page, list_participants, list_unsupervised, lock_chat, move_read_mark, participant,
+    participants, participants_among, responsibility_of, rule_of,
 };
 #[cfg(test)]
 pub(crate) use storage::{EntryTable, UNREAD_MAX, entries_query, memberships_query, peers_query};

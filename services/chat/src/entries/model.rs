@@ -48,12 +48,6 @@ impl ChatKind {
         .find(|kind| *kind as i16 == number)
     }
 
-    /// Whether the chat is a room in which pupils are not left alone (F15): without a cleared adult it is
-    /// read-only.
-    pub(crate) fn needs_cleared_adult(self) -> bool {
-        matches!(self, Self::ClassPupils | Self::Custom)
-    }
-
     /// Whether the roster decides who participates. A member who leaves a derived chat can no longer read it.
     pub(crate) fn is_derived(self) -> bool {
         !matches!(self, Self::Custom | Self::Direct)
@@ -189,6 +183,11 @@ impl ParticipantKind {
             .find(|kind| *kind as i16 == number)
     }
 
+    /// Whether a member of the staff participates as such or has another ground, for example as a parent.
+    pub(crate) fn is_staff(self) -> bool {
+        matches!(self, Self::Staff | Self::ClearedStaff)
+    }
+
     /// Whether a participant of this kind sees what families do not. Staff without clearance are in a room
     /// with families by another ground, for example as parents, and see what it gives (F4).
     pub(crate) fn reads_as_staff(self, chat: ChatKind) -> bool {
@@ -222,6 +221,18 @@ impl Participation {
     }
 }
 
+/// The responsible member of a chat with named participants, and the deputy (F14).
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Responsibility {
+    /// `None` if nobody is. A member of whom all roles are suspended stays, if nobody takes over.
+    pub(crate) member: Option<MemberId>,
+    /// The participant who becomes responsible when the member no longer may be.
+    pub(crate) deputy: Option<MemberId>,
+    /// The unit in which the member teaches everybody for whom the staff is in the chat. Its leader becomes
+    /// responsible if the deputy may not be. It stays while nobody is responsible.
+    pub(crate) unit: Option<UnitId>,
+}
+
 /// The difference between the present and the wanted participants of a chat.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(crate) struct ParticipantDiff {
@@ -229,12 +240,17 @@ pub(crate) struct ParticipantDiff {
     pub(crate) leaves: BTreeSet<MemberId>,
     /// Members who stay and whose rights change.
     pub(crate) changes: BTreeMap<MemberId, Participation>,
+    /// The responsible member and the deputy from now on; `None` if nothing changes.
+    pub(crate) responsibility: Option<Responsibility>,
 }
 
 impl ParticipantDiff {
     /// Whether nothing has to change.
     pub(crate) fn is_empty(&self) -> bool {
-        self.joins.is_empty() && self.leaves.is_empty() && self.changes.is_empty()
+        self.joins.is_empty()
+            && self.leaves.is_empty()
+            && self.changes.is_empty()
+            && self.responsibility.is_none()
     }
 }
 

@@ -50,12 +50,18 @@ pub(crate) async fn apply_diffs(
     diffs: &BTreeMap<ChatId, (ChatKind, &ParticipantDiff)>,
 ) -> Result<(), StorageError> {
     let of_chats = diffs.iter().map(|(chat, (_, diff))| (*chat, *diff)).collect();
-    let entries = storage::apply_diffs(tx, scope, &of_chats).await?;
+    let storage::Applied {
+        entries,
+        responsibilities,
+    } = storage::apply_diffs(tx, scope, &of_chats).await?;
     for entry in &entries {
         let kind = diffs.get(&entry.chat_id).map(|(kind, _)| *kind);
         if kind != Some(ChatKind::Direct) {
             events::append_participant_moved(tx, scope, entry);
         }
+    }
+    for (chat, responsibility) in responsibilities {
+        events::append_responsibility_changed(tx, scope, chat, responsibility);
     }
     sink.publish_after_commit(tx, entries);
     Ok(())

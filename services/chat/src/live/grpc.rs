@@ -24,7 +24,7 @@ use tonic::{
     server::{Grpc, NamedService, ServerStreamingService},
 };
 
-use super::{Cursor, Settings, subscribe};
+use super::{Cursor, Settings, position::readable_cursors, subscribe};
 use crate::context::Context as ServiceContext;
 
 /// At most this many chats in one subscription.
@@ -100,7 +100,12 @@ impl LiveServer {
             Some((org?, cursors))
         })?;
         let context = &self.context;
-        let (scope, member) = context.reader(context.db.conn(), call.caller(), org).await?;
+        let conn = context.db.conn();
+        let (scope, member) = context.reader(conn, call.caller(), org).await?;
+        let cursors = match call.caller().reads_since {
+            Some(since) => readable_cursors(conn, &scope, member, cursors, since).await?,
+            None => cursors,
+        };
         let subscription = subscribe(self.settings.clone(), scope, member, cursors).await?;
         // Boxed because the future would otherwise contain the subscription twice.
         let entries = stream::unfold(Some(Box::new(subscription)), |subscription| async move {

@@ -1,7 +1,15 @@
 //! Positions in the logs of chats.
-use parta_ids::{ChatId, EntryId};
+use std::collections::HashMap;
 
-use crate::{entries::ChatMembership, error::Error};
+use chrono::{DateTime, Utc};
+use parta_access::OrgScope;
+use parta_ids::{ChatId, EntryId, MemberId};
+use sea_orm::ConnectionTrait;
+
+use crate::{
+    entries::{self, ChatMembership},
+    error::Error,
+};
 
 /// The position up to which a client has read a chat.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,4 +39,29 @@ pub(super) fn readable_range(membership: &ChatMembership, cursor: i64) -> Result
             (None, None) => (cursor, cursor),
         },
     )
+}
+
+/// Moves the positions of a session that reads personal and named chats only since a time (F11) to the last
+/// entry before it. A chat without a position begins at its present head.
+pub(super) async fn readable_cursors(
+    conn: &impl ConnectionTrait,
+    scope: &OrgScope,
+    member: MemberId,
+    mut cursors: HashMap<ChatId, Cursor>,
+    since: DateTime<Utc>,
+) -> Result<HashMap<ChatId, Cursor>, Error> {
+    let wanted: Vec<_> = cursors.keys().copied().collect();
+    for membership in entries::list_memberships(conn, scope, member, &wanted).await? {
+        let Some(cursor) = cursors.get_mut(&membership.chat_id()) else {
+            continue;
+        };
+        let hidden = entries::hidden_upto(conn, scope, &membership, Some(since)).await?;
+        if cursor.seq < hidden {
+            *cursor = Cursor {
+                seq: hidden,
+                entry_id: None,
+            };
+        }
+    }
+    Ok(cursors)
 }

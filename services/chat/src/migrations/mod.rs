@@ -3,6 +3,7 @@ mod m0001_chat_tables;
 mod m0002_archive;
 mod m0003_post;
 mod m0004_try_post;
+mod m0005_responsible;
 #[cfg(feature = "upgrade-test")]
 mod upgrade_test;
 
@@ -15,6 +16,7 @@ pub(crate) fn migrations() -> Vec<Box<dyn MigrationTrait>> {
         Box::new(m0002_archive::Archive),
         Box::new(m0003_post::MessageFunctions),
         Box::new(m0004_try_post::TryFunctions),
+        Box::new(m0005_responsible::Responsible),
         #[cfg(feature = "upgrade-test")]
         Box::new(upgrade_test::UpgradeTest),
     ]

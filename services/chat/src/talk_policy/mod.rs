@@ -4,4 +4,4 @@ mod policy;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use policy::{Standing, are_kept_apart, may_name, may_talk, must_leave, standings};
+pub(crate) use policy::{NamedChat, Standing, are_kept_apart, may_name, may_talk, must_leave, named_chat};

@@ -100,7 +100,7 @@ fn may_share_chat(one: &MemberContext, other: &MemberContext) -> bool {
 
 /// Whether staff may name this member as a participant of a chat (R34, R35): a colleague, or a pupil or
 /// parent toward whom the ground is their own; the administration each of these, other staff only members
-/// with whom they may talk. [`standings`] decides whether all may be in one chat.
+/// with whom they may talk. [`named_chat`] decides whether all may be in one chat.
 pub(crate) fn may_name(staff: &MemberContext, other: &MemberContext) -> bool {
     staff.is_staff()
         && other.is_active()
@@ -167,6 +167,19 @@ impl<'a> Person<'a> {
 
     fn has_ground(&self, other: &Self) -> bool {
         has_ground(self.own, other.whole)
+    }
+
+    /// Whether the ground toward the other person lasts, so that the person may be responsible for a chat: a
+    /// substitute does not become responsible (F3).
+    fn has_lasting_ground(&self, other: &Self) -> bool {
+        teaches_pupil_or_parent(self.own, other.whole) || self.own.may(DutyFunction::Rooms, other.whole)
+    }
+
+    /// The living unit in which the person teaches everybody of these families, not as a substitute.
+    fn unit_of(&self, families: &[&Self]) -> Option<UnitId> {
+        let teaches_all = |unit: &UnitId| families.iter().all(|other| has_in(self.own, [unit], other.whole));
+        let units = self.own.teaches.iter().filter(|_| !families.is_empty());
+        units.copied().find(teaches_all)
     }
 
     /// Whether a limit keeps the person from this one: the child, a pupil of a unit of the child, or, if the
@@ -248,6 +261,19 @@ impl Room<'_> {
         self.staff()
             .filter(|person| person.is_active && is_cleared(person))
             .filter(|person| self.pupils().all(|pupil| person.is_responsible_for(pupil)))
+            .collect()
+    }
+
+    /// The staff who may be responsible for the chat: for everybody for whom the staff is here, by a ground
+    /// that lasts. A suspended one may not. Each has the unit that is the ground, if one is.
+    fn may_lead(&self) -> BTreeMap<MemberId, Option<UnitId>> {
+        let families = self.families();
+        let leads = |staff: &&Person<'_>| {
+            staff.is_active && families.iter().all(|person| staff.has_lasting_ground(person))
+        };
+        self.staff()
+            .filter(leads)
+            .map(|staff| (staff.id(), staff.unit_of(&families)))
             .collect()
     }
 
@@ -339,8 +365,17 @@ impl Room<'_> {
     }
 }
 
-/// Decides who participates in a named chat of these people, and as what (F14, F15). A member who is not in
-/// the result must leave:
+/// A named chat of some people.
+pub(crate) struct NamedChat {
+    /// Those who may be in the chat together.
+    pub(crate) standings: BTreeMap<MemberId, Standing>,
+    /// Those of them who may be responsible for it. Each has the unit in which the member teaches everybody
+    /// for whom the staff is there, if there is one.
+    pub(crate) may_lead: BTreeMap<MemberId, Option<UnitId>>,
+}
+
+/// Decides who participates in a named chat of these people, and as what, and who may be responsible for it
+/// (F14, F15). A member who has no standing must leave:
 ///
 /// - a member who has left the organization or has no role, and a parent without a confirmed relation;
 /// - a member whom a limit keeps from a child in the chat, or from the pupils or parents of its unit;
@@ -353,7 +388,7 @@ impl Room<'_> {
 ///
 /// A member of whom only some roles are suspended is judged by the others. If all are suspended the member
 /// keeps the place that these roles would give. A suspended pupil counts as present for all others.
-pub(crate) fn standings(people: &[MemberContext]) -> BTreeMap<MemberId, Standing> {
+pub(crate) fn named_chat(people: &[MemberContext]) -> NamedChat {
     let people = || people.iter().filter_map(Person::of);
     let is_kept_out =
         |person: &Person<'_>| people().any(|other| other.id() != person.id() && person.is_kept_from(&other));
@@ -377,15 +412,16 @@ pub(crate) fn standings(people: &[MemberContext]) -> BTreeMap<MemberId, Standing
             Standing::Present
         }
     };
-    room.people
-        .iter()
-        .map(|person| (person.id(), standing(person)))
-        .collect()
+    let standings = room.people.iter().map(|person| (person.id(), standing(person)));
+    NamedChat {
+        standings: standings.collect(),
+        may_lead: room.may_lead(),
+    }
 }
 
 /// Returns the members who may not be in a named chat of these people.
 pub(crate) fn must_leave(people: &[MemberContext]) -> BTreeSet<MemberId> {
-    let staying = standings(people);
+    let staying = named_chat(people).standings;
     let ids = people.iter().map(|facts| facts.member_id);
     ids.filter(|member| !staying.contains_key(member)).collect()
 }

@@ -7,7 +7,7 @@ use parta_roster::{
 };
 use uuid::Uuid;
 
-use super::{Standing, may_name, may_talk, must_leave, standings};
+use super::{Standing, may_name, may_talk, must_leave, named_chat};
 
 fn id<T: parta_ids::TypedId>(n: u128) -> T {
     T::from_uuid(Uuid::from_u128(n))
@@ -215,11 +215,47 @@ fn leaving(people: &[&MemberContext]) -> Vec<u128> {
 /// The numbers of the responsible adults.
 fn responsible(people: &[&MemberContext]) -> Vec<u128> {
     let people: Vec<_> = people.iter().map(|facts| (*facts).clone()).collect();
-    let all = standings(&people).into_iter();
+    let all = named_chat(&people).standings.into_iter();
     let responsible = all.filter(|(_, standing)| *standing == Standing::Responsible);
     responsible
         .map(|(member, _)| parta_ids::TypedId::uuid(member).as_u128())
         .collect()
+}
+
+/// The numbers of those who may be responsible for the chat, each with that of the unit that is the ground.
+fn leading(people: &[&MemberContext]) -> Vec<(u128, Option<u128>)> {
+    let number = |id: Uuid| id.as_u128();
+    let people: Vec<_> = people.iter().map(|facts| (*facts).clone()).collect();
+    let leading = named_chat(&people).may_lead.into_iter();
+    leading
+        .map(|(member, unit)| {
+            let unit = unit.map(|unit| number(parta_ids::TypedId::uuid(unit)));
+            (number(parta_ids::TypedId::uuid(member)), unit)
+        })
+        .collect()
+}
+
+// A substitute, a parent and a member who is suspended are responsible for no chat; among the staff anybody
+// is.
+// Covers: F3 refused, F14 allowed, F14 refused, F15 refused
+#[test]
+fn responsible_member_has_a_lasting_ground_toward_all() {
+    let (child, other) = (pupil(2), pupil(3));
+    let (leader, stand_in) = (teacher(5), substitute(6));
+    let in_class = |n| (n, Some(10));
+    assert_eq!(leading(&[&leader, &stand_in, &child, &other]), [in_class(5)]);
+    assert_eq!(leading(&[&stand_in, &child, &other]), []);
+    assert_eq!(leading(&[&suspended(&leader, [Role::Teacher]), &child]), []);
+    let parent = parent_of(7, &child);
+    assert_eq!(leading(&[&leader, &parent, &child, &other]), [in_class(5)]);
+    assert_eq!(leading(&[&leader, &parent]), [in_class(5)]);
+    // A duty is a ground too, and no unit then.
+    let psychologist = holder(8, DutyKind::Psychologist, DutyScope::Unit(class()));
+    assert_eq!(leading(&[&psychologist, &child, &other]), [(8, None)]);
+    let tutor = holder(8, DutyKind::Tutor, DutyScope::Pupils([child.member_id].into()));
+    assert_eq!(leading(&[&leader, &tutor, &child]), [in_class(5), (8, None)]);
+    let colleagues = [cleared(9), member(4, [Role::Staff])];
+    assert_eq!(leading(&[&colleagues[0], &colleagues[1]]), [(4, None), (9, None)]);
 }
 
 // Case 51 and its kind: the badge alone is no ground to be with a pupil.

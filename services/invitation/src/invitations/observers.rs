@@ -1,5 +1,5 @@
-//! What changes of the roster do to links: roster imports create them, and the release of a record revokes
-//! those that name it.
+//! The effects of changes of the roster on links: roster imports create them, and the release of a record
+//! revokes those that name it.
 use async_trait::async_trait;
 use parta_access::{Caller, OrgScope, Principal, Secrets};
 use parta_database::{Db, Tx};

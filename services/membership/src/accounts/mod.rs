@@ -10,6 +10,6 @@ mod storage;
 
 pub(crate) use model::{Account, Address};
 pub(crate) use storage::{
-    addresses, find, has_address, insert, list_by_address, list_sharing_address, lock, phones,
-    replace_address,
+    addresses, find, has_address, has_replaced_address_since, insert, list_by_address, list_sharing_address,
+    lock, phones, replace_address,
 };

@@ -174,6 +174,20 @@ pub(crate) async fn list_sharing_address(
     Ok(ids.into_iter().map(AccountId::from_uuid).collect())
 }
 
+/// Whether an address of the account was replaced at or after a time.
+pub(crate) async fn has_replaced_address_since(
+    conn: &impl ConnectionTrait,
+    id: AccountId,
+    since: DateTime<Utc>,
+) -> Result<bool, StorageError> {
+    let replaced = account_address::Entity::find()
+        .filter(account_address::Column::AccountId.eq(id.uuid()))
+        .filter(account_address::Column::EndTime.gte(since))
+        .one(conn)
+        .await?;
+    Ok(replaced.is_some())
+}
+
 /// Whether an account signs in by an address.
 pub(crate) async fn has_address(
     conn: &impl ConnectionTrait,

@@ -49,7 +49,7 @@ impl Mailer {
     }
 }
 
-/// `Auto-Submitted` (RFC 3834): automatic replies, such as notices of an absence, are not sent to the message.
+/// `Auto-Submitted` (RFC 3834): the message gets no automatic replies, such as notices of an absence.
 #[derive(Clone)]
 struct AutoSubmitted;
 

@@ -3,6 +3,7 @@ mod m0001_membership_tables;
 mod m0002_roster_import_tables;
 mod m0003_revocation_tables;
 mod m0004_purge_indexes;
+mod m0005_one_time_codes;
 
 use sea_orm_migration::MigrationTrait;
 
@@ -13,5 +14,6 @@ pub(crate) fn migrations() -> Vec<Box<dyn MigrationTrait>> {
         Box::new(m0002_roster_import_tables::Tables),
         Box::new(m0003_revocation_tables::Tables),
         Box::new(m0004_purge_indexes::Indexes),
+        Box::new(m0005_one_time_codes::Tables),
     ]
 }

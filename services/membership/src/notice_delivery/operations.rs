@@ -116,8 +116,15 @@ async fn recipient(
                 child: String::new(),
             }))
         }
+        Notice::CodeIssued { recipient_id, .. } | Notice::CodeUsed { recipient_id, .. } => {
+            let recipients = recipients(context, tx, scope, notice).await?;
+            match recipient_id.filter(|id| recipients.contains(id)) {
+                Some(id) => member(tx, scope, id).await,
+                None => Ok(None),
+            }
+        }
         Notice::SuspensionToDecide { decider_id, .. } | Notice::LimitToDecide { decider_id, .. } => {
-            let deciders = deciders(context, tx, scope, notice).await?;
+            let deciders = recipients(context, tx, scope, notice).await?;
             match decider_id.filter(|id| deciders.contains(id)) {
                 Some(id) => member(tx, scope, id).await,
                 None => Ok(None),
@@ -126,8 +133,9 @@ async fn recipient(
     }
 }
 
-/// The members who may decide about the matter of a notice; none if it was decided.
-async fn deciders(
+/// The members to whom a notice for several people goes: those who may decide about its matter, none if it
+/// was decided; the member of a one-time code with the guardians of a pupil.
+async fn recipients(
     context: &Context,
     tx: &Tx,
     scope: &OrgScope,
@@ -149,33 +157,56 @@ async fn deciders(
                 Ok(heads)
             }
         }
+        Notice::CodeIssued { member_id, .. } | Notice::CodeUsed { member_id, .. } => {
+            // Nothing about a protected family goes to contacts that nobody has checked (F13).
+            if guardianships::is_protected(tx, scope, member_id).await? {
+                return Ok(Vec::new());
+            }
+            let mut informed = guardianships::informed_guardians(tx, scope, member_id).await?;
+            informed.push(member_id);
+            Ok(informed)
+        }
         _ => Ok(Vec::new()),
     }
 }
 
-/// Enqueues a notice for each of those who may decide. `None` if the notice is for one person already.
-async fn address_deciders(
+/// Enqueues a notice for each of its recipients. `None` if the notice is for one person already.
+async fn address_recipients(
     context: &Context,
     tx: &Tx,
     scope: &OrgScope,
     notice: Notice,
 ) -> Result<Option<Judged>, Error> {
-    let for_one = |decider: MemberId| match notice {
+    let for_one = |one: MemberId| match notice {
         Notice::SuspensionToDecide { suspension_id, .. } => Notice::SuspensionToDecide {
             suspension_id,
-            decider_id: Some(decider),
+            decider_id: Some(one),
         },
         Notice::LimitToDecide { guardianship_id, .. } => Notice::LimitToDecide {
             guardianship_id,
-            decider_id: Some(decider),
+            decider_id: Some(one),
+        },
+        Notice::CodeIssued { member_id, .. } => Notice::CodeIssued {
+            member_id,
+            recipient_id: Some(one),
+        },
+        Notice::CodeUsed { member_id, .. } => Notice::CodeUsed {
+            member_id,
+            recipient_id: Some(one),
         },
         other => other,
     };
     match notice {
         Notice::SuspensionToDecide { decider_id: None, .. }
-        | Notice::LimitToDecide { decider_id: None, .. } => {
-            for decider in deciders(context, tx, scope, notice).await? {
-                notices::deliver(tx, scope.org_id(), for_one(decider)).await?;
+        | Notice::LimitToDecide { decider_id: None, .. }
+        | Notice::CodeIssued {
+            recipient_id: None, ..
+        }
+        | Notice::CodeUsed {
+            recipient_id: None, ..
+        } => {
+            for one in recipients(context, tx, scope, notice).await? {
+                notices::deliver(tx, scope.org_id(), for_one(one)).await?;
             }
             Ok(Some(Judged::Done("addressed")))
         }
@@ -184,7 +215,7 @@ async fn address_deciders(
 }
 
 async fn judge(context: &Context, tx: &Tx, scope: &OrgScope, notice: Notice) -> Result<Judged, Error> {
-    if let Some(addressed) = address_deciders(context, tx, scope, notice).await? {
+    if let Some(addressed) = address_recipients(context, tx, scope, notice).await? {
         return Ok(addressed);
     }
     let Some(to) = recipient(context, tx, scope, notice).await? else {

@@ -28,6 +28,18 @@ pub(crate) enum Notice {
     },
     /// To the person who requested to join.
     JoinRequestDecided { join_request_id: JoinRequestId },
+    /// To the member for whom a one-time code was issued, and to the guardians of a pupil.
+    CodeIssued {
+        member_id: MemberId,
+        /// `None` until the recipients are looked up, each of whom then gets a notice.
+        recipient_id: Option<MemberId>,
+    },
+    /// To the same people, when a person has signed in with the code.
+    CodeUsed {
+        member_id: MemberId,
+        /// The same recipients as those of [`Self::CodeIssued`].
+        recipient_id: Option<MemberId>,
+    },
 }
 
 impl Notice {
@@ -39,6 +51,8 @@ impl Notice {
             Self::RelationLimited { .. } => "relation_limited",
             Self::LimitToDecide { .. } => "limit_to_decide",
             Self::JoinRequestDecided { .. } => "join_request_decided",
+            Self::CodeIssued { .. } => "code_issued",
+            Self::CodeUsed { .. } => "code_used",
         }
     }
 }
@@ -104,7 +118,57 @@ pub(crate) fn text(notice: Notice, organization: &str, child: &str) -> Message {
             format!("{organization}: по вашей заявке на вступление принято решение. Откройте Parta."),
             &format!("{organization}: your request to join was decided. Please open Parta."),
         ),
+        Notice::CodeIssued {
+            member_id,
+            recipient_id,
+        } => code_issued(organization, recipient_id == Some(member_id)),
+        Notice::CodeUsed {
+            member_id,
+            recipient_id,
+        } => code_used(organization, recipient_id == Some(member_id)),
     }
+}
+
+/// A code was issued for the recipient, or for the child of the recipient.
+fn code_issued(organization: &str, own: bool) -> Message {
+    let (whose, whose_english) = if own {
+        ("вашего входа", "you")
+    } else {
+        ("входа вашего ребёнка", "your child")
+    };
+    message(
+        "Выдан код для входа",
+        format!(
+            "{organization}: для {whose} в Parta выдан одноразовый код. Если вы о нём не знаете, сообщите в \
+             администрацию."
+        ),
+        &format!(
+            "{organization}: a one-time code was issued with which {whose_english} can sign in to Parta. If you do \
+             not know of it, please contact the administration."
+        ),
+    )
+}
+
+/// A person has signed in with a code as the recipient, or as the child of the recipient.
+fn code_used(organization: &str, own: bool) -> Message {
+    let (russian, english) = if own {
+        (
+            "по одноразовому коду выполнен вход от вашего имени. Если это не вы, сообщите в администрацию.",
+            "a person has signed in to Parta as you with a one-time code. If it was not you, please contact the \
+             administration.",
+        )
+    } else {
+        (
+            "по одноразовому коду выполнен вход от имени вашего ребёнка. Подтвердите его в Parta или отзовите код.",
+            "a person has signed in to Parta as your child with a one-time code. Please confirm it in Parta, or \
+             revoke the code.",
+        )
+    };
+    message(
+        "Вход по одноразовому коду",
+        format!("{organization}: {russian}"),
+        &format!("{organization}: {english}"),
+    )
 }
 
 /// The text of every notice to a pupil, whose phone or mail others may read (F11).
@@ -122,9 +186,10 @@ mod tests {
 
     use super::*;
 
-    fn all() -> [Notice; 5] {
+    fn all() -> [Notice; 9] {
         let id = Uuid::from_u128(1);
-        let decider_id = Some(MemberId::from_uuid(id));
+        let member_id = MemberId::from_uuid(id);
+        let decider_id = Some(member_id);
         let (suspension_id, guardianship_id) = (SuspensionId::from_uuid(id), GuardianshipId::from_uuid(id));
         [
             Notice::SuspensionBegun { suspension_id },
@@ -139,6 +204,22 @@ mod tests {
             },
             Notice::JoinRequestDecided {
                 join_request_id: JoinRequestId::from_uuid(id),
+            },
+            Notice::CodeIssued {
+                member_id,
+                recipient_id: Some(member_id),
+            },
+            Notice::CodeIssued {
+                member_id,
+                recipient_id: None,
+            },
+            Notice::CodeUsed {
+                member_id,
+                recipient_id: Some(member_id),
+            },
+            Notice::CodeUsed {
+                member_id,
+                recipient_id: None,
             },
         ]
     }

@@ -11,6 +11,15 @@ impl Error {
         Self::state(ErrorReason::SessionEnded, "The session has ended. Sign in again.")
     }
 
+    /// A one-time code of an organization started the session, and the call is not for that organization.
+    pub(super) fn code_session_limited() -> Self {
+        Self::state(
+            ErrorReason::CodeNotAllowed,
+            "You have signed in with a one-time code of the school, which is not enough for this. Sign in with \
+             your phone or e-mail.",
+        )
+    }
+
     /// The session behind the token of the call has ended.
     pub(super) fn credential_revoked() -> Self {
         RpcError::new(

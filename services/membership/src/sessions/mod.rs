@@ -4,7 +4,9 @@
 //! sign-in and admission. Invariants: no refresh token is stored, each is derived from the session and its
 //! generation; a refresh token that is used again after its successor ends the session; a session that was
 //! ended stands in `ended_session` for longer than its tokens live, and is listed for every organization of
-//! the person under the id by which that organization knows it, and for join tickets.
+//! the person under the id by which that organization knows it, and for join tickets; a session that a
+//! one-time code of an organization started acts for that organization only, and changes nothing of the
+//! account.
 
 mod error;
 mod grpc;
@@ -21,7 +23,9 @@ mod storage;
 mod tests;
 
 pub(crate) use grpc::Authentication;
-pub(crate) use operations::{end_others, signed_in};
+pub(crate) use operations::{
+    NewSession, confirm_code_session, end_code_session, end_others, first_tokens, signed_in, start_by_code,
+};
 pub(crate) use policy::rules;
 pub(crate) use purge::purge;
 pub use restored::end_all_sessions;

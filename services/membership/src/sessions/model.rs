@@ -1,5 +1,5 @@
 use chrono::{DateTime, TimeDelta, Utc};
-use parta_ids::{AccountId, SessionId};
+use parta_ids::{AccountId, OrgId, SessionId};
 
 /// The time for which a refresh whose response was lost can be repeated, and for which a second holder
 /// of the token, such as another tab of the browser, gets the same successor.
@@ -22,6 +22,11 @@ pub(crate) struct Session {
     pub(crate) refresh_time: DateTime<Utc>,
     /// When it was ended; `None` while it was not.
     pub(crate) end_time: Option<DateTime<Utc>>,
+    /// The organization whose one-time code started it, and for which only it acts; `None` for a session of
+    /// an address.
+    pub(crate) code_org_id: Option<OrgId>,
+    /// When a second person confirmed the use of the code.
+    pub(crate) confirm_time: Option<DateTime<Utc>>,
 }
 
 impl Session {
@@ -34,12 +39,39 @@ impl Session {
             create_time: now,
             refresh_time: now,
             end_time: None,
+            code_org_id: None,
+            confirm_time: None,
         }
+    }
+
+    /// A session that begins now with a one-time code of an organization.
+    pub(super) fn by_code(id: SessionId, account_id: AccountId, org: OrgId, now: DateTime<Utc>) -> Self {
+        Self {
+            code_org_id: Some(org),
+            ..Self::new(id, account_id, now)
+        }
+    }
+
+    /// Whether the session may act for an organization.
+    pub(super) fn acts_for(&self, org: OrgId) -> bool {
+        self.code_org_id.is_none_or(|own| own == org)
+    }
+
+    /// The time since which it reads personal and named chats; `None` if it reads them from the beginning.
+    pub(super) fn reads_since(&self) -> Option<DateTime<Utc>> {
+        self.code_org_id
+            .filter(|_| self.confirm_time.is_none())
+            .map(|_| self.create_time)
     }
 
     /// Whether it was neither ended nor left idle for too long.
     pub(super) fn is_alive(&self, now: DateTime<Utc>) -> bool {
         self.end_time.is_none() && self.refresh_time > now - SESSION_IDLE
+    }
+
+    /// Whether it is alive and its first refresh token was not used.
+    pub(super) fn is_unused(&self, now: DateTime<Utc>) -> bool {
+        self.is_alive(now) && self.generation == FIRST_GENERATION
     }
 
     /// Whether a refresh with the token of `generation` comes shortly after the refresh that replaced it,

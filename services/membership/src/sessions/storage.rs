@@ -2,7 +2,7 @@
 //! to an organization, so the queries have no scope.
 use chrono::{DateTime, Utc};
 use parta_database::{StorageError, table};
-use parta_ids::{AccountId, SessionId, TypedId as _, Uuid};
+use parta_ids::{AccountId, OrgId, SessionId, TypedId, Uuid};
 use sea_orm::{
     ColumnTrait as _, Condition, ConnectionTrait, EntityTrait as _, IntoActiveModel as _, QueryFilter as _,
     QueryOrder as _, QuerySelect as _, sea_query::Expr,
@@ -19,6 +19,8 @@ table!(entity, "session", {
     create_time: DateTimeUtc,
     refresh_time: DateTimeUtc,
     end_time: Option<DateTimeUtc>,
+    code_org_id: Option<Uuid>,
+    confirm_time: Option<DateTimeUtc>,
 });
 
 // A session that was ended before it expired, while its tokens may live. `session` has the same fact for
@@ -40,6 +42,8 @@ impl From<Model> for Session {
             create_time: row.create_time,
             refresh_time: row.refresh_time,
             end_time: row.end_time,
+            code_org_id: row.code_org_id.map(OrgId::from_uuid),
+            confirm_time: row.confirm_time,
         }
     }
 }
@@ -52,6 +56,8 @@ pub(super) async fn insert(conn: &impl ConnectionTrait, session: &Session) -> Re
         create_time: session.create_time,
         refresh_time: session.refresh_time,
         end_time: session.end_time,
+        code_org_id: session.code_org_id.map(TypedId::uuid),
+        confirm_time: session.confirm_time,
     };
     Entity::insert(row.into_active_model())
         .exec_without_returning(conn)
@@ -101,6 +107,22 @@ pub(super) async fn update_ended(
     Entity::update_many()
         .col_expr(Column::EndTime, Expr::value(now))
         .filter(Column::SessionId.eq(id.uuid()))
+        .exec(conn)
+        .await?;
+    Ok(())
+}
+
+/// Notes that a second person confirmed the use of the code that started a session. A session that has ended,
+/// or is confirmed, stays as it is.
+pub(super) async fn update_confirmed(
+    conn: &impl ConnectionTrait,
+    id: SessionId,
+    now: DateTime<Utc>,
+) -> Result<(), StorageError> {
+    Entity::update_many()
+        .col_expr(Column::ConfirmTime, Expr::value(now))
+        .filter(Column::SessionId.eq(id.uuid()))
+        .filter(Column::ConfirmTime.is_null())
         .exec(conn)
         .await?;
     Ok(())

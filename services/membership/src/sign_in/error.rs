@@ -25,7 +25,7 @@ impl Error {
     }
 
     /// The code is not the code of the flow.
-    pub(super) fn code_wrong() -> Self {
+    pub(crate) fn code_wrong() -> Self {
         Self::state(ErrorReason::CodeWrong, "The code is wrong.")
     }
 

@@ -11,7 +11,10 @@ use super::{
     model::{FAILURES_MAX, Limit, Scope},
     storage::limits,
 };
-use crate::{context::Context, error::Error};
+use crate::{
+    context::{Context, Run},
+    error::Error,
+};
 
 /// The limits of one call.
 pub(super) struct Limiter<'a> {
@@ -114,6 +117,21 @@ impl<'a> Limiter<'a> {
     pub(super) async fn reset_failures(&self, address: &str) -> Result<(), Error> {
         Ok(limits::delete_failures(self.tx, &failures_key(self.context, address)).await?)
     }
+}
+
+/// Refuses an attempt to enter a code that belongs to no address, if the network of the caller has entered
+/// too many wrong ones.
+pub(crate) async fn require_attempt(run: Run<'_>) -> Result<(), Error> {
+    let Run { context, tx, caller } = run;
+    let limiter = Limiter::new(context, tx, caller);
+    limiter.require(Limit::WrongCodesOfNetwork, "").await
+}
+
+/// Counts a wrong code that belongs to no address.
+pub(crate) async fn count_wrong_attempt(run: Run<'_>) -> Result<(), Error> {
+    let Run { context, tx, caller } = run;
+    let limiter = Limiter::new(context, tx, caller);
+    limiter.take(Limit::WrongCodesOfNetwork, "").await
 }
 
 /// Lifts the locks of addresses. Returns whether one of them was locked.

@@ -22,7 +22,7 @@ mod storage;
 mod tests;
 
 pub(crate) use grpc::{SignInMetrics, address};
-pub(crate) use limiter::unlock;
+pub(crate) use limiter::{count_wrong_attempt, require_attempt, unlock};
 pub(crate) use model::{Budgets, FLOW_RETENTION};
 pub(crate) use operations::{
     RequestCode, Requested, SentCode, UnlockAddress, Unlocked, VerifyCode, send_code, try_code,

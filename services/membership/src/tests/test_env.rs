@@ -29,6 +29,7 @@ use parta_proto_membership::{
         guardianship_service_client::GuardianshipServiceClient,
         join_request_service_client::JoinRequestServiceClient, member_service_client::MemberServiceClient,
         membership_event::Payload, membership_feed_service_client::MembershipFeedServiceClient,
+        one_time_code_service_client::OneTimeCodeServiceClient,
         operator_service_client::OperatorServiceClient, role_service_client::RoleServiceClient,
         roster_import_service_client::RosterImportServiceClient,
         service_account_service_client::ServiceAccountServiceClient,
@@ -234,6 +235,7 @@ impl TestEnv {
         duties: DutyServiceClient,
         roles: RoleServiceClient,
         suspensions: SuspensionServiceClient,
+        one_time_codes: OneTimeCodeServiceClient,
         operator: OperatorServiceClient,
         roster_imports: RosterImportServiceClient,
     }

@@ -1,8 +1,5 @@
 //! The manifest of a backup: what its files are, and how they are verified.
-use std::{
-    io::Write as _,
-    path::{Path, PathBuf},
-};
+use std::{io::Write as _, path::Path};
 
 use anyhow::{Context as _, ensure};
 use chrono::{DateTime, Utc};

@@ -338,6 +338,11 @@ async fn end_sessions(db: &Db, keys: &Path, output: Output) -> anyhow::Result<()
     output.line(format!(
         "membership: {ended} sessions have ended; everybody signs in again"
     ));
+    let deleted = parta_membership::delete_one_time_codes(db).await;
+    let deleted = deleted.context("cannot delete the one-time codes of the school; run `parta recover`")?;
+    output.line(format!(
+        "membership: {deleted} one-time codes of before the restore were deleted"
+    ));
     if keys.join(SIGNING_KEYS[0]).exists() {
         for name in SIGNING_KEYS {
             let file = keys.join(name);

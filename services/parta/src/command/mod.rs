@@ -14,7 +14,7 @@ use std::{collections::BTreeMap, path::PathBuf};
 use clap::{Args, Subcommand};
 
 use crate::{
-    client::{Endpoints, Session},
+    client::{self, Endpoints, Session},
     demo,
     output::{Failure, Format, Output},
 };
@@ -130,12 +130,7 @@ impl Command {
             Self::Keys(command) => command.run(common),
             Self::Demo => {
                 let output = common.print();
-                let key = std::fs::read_to_string(&common.operator_key_file).map_err(|error| {
-                    anyhow::anyhow!(
-                        "cannot read the operator's key {}: {error}",
-                        common.operator_key_file.display()
-                    )
-                })?;
+                let key = client::read_operator_key(&common.operator_key_file)?;
                 let story = demo::play(&common.endpoints(), &key, |step| output.line(step.to_string())).await;
                 let steps = story.map_err(|error| error.downcast().unwrap_or_else(Failure::Local))?;
                 output.document(&serde_json::json!({"steps": steps}));

@@ -1,5 +1,6 @@
 //! Rules that the schemas of Kubernetes do not know. Each is proved by a change that only it finds
 //! (tests).
+mod monitoring;
 mod network;
 mod objects;
 mod parts;
@@ -73,6 +74,8 @@ pub(crate) const RULES: &[(&str, Rule)] = &[
     ("the route has the public services and no other", network::route),
     ("the server trusts the proxies of its route", network::proxies),
     ("a load balancer admits clients", network::balancers),
+    ("metrics are scraped where they are offered", monitoring::scraped),
+    ("alerts say what to do, and are about metrics", monitoring::alerts),
     ("one pod has a volume", parts::volumes),
     ("claim templates have no label", parts::claims),
     ("an autoscaler sets the replicas", parts::autoscalers),

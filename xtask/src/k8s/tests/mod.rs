@@ -1,4 +1,5 @@
 //! Each rule finds the mistake that it is for.
+mod monitoring;
 mod network;
 mod parts;
 mod services;
@@ -118,6 +119,7 @@ fn each_mistake_in_a_part_is_found_by_its_rule() {
     let mutations = parts::mutations();
     assert!(mutations.len() >= 25);
     assert_found(&mutations);
+    assert_found(&monitoring::mutations());
 }
 
 #[test]
@@ -139,6 +141,7 @@ fn every_rule_has_a_mistake_that_it_finds() {
     let all = [
         services::mutations(),
         parts::mutations(),
+        monitoring::mutations(),
         network::mutations(),
         network::shared(),
     ]
@@ -210,4 +213,28 @@ fn immutable_fields_are_compared() {
         set(at(&mut manifests, kind, name), &pointer, json!({"version": "2"}));
         assert_ne!(immutable(&manifests), before, "{pointer}");
     }
+}
+
+/// The validators get an object once, unless it differs in more than the digest of the settings.
+#[test]
+fn objects_of_several_renders_are_validated_once() {
+    let workload = |digest: &str, replicas: u8| {
+        format!(
+            "kind: Deployment\nspec: {{replicas: {replicas}, template: {{metadata: {{annotations: \
+             {{parta/config: {digest}, other: {digest}}}}}}}}}\n"
+        )
+    };
+    let digest =
+        |digest: &str| workload("x", 1).replace("parta/config: x", &format!("parta/config: {digest}"));
+    let render = |name: &str, text: String| (name.to_owned(), text);
+    let renders = [
+        render("first", digest("a")),
+        render("same", digest("b")),
+        render("other", workload("a", 1)),
+        render("scaled", format!("{}\n---\n{}", digest("a"), workload("x", 2))),
+    ];
+    let found = super::distinct_objects(renders.iter()).unwrap();
+    let names: Vec<&str> = found.iter().map(|(name, _)| *name).collect();
+    assert_eq!(names, ["first", "other", "scaled"]);
+    assert_eq!(found[2].1.trim(), workload("x", 2).trim());
 }

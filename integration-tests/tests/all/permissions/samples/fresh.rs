@@ -93,6 +93,31 @@ impl Fresh<'_> {
         )
     }
 
+    /// Returns a pupil with a one-time code, and its text. A caller of this kind has not issued it, where
+    /// another member can.
+    pub(super) async fn one_time_code(&self, two_schools: &TwoSchools, kind: Kind) -> (String, String) {
+        let member = self.claimed_pupil(two_schools).await;
+        let head = two_schools.people.get(&Kind::Head);
+        let org_id = self.0.school.org_id.as_str();
+        let head = head.filter(|head| kind == Kind::Administrator && head.client.org_id() == Some(org_id));
+        let by = head.map_or(&self.0.school.administrator.client, |head| &head.client);
+        let wanted = json!({"org_id": org_id, "member_id": member});
+        let issued = by.must("OneTimeCodeService/IssueOneTimeCode", wanted).await;
+        (member, id(&issued, "/code"))
+    }
+
+    /// Returns the request to confirm the use of a one-time code.
+    pub(super) async fn used_code(&self, two_schools: &TwoSchools, kind: Kind) -> Value {
+        let (member, code) = self.one_time_code(two_schools, kind).await;
+        let nobody = two_schools.suite.anonymous();
+        nobody
+            .must("OneTimeCodeService/RedeemOneTimeCode", json!({"code": code}))
+            .await;
+        let whose = json!({"member_id": member});
+        let used = self.0.must("OneTimeCodeService/GetOneTimeCode", whose).await;
+        json!({"member_id": member, "use_time": used["one_time_code"]["use_time"]})
+    }
+
     /// Returns a roster import and a change of it that waits for a second person, because it makes a record
     /// with the name of the member who has started it. A caller of this kind has not, where another member
     /// can.
@@ -231,10 +256,11 @@ impl Fresh<'_> {
         )
     }
 
-    pub(super) async fn custom_chat(&self, members: &[String]) -> String {
+    /// Returns a chat of these members that the maker has made, or else a teacher of the class.
+    pub(super) async fn custom_chat(&self, maker: Option<&Client>, members: &[String]) -> String {
         let wanted = json!({"title": "Кружок", "member_ids": members});
         // A teacher of the class is cleared to be in a chat with its pupils; the administrator is not.
-        let by = &self.0.colleague.client;
+        let by = maker.unwrap_or(&self.0.colleague.client);
         id(&by.must("ChatService/CreateChat", wanted).await, "/chat/id")
     }
 }

@@ -8,7 +8,7 @@ use tonic::{Request, Response, Status};
 
 use super::operations::{
     AddParticipants, CreateChat, CreateDirectChat, GetChat, ListChats, ListParticipants,
-    ListUnsupervisedChats, RemoveParticipants,
+    ListUnsupervisedChats, RemoveParticipants, TransferResponsibility,
 };
 use crate::{chats::model::TITLE_MAX, context::Context};
 
@@ -166,7 +166,37 @@ impl ChatService for Chats {
         })?;
         let done = self.edge.mutate(&call, &command).await?;
         Ok(Response::new(pb::RemoveParticipantsResponse {
-            chat: Some(convert::chat(&done.view)),
+            chat: done.view.as_ref().map(convert::chat),
+            consistency_token: done.consistency_token,
+        }))
+    }
+
+    async fn transfer_responsibility(
+        &self,
+        request: Request<pb::TransferResponsibilityRequest>,
+    ) -> Result<Response<pb::TransferResponsibilityResponse>, Status> {
+        let call = self.edge.enter(request).await?;
+        let command = call.mutation(|v, r| {
+            let org_id = field::id(v, "org_id", &r.org_id);
+            let chat_id = field::id(v, "chat_id", &r.chat_id);
+            let responsible_id = field::id(v, "responsible_id", &r.responsible_id);
+            let deputy_id = field::optional_id(v, "deputy_id", &r.deputy_id);
+            let is_other = deputy_id.is_none() || deputy_id != responsible_id;
+            v.check(
+                is_other,
+                "deputy_id",
+                "must be another member than responsible_id",
+            );
+            Some(TransferResponsibility {
+                org_id: org_id?,
+                chat_id: chat_id?,
+                responsible_id: responsible_id?,
+                deputy_id,
+            })
+        })?;
+        let done = self.edge.mutate(&call, &command).await?;
+        Ok(Response::new(pb::TransferResponsibilityResponse {
+            chat: done.view.as_ref().map(convert::chat),
             consistency_token: done.consistency_token,
         }))
     }

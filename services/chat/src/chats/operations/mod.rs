@@ -1,4 +1,5 @@
 //! Loading of chats as one member sees them, and the acts and reads of ChatService.
+mod direct;
 mod mutations;
 mod queries;
 
@@ -8,19 +9,23 @@ use parta_ids::{ChatId, MemberId, OrgId};
 use parta_roster::Roster;
 use sea_orm::ConnectionTrait;
 
-pub(crate) use mutations::{AddParticipants, CreateChat, CreateDirectChat, RemoveParticipants};
+pub(crate) use direct::CreateDirectChat;
+pub(crate) use mutations::{AddParticipants, CreateChat, RemoveParticipants, TransferResponsibility};
 pub(crate) use queries::{GetChat, ListChats, ListParticipants, ListUnsupervisedChats, UnsupervisedChat};
 
 use crate::{
     context::{Context, active_scope},
     entries::{
         ChatKind, ChatMembership, count_unread, find_membership, find_membership_and_state, find_peer,
+        hidden_upto,
     },
     error::Error,
 };
 
 pub(crate) struct Readable {
     pub(crate) membership: ChatMembership,
+    /// The member may read what is after this sequence number: that of the joining, or [`hidden_upto`].
+    pub(crate) after: i64,
     /// The last sequence number that the member may read.
     pub(crate) upto: i64,
 }
@@ -44,13 +49,15 @@ impl ChatView {
         chat: ChatId,
     ) -> Result<Self, Error> {
         let readable = load_readable(conn, scope, member, chat).await?;
-        Ok(Self::of(conn, scope, readable.membership).await?)
+        Ok(Self::of(conn, scope, readable.membership, readable.after).await?)
     }
 
+    /// The view of a member who may read what is after this sequence number.
     async fn of(
         conn: &impl ConnectionTrait,
         scope: &OrgScope,
         membership: ChatMembership,
+        after: i64,
     ) -> Result<Self, StorageError> {
         let kind = membership.kind()?;
         let peer = if kind == ChatKind::Direct {
@@ -58,7 +65,7 @@ impl ChatView {
         } else {
             None
         };
-        let unread = count_unread(conn, scope, [&membership]).await?;
+        let unread = count_unread(conn, scope, [&membership.read_upto(after)]).await?;
         Ok(Self {
             kind,
             unread: unread.into_values().sum(),
@@ -78,8 +85,17 @@ async fn load_readable(
     let membership = find_membership(conn, scope, chat, member)
         .await?
         .ok_or(Error::UnknownChat(chat))?;
-    let upto = membership.readable_upto()?.ok_or(Error::UnknownChat(chat))?;
-    Ok(Readable { membership, upto })
+    readable(membership, 0)
+}
+
+/// `hidden` is the last sequence number that the session may not read.
+fn readable(membership: ChatMembership, hidden: i64) -> Result<Readable, Error> {
+    let upto = membership.readable_upto()?;
+    Ok(Readable {
+        after: membership.participant.visible_after.max(hidden),
+        upto: upto.ok_or(Error::UnknownChat(membership.chat_id()))?,
+        membership,
+    })
 }
 
 /// Loads a chat in which the member participates now.
@@ -116,6 +132,6 @@ pub(crate) async fn load_readable_at_once(
         return Err(Error::UnknownChat(chat));
     };
     let scope = active_scope(caller, org, Roster::found_state(state)?)?;
-    let upto = membership.readable_upto()?.ok_or(Error::UnknownChat(chat))?;
-    Ok((scope, Readable { membership, upto }))
+    let hidden = hidden_upto(conn, &scope, &membership, caller.reads_since).await?;
+    Ok((scope, readable(membership, hidden)?))
 }

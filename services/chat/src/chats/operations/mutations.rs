@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use parta_access::{Caller, OrgScope, authorize, belongs};
+use parta_access::{Caller, OrgScope, authorize};
 use parta_database::Tx;
 use parta_edge::{Mutation, Stored};
 use parta_ids::{ChatId, MemberId, OrgId, TypedId};
@@ -9,21 +9,21 @@ use serde::{Deserialize, Serialize};
 
 use super::{ChatView, load_present, load_readable};
 use crate::{
-    audience::named_participants,
+    audience::{NamedAudience, decide_named, named_audience},
     chats::{model::MAX_PARTICIPANTS, policy},
     context::{Context, Run},
     entries::{
-        ChatKind, ParticipantKind, Participation, apply_diff, chat, create_chat, difference, direct_chat_key,
-        find_chat, find_chat_by_key, kind_of, lock_chat, lock_roster, participants,
+        ChatKind, Participation, Responsibility, apply_diff, chat, create_chat, difference, find_chat,
+        kind_of, lock_chat, lock_roster, participants, responsibility_of,
     },
     error::Error,
-    talk_policy::{are_kept_apart, may_name, may_talk, must_leave},
+    talk_policy::{are_kept_apart, may_name, must_leave, named_chat},
 };
 
 /// The stored outcome of an act that creates or finds a chat.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct ChatOutcome {
-    chat_id: ChatId,
+    pub(super) chat_id: ChatId,
 }
 
 impl Stored for ChatOutcome {}
@@ -34,17 +34,11 @@ pub(crate) struct Grant {
     facts: MemberContext,
 }
 
-/// The two members of a personal chat.
-fn pair(people: [&MemberContext; 2]) -> BTreeMap<MemberId, Participation> {
-    let pair = people.map(|facts| (facts.member_id, Participation::new(facts, true)));
-    pair.into()
-}
-
-async fn audit(tx: &Tx, caller: &Caller, org: OrgId, chat: ChatId) -> Result<(), Error> {
+pub(super) async fn audit(tx: &Tx, caller: &Caller, org: OrgId, chat: ChatId) -> Result<(), Error> {
     Ok(parta_audit::record_within(tx, caller, org, format!("chats/{chat}")).await?)
 }
 
-/// Creates a custom chat. The caller participates in it.
+/// Creates a custom chat. The caller participates in it and is responsible for it.
 pub(crate) struct CreateChat {
     pub(crate) org_id: OrgId,
     pub(crate) title: String,
@@ -73,8 +67,17 @@ impl Mutation for CreateChat {
         people.sort();
         people.dedup();
         let people = check_reachable(context, tx, facts, &people, &[]).await?;
+        let own = Responsibility {
+            member: Some(facts.member_id),
+            ..Responsibility::default()
+        };
+        let audience = named_audience(&people, own);
+        if !audience.is_led {
+            return Err(Error::not_cleared(facts.member_id));
+        }
         let chat_id = create_chat(tx, scope, ChatKind::Custom, None, None, &self.title).await?;
-        let diff = difference(&BTreeMap::new(), &named_participants(&people));
+        let mut diff = difference(&BTreeMap::new(), &audience.participants);
+        diff.responsibility = Some(audience.responsibility);
         apply_diff(tx, &*context.sink, scope, (chat_id, ChatKind::Custom), &diff).await?;
         audit(tx, caller, self.org_id, chat_id).await?;
         Ok(ChatOutcome { chat_id })
@@ -84,82 +87,6 @@ impl Mutation for CreateChat {
         &self,
         run: Run<'_>,
         Grant { scope, facts }: &Grant,
-        outcome: &ChatOutcome,
-    ) -> Result<ChatView, Error> {
-        ChatView::load(run.tx, scope, facts.member_id, outcome.chat_id).await
-    }
-
-    fn repeated(&self, context: &Context) {
-        context.sink.compare_organization(self.org_id);
-    }
-}
-
-/// The facts of the two members of a personal chat and the scope of the act.
-pub(crate) struct PairGrant {
-    scope: OrgScope,
-    facts: MemberContext,
-    peer: MemberContext,
-}
-
-/// Opens the personal chat of the caller and another member. A pair has one chat; an existing one is
-/// returned.
-pub(crate) struct CreateDirectChat {
-    pub(crate) org_id: OrgId,
-    pub(crate) member_id: MemberId,
-}
-
-impl Mutation for CreateDirectChat {
-    type Context = Context;
-    type Grant = PairGrant;
-    type Outcome = ChatOutcome;
-    type View = ChatView;
-    type Error = Error;
-
-    async fn authorize(&self, run: Run<'_>) -> Result<PairGrant, Error> {
-        let Run { context, tx, caller } = run;
-        lock_roster(tx, self.org_id, false).await?;
-        let facts = context.roster.caller_context(tx, caller, self.org_id).await?;
-        let peer = context
-            .roster
-            .contexts_of(tx, self.org_id, &[self.member_id])
-            .await?
-            .pop();
-        let peer = peer.ok_or_else(|| Error::unknown_member(self.member_id))?;
-        if !facts.may_contact(&peer) {
-            return Err(Error::relation_limited(self.member_id));
-        }
-        if !may_talk(&facts, &peer) {
-            return Err(Error::not_reachable(self.member_id));
-        }
-        let scope = belongs(caller, self.org_id)?;
-        Ok(PairGrant { scope, facts, peer })
-    }
-
-    async fn act(
-        &self,
-        run: Run<'_>,
-        PairGrant { scope, facts, peer }: &PairGrant,
-    ) -> Result<ChatOutcome, Error> {
-        let Run { context, tx, caller } = run;
-        let key = direct_chat_key(facts.member_id, self.member_id);
-        let chat_id = match find_chat_by_key(tx, scope, &key).await? {
-            Some(row) => ChatId::from_uuid(row.chat_id),
-            None => create_chat(tx, scope, ChatKind::Direct, None, Some(key), "").await?,
-        };
-        // A member who left the organization and returned joins again.
-        let present = participants(tx, scope, chat_id).await?;
-        let diff = difference(&present, &pair([facts, peer]));
-        if !diff.is_empty() {
-            apply_diff(tx, &*context.sink, scope, (chat_id, ChatKind::Direct), &diff).await?;
-        }
-        audit(tx, caller, self.org_id, chat_id).await?;
-        Ok(ChatOutcome { chat_id })
-    }
-
-    async fn view(
-        &self,
-        run: Run<'_>,
-        PairGrant { scope, facts, .. }: &PairGrant,
         outcome: &ChatOutcome,
     ) -> Result<ChatView, Error> {
         ChatView::load(run.tx, scope, facts.member_id, outcome.chat_id).await
@@ -181,52 +108,42 @@ impl Mutation for AddParticipants {
     type Context = Context;
     type Grant = Grant;
     type Outcome = ();
-    /// `None` for an administrator who does not take part.
+    /// `None` for a member of the administration who does not take part.
     type View = Option<ChatView>;
     type Error = Error;
 
     async fn authorize(&self, run: Run<'_>) -> Result<Grant, Error> {
-        let Run { context, tx, caller } = run;
-        lock_roster(tx, self.org_id, false).await?;
-        let (scope, member) = context.reader(tx, caller, self.org_id).await?;
-        let facts = context.roster.caller_context(tx, caller, self.org_id).await?;
-        match load_present(tx, &scope, member, self.chat_id).await {
-            Err(Error::UnknownChat(chat)) => {
-                // The administration names an adult in a chat without one, and does not read it (F14).
-                let row = find_chat(tx, &scope, chat).await?;
-                row.filter(|row| may_appoint(&facts, row))
-                    .ok_or(Error::UnknownChat(chat))?;
-            }
-            present => _ = present?,
-        }
-        let scope = authorize(caller, self.org_id, policy::name_people(&facts))?;
-        Ok(Grant { scope, facts })
+        authorize_choice(run, (self.org_id, self.chat_id), None).await
     }
 
     async fn act(&self, run: Run<'_>, Grant { scope, facts }: &Grant) -> Result<(), Error> {
         let Run { context, tx, caller } = run;
         let row = lock_custom_chat(tx, scope, facts, self.chat_id).await?;
+        authorize(
+            caller,
+            self.org_id,
+            policy::choose_people(facts, is_responsible(facts, &row)),
+        )?;
         let present = participants(tx, scope, self.chat_id).await?;
         if self.member_ids.contains(&facts.member_id) && !present.contains_key(&facts.member_id) {
             return Err(Error::second_person_required());
         }
-        let named = self.member_ids.iter().filter(|m| !present.contains_key(m));
-        let named: Vec<_> = named.copied().collect();
-        if present.len() + named.len() > MAX_PARTICIPANTS {
-            return Err(Error::too_many_participants());
-        }
-        let others: Vec<_> = present.keys().copied().collect();
-        let people = check_reachable(context, tx, facts, &named, &others).await?;
-        let wanted = named_participants(&people);
-        let is_responsible = |rights: &Participation| rights.kind == ParticipantKind::ClearedStaff;
-        if row.unsupervised && !wanted.values().any(is_responsible) {
-            // Nothing else changes in a read-only chat (F17).
+        if row.unsupervised || row.responsible_id.is_none() {
+            // Nothing else changes in a read-only chat while nobody is responsible (F17).
             return Err(Error::unsupervised(self.chat_id));
         }
-        let diff = difference(&present, &wanted);
-        if !diff.is_empty() {
-            apply_diff(tx, &*context.sink, scope, (self.chat_id, ChatKind::Custom), &diff).await?;
+        let people = check_named(context, tx, facts, &present, &self.member_ids).await?;
+        let had = responsibility_of(&row);
+        let audience = named_audience(&people, had);
+        if audience.responsibility.member != had.member || !audience.is_led {
+            // The responsible member has no ground toward one of them.
+            let first = self
+                .member_ids
+                .iter()
+                .find(|member| !present.contains_key(member));
+            return Err(first.map_or_else(|| Error::unsupervised(self.chat_id), |m| Error::not_reachable(*m)));
         }
+        apply(context, tx, scope, &row, &present, audience).await?;
         audit(tx, caller, self.org_id, self.chat_id).await
     }
 
@@ -236,10 +153,72 @@ impl Mutation for AddParticipants {
         Grant { scope, facts }: &Grant,
         (): &(),
     ) -> Result<Option<ChatView>, Error> {
-        match ChatView::load(run.tx, scope, facts.member_id, self.chat_id).await {
-            Err(Error::UnknownChat(_)) => Ok(None),
-            view => Ok(Some(view?)),
+        load_if_readable(run.tx, scope, facts, self.chat_id).await
+    }
+
+    fn repeated(&self, context: &Context) {
+        context.sink.compare_organization(self.org_id);
+    }
+}
+
+/// Names the responsible member of a custom chat and the deputy, who join it if they are not in it.
+pub(crate) struct TransferResponsibility {
+    pub(crate) org_id: OrgId,
+    pub(crate) chat_id: ChatId,
+    pub(crate) responsible_id: MemberId,
+    pub(crate) deputy_id: Option<MemberId>,
+}
+
+impl Mutation for TransferResponsibility {
+    type Context = Context;
+    type Grant = Grant;
+    type Outcome = ();
+    /// `None` for a member of the administration who does not take part.
+    type View = Option<ChatView>;
+    type Error = Error;
+
+    async fn authorize(&self, run: Run<'_>) -> Result<Grant, Error> {
+        authorize_choice(run, (self.org_id, self.chat_id), None).await
+    }
+
+    async fn act(&self, run: Run<'_>, Grant { scope, facts }: &Grant) -> Result<(), Error> {
+        let Run { context, tx, caller } = run;
+        let row = lock_custom_chat(tx, scope, facts, self.chat_id).await?;
+        let is_responsible = is_responsible(facts, &row);
+        authorize(caller, self.org_id, policy::choose_people(facts, is_responsible))?;
+        let named: Vec<_> = [self.responsible_id].into_iter().chain(self.deputy_id).collect();
+        if named.contains(&facts.member_id) && !is_responsible {
+            return Err(Error::second_person_required());
         }
+        let present = participants(tx, scope, self.chat_id).await?;
+        let people = check_named(context, tx, facts, &present, &named).await?;
+        let may_lead = named_chat(&people).may_lead;
+        if let Some(member) = named.iter().find(|member| !may_lead.contains_key(member)) {
+            return Err(Error::not_cleared(*member));
+        }
+        let wanted = Responsibility {
+            member: Some(self.responsible_id),
+            deputy: self.deputy_id,
+            unit: None,
+        };
+        let audience = named_audience(&people, wanted);
+        apply(context, tx, scope, &row, &present, audience).await?;
+        audit(tx, caller, self.org_id, self.chat_id).await
+    }
+
+    async fn view(
+        &self,
+        run: Run<'_>,
+        Grant { scope, facts }: &Grant,
+        (): &(),
+    ) -> Result<Option<ChatView>, Error> {
+        load_if_readable(run.tx, scope, facts, self.chat_id).await
+    }
+
+    /// A caller who passed the responsibility on by this act, and may have left the chat since, gets the
+    /// result as long as the caller may read the chat up to the leaving.
+    async fn regrant(&self, run: Run<'_>, (): &()) -> Result<Grant, Error> {
+        authorize_repetition(run, (self.org_id, self.chat_id), None).await
     }
 
     fn repeated(&self, context: &Context) {
@@ -255,58 +234,56 @@ pub(crate) struct RemoveParticipants {
     pub(crate) member_ids: Vec<MemberId>,
 }
 
-impl RemoveParticipants {
-    fn grant(&self, caller: &Caller, facts: MemberContext) -> Result<Grant, Error> {
-        let only_oneself = self.member_ids.iter().all(|m| *m == facts.member_id);
-        let scope = authorize(caller, self.org_id, policy::remove(&facts, only_oneself))?;
-        Ok(Grant { scope, facts })
-    }
-}
-
 impl Mutation for RemoveParticipants {
     type Context = Context;
     type Grant = Grant;
     type Outcome = ();
-    type View = ChatView;
+    /// `None` for a member of the administration who never took part.
+    type View = Option<ChatView>;
     type Error = Error;
 
     async fn authorize(&self, run: Run<'_>) -> Result<Grant, Error> {
-        let Run { context, tx, caller } = run;
-        lock_roster(tx, self.org_id, false).await?;
-        let (scope, member) = context.reader(tx, caller, self.org_id).await?;
-        load_present(tx, &scope, member, self.chat_id).await?;
-        let facts = context.roster.caller_context(tx, caller, self.org_id).await?;
-        self.grant(caller, facts)
+        let removed = Some(self.member_ids.as_slice());
+        authorize_choice(run, (self.org_id, self.chat_id), removed).await
     }
 
     async fn act(&self, run: Run<'_>, Grant { scope, facts }: &Grant) -> Result<(), Error> {
         let Run { context, tx, caller } = run;
-        lock_custom_chat(tx, scope, facts, self.chat_id).await?;
-        load_present(tx, scope, facts.member_id, self.chat_id).await?;
+        let row = lock_custom_chat(tx, scope, facts, self.chat_id).await?;
+        let only_oneself = is_only(facts, &self.member_ids);
+        let decision = policy::remove(facts, is_responsible(facts, &row), only_oneself);
+        authorize(caller, self.org_id, decision)?;
         let present = participants(tx, scope, self.chat_id).await?;
         let staying = present.keys().filter(|m| !self.member_ids.contains(m));
         let staying: Vec<_> = staying.copied().collect();
+        let had = responsibility_of(&row);
+        let is_removed =
+            |member: MemberId| present.contains_key(&member) && self.member_ids.contains(&member);
+        if had.member.is_some_and(is_removed) && !staying.is_empty() {
+            return Err(Error::responsible_required(self.chat_id));
+        }
         let people = context.roster.contexts_of(tx, self.org_id, &staying).await?;
         // Those leave too who were in the chat under the responsibility of one of these members (F14).
-        let diff = difference(&present, &named_participants(&people));
-        if !diff.is_empty() {
-            apply_diff(tx, &*context.sink, scope, (self.chat_id, ChatKind::Custom), &diff).await?;
-        }
+        let removed = &self.member_ids;
+        let audience = decide_named(&context.roster, tx, scope, &people, had, removed).await?;
+        apply(context, tx, scope, &row, &present, audience).await?;
         audit(tx, caller, self.org_id, self.chat_id).await
     }
 
-    async fn view(&self, run: Run<'_>, Grant { scope, facts }: &Grant, (): &()) -> Result<ChatView, Error> {
-        ChatView::load(run.tx, scope, facts.member_id, self.chat_id).await
+    async fn view(
+        &self,
+        run: Run<'_>,
+        Grant { scope, facts }: &Grant,
+        (): &(),
+    ) -> Result<Option<ChatView>, Error> {
+        load_if_readable(run.tx, scope, facts, self.chat_id).await
     }
 
     /// A caller who left by this act, also as one of those who leave with the removed members, gets the
     /// result as long as the caller may read the chat up to the leaving.
     async fn regrant(&self, run: Run<'_>, (): &()) -> Result<Grant, Error> {
-        let Run { context, tx, caller } = run;
-        let facts = context.roster.caller_context(tx, caller, self.org_id).await?;
-        let grant = self.grant(caller, facts)?;
-        load_readable(tx, &grant.scope, grant.facts.member_id, self.chat_id).await?;
-        Ok(grant)
+        let removed = Some(self.member_ids.as_slice());
+        authorize_repetition(run, (self.org_id, self.chat_id), removed).await
     }
 
     fn repeated(&self, context: &Context) {
@@ -314,13 +291,78 @@ impl Mutation for RemoveParticipants {
     }
 }
 
-/// Whether the caller may name an adult in a chat of others, because pupils are alone in it.
-fn may_appoint(facts: &MemberContext, row: &chat::Model) -> bool {
-    facts.is_administration() && row.unsupervised && row.archive_time.is_none()
+/// Whether the caller chooses the participants of the chat as far as the chat decides it. The roster chooses
+/// those of other chats than custom ones, and the acts refuse these for everybody of the staff alike.
+fn is_responsible(facts: &MemberContext, row: &chat::Model) -> bool {
+    row.kind != ChatKind::Custom as i16 || row.responsible_id == Some(facts.member_id.uuid())
+}
+
+fn is_only(facts: &MemberContext, members: &[MemberId]) -> bool {
+    members.iter().all(|member| *member == facts.member_id)
+}
+
+/// Finds a chat in which the caller participates, and for the administration every custom chat: it chooses
+/// the participants without taking part and does not read the chat (F14).
+async fn find_chosen_chat(
+    tx: &Tx,
+    scope: &OrgScope,
+    facts: &MemberContext,
+    chat: ChatId,
+) -> Result<chat::Model, Error> {
+    match load_present(tx, scope, facts.member_id, chat).await {
+        Err(Error::UnknownChat(chat)) => {
+            let is_chosen =
+                |row: &chat::Model| facts.is_administration() && row.kind == ChatKind::Custom as i16;
+            let row = find_chat(tx, scope, chat).await?;
+            row.filter(is_chosen).ok_or(Error::UnknownChat(chat))
+        }
+        present => Ok(present?.chat),
+    }
+}
+
+/// Authorizes a caller who chooses the participants of a chat. `removed` are the members whom the act
+/// removes; `None` if it does something else.
+async fn authorize_choice(
+    run: Run<'_>,
+    (org, chat): (OrgId, ChatId),
+    removed: Option<&[MemberId]>,
+) -> Result<Grant, Error> {
+    let Run { context, tx, caller } = run;
+    lock_roster(tx, org, false).await?;
+    let (scope, _) = context.reader(tx, caller, org).await?;
+    let facts = context.roster.caller_context(tx, caller, org).await?;
+    let row = find_chosen_chat(tx, &scope, &facts, chat).await?;
+    let is_responsible = is_responsible(&facts, &row);
+    let decision = match removed {
+        Some(removed) => policy::remove(&facts, is_responsible, is_only(&facts, removed)),
+        None => policy::choose_people(&facts, is_responsible),
+    };
+    let scope = authorize(caller, org, decision)?;
+    Ok(Grant { scope, facts })
+}
+
+/// Authorizes the repetition of an act that may have taken the right to it from the caller, who was
+/// responsible for the chat or has left it: by the roles of the caller, who must be able to read the chat.
+async fn authorize_repetition(
+    run: Run<'_>,
+    (org, chat): (OrgId, ChatId),
+    removed: Option<&[MemberId]>,
+) -> Result<Grant, Error> {
+    let Run { context, tx, caller } = run;
+    let facts = context.roster.caller_context(tx, caller, org).await?;
+    let decision = match removed {
+        Some(removed) => policy::remove(&facts, true, is_only(&facts, removed)),
+        None => policy::choose_people(&facts, true),
+    };
+    let scope = authorize(caller, org, decision)?;
+    if let Err(Error::UnknownChat(_)) = load_readable(tx, &scope, facts.member_id, chat).await {
+        find_chosen_chat(tx, &scope, &facts, chat).await?;
+    }
+    Ok(Grant { scope, facts })
 }
 
 /// Locks a custom chat, so that nobody else changes its participants until the commit. The caller must still
-/// participate, or be allowed to appoint an adult.
+/// participate or be of the administration.
 async fn lock_custom_chat(
     tx: &Tx,
     scope: &OrgScope,
@@ -330,13 +372,60 @@ async fn lock_custom_chat(
     let row = lock_chat(tx, scope, chat)
         .await?
         .ok_or(Error::UnknownChat(chat))?;
-    if !may_appoint(facts, &row) {
-        load_present(tx, scope, facts.member_id, chat).await?;
-    }
+    find_chosen_chat(tx, scope, facts, chat).await?;
     if kind_of(&row)? != ChatKind::Custom {
         return Err(Error::participants_fixed(chat));
     }
     Ok(row)
+}
+
+/// Changes a locked custom chat to this audience.
+async fn apply(
+    context: &Context,
+    tx: &Tx,
+    scope: &OrgScope,
+    row: &chat::Model,
+    present: &BTreeMap<MemberId, Participation>,
+    audience: NamedAudience,
+) -> Result<(), Error> {
+    let mut diff = difference(present, &audience.participants);
+    diff.responsibility = Some(audience.responsibility).filter(|new| *new != responsibility_of(row));
+    if !diff.is_empty() {
+        let chat = (ChatId::from_uuid(row.chat_id), ChatKind::Custom);
+        apply_diff(tx, &*context.sink, scope, chat, &diff).await?;
+    }
+    Ok(())
+}
+
+/// The chat for a caller who may read it.
+async fn load_if_readable(
+    tx: &Tx,
+    scope: &OrgScope,
+    facts: &MemberContext,
+    chat: ChatId,
+) -> Result<Option<ChatView>, Error> {
+    match ChatView::load(tx, scope, facts.member_id, chat).await {
+        Err(Error::UnknownChat(_)) => Ok(None),
+        view => Ok(Some(view?)),
+    }
+}
+
+/// Checks that the caller may name those of these members who are not in the chat, and that all may be in it
+/// with the present ones. Returns the facts about all of them.
+async fn check_named(
+    context: &Context,
+    tx: &Tx,
+    facts: &MemberContext,
+    present: &BTreeMap<MemberId, Participation>,
+    named: &[MemberId],
+) -> Result<Vec<MemberContext>, Error> {
+    let named = named.iter().filter(|member| !present.contains_key(member));
+    let named: Vec<_> = named.copied().collect();
+    if present.len() + named.len() > MAX_PARTICIPANTS {
+        return Err(Error::too_many_participants());
+    }
+    let others: Vec<_> = present.keys().copied().collect();
+    check_reachable(context, tx, facts, &named, &others).await
 }
 
 /// Checks that the staff member may name each of these members, and that all of them may be in one chat with

@@ -10,8 +10,8 @@ use crate::{
     chats::policy,
     context::{Context, Run},
     entries::{
-        ChatKind, ChatMembership, chat, count_unread, find_peers, kind_of, list_memberships_page,
-        list_participants, list_unsupervised, participant,
+        ChatKind, ChatMembership, chat, count_unread, find_peers, hidden_upto, kind_of,
+        list_memberships_page, list_participants, list_unsupervised, participant,
     },
     error::Error,
 };
@@ -30,7 +30,7 @@ impl Query for GetChat {
     async fn run(&self, run: Run<'_>) -> Result<Read<ChatView>, Error> {
         let Run { context, tx, caller } = run;
         let (scope, readable) = load_readable_at_once(context, tx, caller, self.org_id, self.chat_id).await?;
-        let view = ChatView::of(tx, &scope, readable.membership).await?;
+        let view = ChatView::of(tx, &scope, readable.membership, readable.after).await?;
         Ok(Read::plain(view))
     }
 }
@@ -53,7 +53,16 @@ impl Query for ListChats {
         let rows = list_memberships_page(tx, &scope, member, before, self.page.limit()).await?;
         let page = self.page.page(tx, caller, rows, ChatMembership::chat_id);
         let peers = find_peers(tx, &scope, member, &page.items).await?;
-        let unread = count_unread(tx, &scope, &page.items).await?;
+        let unread = if caller.reads_since.is_some() {
+            let mut shown = Vec::with_capacity(page.items.len());
+            for membership in &page.items {
+                let hidden = hidden_upto(tx, &scope, membership, caller.reads_since).await?;
+                shown.push(membership.read_upto(hidden));
+            }
+            count_unread(tx, &scope, &shown).await?
+        } else {
+            count_unread(tx, &scope, &page.items).await?
+        };
         let view = |membership: ChatMembership| {
             Ok(ChatView {
                 kind: membership.kind()?,

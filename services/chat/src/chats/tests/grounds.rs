@@ -6,7 +6,7 @@ use parta_proto_membership::v1::{self as members, RelationLimit, membership_even
 use parta_testkit::on_both;
 use tonic::Code;
 
-use super::unsupervised::read_only;
+use super::unsupervised::{read_only, verified};
 use crate::tests::school::*;
 
 fn not_reachable() -> (Code, String) {
@@ -212,8 +212,10 @@ on_both!(
             assert_eq!(code(s.add(deputy, chat, with).await), second_person);
         }
         assert_eq!(code(s.read(deputy, chat).await).0, Code::NotFound);
-        s.add(s.head, chat, &[deputy]).await.unwrap();
+        assert_eq!(code(s.transfer(deputy, chat, deputy, None).await), second_person);
+        s.transfer(s.head, chat, deputy, None).await.unwrap();
         s.send(deputy, chat, "здравствуйте").await.unwrap();
+        assert_eq!(s.texts(deputy, chat).await, ["здравствуйте"]);
     }
 );
 
@@ -229,7 +231,7 @@ on_both!(
         assert_eq!(code(s.custom(s.head, &[s.parent]).await), not_reachable());
         let chat = s.custom(s.class_teacher, &[s.parent, s.head]).await.unwrap();
         s.send(s.head, chat, "как родитель").await.unwrap();
-        s.remove(s.class_teacher, chat, &[s.class_teacher]).await.unwrap();
+        s.apply(vec![verified(s.class_teacher, false)]).await;
         assert_eq!(code(s.send(s.head, chat, "нет").await).0, Code::NotFound);
         assert!(s.list(s.head).await.iter().all(|chat| chat.kind() != Custom));
     }

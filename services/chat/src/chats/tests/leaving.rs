@@ -33,9 +33,9 @@ impl School {
     }
 }
 
-// Case 15: a teacher is replaced. She is out, the pupils are not left alone with anybody, and the
-// administration names the successor.
-// Covers: F14 allowed, F14 refused, F15 refused
+// Case 15: a teacher is replaced. She is out, and the class teacher of the unit is responsible at once and
+// reads from the joining. Nobody else leaves.
+// Covers: F14 allowed, F14 refused, F15 allowed, F22 refused
 on_both!(replaced_teacher_leaves_the_named_chats, |database| async move {
     let s = School::open(database).await;
     let (earlier, task) = s.teacher_for_a_time(false).await;
@@ -49,16 +49,19 @@ on_both!(replaced_teacher_leaves_the_named_chats, |database| async move {
         Code::NotFound
     );
     assert_eq!(code(s.remove(earlier, chat, &[s.pupil]).await).0, Code::NotFound);
-    assert_eq!(code(s.send(s.pupil, chat, "нет").await), read_only());
-    assert_eq!(code(s.send(s.parent, chat, "нет").await).0, Code::NotFound);
+    s.send(s.pupil, chat, "здравствуйте").await.unwrap();
+    s.send(s.parent, chat, "здравствуйте").await.unwrap();
+    let seen = s.get(s.class_teacher, chat).await.unwrap();
+    assert_eq!(seen.responsible_id, s.class_teacher.to_string());
+    assert_eq!(
+        s.texts(s.class_teacher, chat).await,
+        ["здравствуйте", "здравствуйте"]
+    );
     // She is not named again, and neither is a teacher of nobody here.
     for nobody in [earlier, s.badge_holder(&[]).await] {
-        let refused = code(s.add(s.head, chat, &[nobody]).await);
+        let refused = code(s.add(s.class_teacher, chat, &[nobody]).await);
         assert_eq!(refused.1, "MEMBER_NOT_REACHABLE");
     }
-    s.add(s.head, chat, &[s.class_teacher]).await.unwrap();
-    s.send(s.pupil, chat, "здравствуйте").await.unwrap();
-    s.send(s.class_teacher, chat, "здравствуйте").await.unwrap();
     assert_eq!(s.texts(earlier, chat).await, ["до"]);
     // A new task brings nobody back.
     let again = s.assigned(earlier, s.class, AssignmentKind::SubjectTeacher);
@@ -103,18 +106,23 @@ on_both!(
             .custom(teacher, &[s.pupil, s.classmate, stand_in])
             .await
             .unwrap();
-        for chat in [with_parent, with_stand_in, of_class] {
-            s.remove(teacher, chat, &[teacher]).await.unwrap();
-        }
+        s.apply(vec![verified(teacher, false)]).await;
         assert_eq!(code(s.send(s.parent, with_parent, "нет").await).0, Code::NotFound);
         assert_eq!(code(s.send(s.pupil, with_parent, "нет").await), read_only());
-        // A substitute is not alone with one pupil, as in personal chats, and is responsible for several.
+        // A substitute is not alone with one pupil, as in personal chats, and is responsible for nobody (F3).
         assert_eq!(
             code(s.send(stand_in, with_stand_in, "нет").await).0,
             Code::NotFound
         );
         assert_eq!(code(s.send(s.pupil, with_stand_in, "нет").await), read_only());
-        s.send(s.pupil, of_class, "можно").await.unwrap();
+        assert_eq!(code(s.send(s.pupil, of_class, "нет").await), read_only());
+        s.read(stand_in, of_class).await.unwrap();
+        let refused = code(s.transfer(s.head, of_class, stand_in, None).await);
+        assert_eq!(refused, (Code::PermissionDenied, "NOT_CLEARED".to_owned()));
+        s.transfer(s.head, of_class, s.subject_teacher, None)
+            .await
+            .unwrap();
+        s.send(stand_in, of_class, "можно").await.unwrap();
     }
 );
 
@@ -124,13 +132,16 @@ on_both!(
     removal_succeeds_when_repeated_by_one_who_left_with_it,
     |database| async move {
         let s = School::open(database).await;
-        let (stand_in, _) = s.teacher_for_a_time(true).await;
-        let named = [s.pupil, stand_in];
+        let tutor = s.tutor_of(&[s.pupil, s.classmate]).await;
+        let named = [s.pupil, s.classmate, tutor];
         let chat = s.custom(s.class_teacher, &named).await.unwrap();
-        let request = s.remove_request(chat, s.class_teacher);
-        let first = s.remove_with(stand_in, &request).await.unwrap().chat.unwrap();
+        s.transfer(s.class_teacher, chat, tutor, None).await.unwrap();
+        s.remove(s.class_teacher, chat, &[s.class_teacher]).await.unwrap();
+        // A tutor opens no personal chats, and is not alone with one pupil.
+        let request = s.remove_request(chat, s.classmate);
+        let first = s.remove_with(tutor, &request).await.unwrap().chat.unwrap();
         assert!(first.left_seq.is_some());
-        let again = s.remove_with(stand_in, &request).await.unwrap().chat.unwrap();
+        let again = s.remove_with(tutor, &request).await.unwrap().chat.unwrap();
         assert_eq!(first, again);
         assert_eq!(code(s.send(s.pupil, chat, "нет").await), read_only());
     }

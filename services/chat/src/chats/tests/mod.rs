@@ -6,5 +6,6 @@ mod pairs;
 mod participants;
 mod relations;
 mod released;
+mod responsible;
 mod unread;
 mod unsupervised;

@@ -48,6 +48,13 @@ on_postgres!(
                     let [one, another] = trip.participants;
                     school.add(trip.maker, trip.chat, &[another, trip.other, one]).await
                 })),
+                ("TransferResponsibility", |school, trip| Box::pin(async move {
+                    let [one, another] = trip.participants;
+                    school.transfer(trip.maker, trip.chat, one, Some(another)).await.map(|_| ())
+                })),
+                ("TransferResponsibility to the other", |school, trip| Box::pin(async move {
+                    school.transfer(trip.maker, trip.chat, trip.other, None).await.map(|_| ())
+                })),
                 ("CreateDirectChat", |school, trip| Box::pin(async move {
                     school.direct(trip.maker, trip.other).await.map(|_| ())
                 })),
@@ -72,6 +79,14 @@ on_postgres!(
                     participant_row(one),
                     participant_row(another),
                     participant_row(trip.other),
+                    format!(
+                        "SELECT MAX(CONCAT_WS(' ', responsible_id = '{}', responsible_id = '{}', \
+                         responsible_id = '{}', deputy_id = '{}', unsupervised)) FROM chat WHERE chat_id = '{chat}'",
+                        trip.maker.uuid(),
+                        one.uuid(),
+                        trip.other.uuid(),
+                        another.uuid()
+                    ),
                     format!(
                         "SELECT STRING_AGG(kind::TEXT, ',' ORDER BY seq) FROM entry WHERE chat_id = '{chat}'"
                     ),

@@ -89,11 +89,13 @@ on_both!(
         let s = School::open(database).await;
         let named = [s.pupil, s.classmate, s.subject_teacher];
         let chat = s.custom(s.class_teacher, &named).await.unwrap();
-        s.remove(s.class_teacher, chat, &[s.class_teacher]).await.unwrap();
-        s.send(s.pupil, chat, "с учителем").await.unwrap();
-        s.remove(s.subject_teacher, chat, &[s.subject_teacher])
+        let deputy = Some(s.subject_teacher);
+        s.transfer(s.class_teacher, chat, s.class_teacher, deputy)
             .await
             .unwrap();
+        s.apply(vec![verified(s.class_teacher, false)]).await;
+        s.send(s.pupil, chat, "с учителем").await.unwrap();
+        s.apply(vec![verified(s.subject_teacher, false)]).await;
         assert_eq!(code(s.send(s.pupil, chat, "нет").await), read_only());
         assert!(listed(&s, s.head).await.unwrap().contains(&chat));
         // A chat without pupils needs nobody.
@@ -140,18 +142,15 @@ on_both!(
     |database| async move {
         let s = School::open(database).await;
         let chat = s.custom(s.class_teacher, &[s.pupil, s.classmate]).await.unwrap();
-        // If an adult participates, nobody outside the chat names people.
-        assert_eq!(
-            code(s.add(s.head, chat, &[s.subject_teacher]).await).0,
-            Code::NotFound
-        );
-        s.remove(s.class_teacher, chat, &[s.class_teacher]).await.unwrap();
+        s.apply(vec![verified(s.class_teacher, false)]).await;
         assert_eq!(code(s.send(s.pupil, chat, "нет").await), read_only());
         let outsider = code(s.add(s.subject_teacher, chat, &[s.subject_teacher]).await);
         assert_eq!(outsider.0, Code::NotFound);
         // A member of the staff without clearance does not end the silence.
-        assert_ne!(code(s.add(s.head, chat, &[s.unverified]).await).0, Code::Ok);
-        // Nor does one more pupil, whom a verified teacher of the administration may name elsewhere.
+        let refused = code(s.transfer(s.head, chat, s.unverified, None).await);
+        assert_eq!(refused.1, "MEMBER_NOT_REACHABLE");
+        // Nor does another adult for whom nobody is responsible, or one more pupil, whom a verified teacher
+        // of the administration may name elsewhere.
         let teaching_head = s.fixture.env.id::<MemberId>();
         s.apply(vec![
             admitted_in(teaching_head, &[Role::Head, Role::Teacher], true),
@@ -160,14 +159,16 @@ on_both!(
         .await;
         let another = s.add(teaching_head, chat, &[s.other_pupil]).await;
         assert_eq!(code(another), read_only());
-        s.add(s.head, chat, &[s.subject_teacher]).await.unwrap();
+        let another = s.add(s.head, chat, &[s.subject_teacher]).await;
+        assert_eq!(code(another), read_only());
+        s.transfer(s.head, chat, s.subject_teacher, None).await.unwrap();
         s.send(s.pupil, chat, "можно").await.unwrap();
-        // The administration does not read it, and names nobody else.
+        // The administration does not read it, and names and removes others.
         assert_eq!(code(s.read(s.head, chat).await).0, Code::NotFound);
-        assert_eq!(
-            code(s.add(s.head, chat, &[s.class_teacher]).await).0,
-            Code::NotFound
-        );
+        s.apply(vec![verified(s.class_teacher, true)]).await;
+        s.add(s.head, chat, &[s.class_teacher]).await.unwrap();
+        s.remove(s.head, chat, &[s.class_teacher]).await.unwrap();
+        assert_eq!(code(s.send(s.class_teacher, chat, "нет").await).0, Code::NotFound);
     }
 );
 

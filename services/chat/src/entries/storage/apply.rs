@@ -10,10 +10,18 @@ use sea_orm::{
     sea_query::{Expr, OnConflict},
 };
 
-use super::{chat, entry, kinds::kind_of, log::to_row, participant, participants};
-use crate::entries::{Content, Entry, ParticipantDiff, ParticipantKind, ShownTo};
+use super::{chat, chats::responsibility_of, entry, kinds::kind_of, log::to_row, participant, participants};
+use crate::entries::{ChatKind, Content, Entry, ParticipantDiff, ParticipantKind, Responsibility, ShownTo};
 
-/// Applies a difference to each of these chats and returns the entries written. One statement locks the chats
+/// The entries and responsibilities that a change of participants wrote.
+#[derive(Default)]
+pub(crate) struct Applied {
+    pub(crate) entries: Vec<Entry>,
+    /// The chats that have another responsible member or deputy now.
+    pub(crate) responsibilities: Vec<(ChatId, Responsibility)>,
+}
+
+/// Applies a difference to each of these chats and returns what was written. One statement locks the chats
 /// in the order of their keys. A present participant does not join again and an absent one does not leave, so
 /// a difference may be computed before the row of the chat is locked. Increments the `audience_version` of
 /// each chat, and decides whether pupils are left alone in it.
@@ -21,14 +29,21 @@ pub(crate) async fn apply_diffs(
     tx: &Tx,
     scope: &OrgScope,
     diffs: &BTreeMap<ChatId, &ParticipantDiff>,
-) -> Result<Vec<Entry>, StorageError> {
-    let mut entries = Vec::new();
+) -> Result<Applied, StorageError> {
+    let mut applied = Applied::default();
     for head in participants::lock_chats(tx, scope, diffs.keys().copied()).await? {
-        if let Some(diff) = diffs.get(&ChatId::from_uuid(head.chat_id)) {
-            entries.extend(apply_to_locked(tx, scope, head, diff).await?);
+        let chat = ChatId::from_uuid(head.chat_id);
+        if let Some(diff) = diffs.get(&chat) {
+            let had = responsibility_of(&head);
+            let people = |of: Responsibility| (of.member, of.deputy);
+            let changed = diff.responsibility.filter(|new| people(*new) != people(had));
+            applied.responsibilities.extend(changed.map(|new| (chat, new)));
+            applied
+                .entries
+                .extend(apply_to_locked(tx, scope, head, diff).await?);
         }
     }
-    Ok(entries)
+    Ok(applied)
 }
 
 async fn apply_to_locked(
@@ -71,12 +86,19 @@ async fn apply_to_locked(
         let column = participant::Column::LeftSeq;
         update_participant(tx, scope, (chat, *member), column, at).await?;
     }
+    // In a named chat everybody reads from the joining (F22); those who join together read all their
+    // joinings.
+    let visible_after = if chat_kind == ChatKind::Custom {
+        head.head_seq + i64::try_from(leaves.len()).unwrap_or(i64::MAX)
+    } else {
+        0
+    };
     let rows: Vec<_> = joins
         .iter()
         .map(|(member, rights)| {
             let shown_to = ShownTo::of_joining(chat_kind, rights.kind);
             let at = record(Content::Joining(**member, shown_to), tx.now(), new_id());
-            participants::joining(scope, chat, **member, **rights, at)
+            participants::joining(scope, chat, **member, **rights, (at, visible_after))
         })
         .collect();
     // A member who returns reuses the old row.
@@ -91,6 +113,7 @@ async fn apply_to_locked(
         participant::Column::ReadSeq,
         participant::Column::MayPost,
         participant::Column::Kind,
+        participant::Column::VisibleAfter,
     ])
     .to_owned();
     for some in rows.chunks(500) {
@@ -110,16 +133,43 @@ async fn apply_to_locked(
             .await?;
     }
     let version = head.audience_version + 1;
+    let responsibility = diff.responsibility.unwrap_or_else(|| responsibility_of(&head));
     let mut head: chat::ActiveModel = head.into_active_model();
     head.head_seq = Set(seq);
     head.audience_version = Set(version);
-    if chat_kind.needs_cleared_adult() {
-        let kinds = participants::kinds(tx, scope, chat).await?;
-        let has = |kind| kinds.contains(&kind);
-        head.unsupervised = Set(has(ParticipantKind::Pupil) && !has(ParticipantKind::ClearedStaff));
+    if diff.responsibility.is_some() {
+        head.responsible_id = Set(responsibility.member.map(TypedId::uuid));
+        head.deputy_id = Set(responsibility.deputy.map(TypedId::uuid));
+        head.ground_unit_id = Set(responsibility.unit.map(TypedId::uuid));
+    }
+    if let Some(unsupervised) = is_unsupervised(tx, scope, (chat, chat_kind), responsibility).await? {
+        head.unsupervised = Set(unsupervised);
     }
     head.update(tx).await?;
     Ok(entries)
+}
+
+/// Whether nobody may write in a chat, because pupils are left alone in it (F15), or because nobody is
+/// responsible for a chat with named participants (F14): a suspended member is not. `None` for chats that are
+/// no such rooms.
+async fn is_unsupervised(
+    tx: &Tx,
+    scope: &OrgScope,
+    (chat, kind): (ChatId, ChatKind),
+    responsibility: Responsibility,
+) -> Result<Option<bool>, StorageError> {
+    if !matches!(kind, ChatKind::ClassPupils | ChatKind::Custom) {
+        return Ok(None);
+    }
+    let kinds = participants::kinds(tx, scope, chat).await?;
+    let has = |kind| kinds.contains(&kind);
+    Ok(Some(if kind == ChatKind::ClassPupils {
+        has(ParticipantKind::Pupil) && !has(ParticipantKind::ClearedStaff)
+    } else if let Some(member) = responsibility.member {
+        !kinds.is_empty() && !participants::may_post(tx, scope, chat, member.uuid()).await?
+    } else {
+        !kinds.is_empty()
+    }))
 }
 
 /// Sets a column of the row of a participant.

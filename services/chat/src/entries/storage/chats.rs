@@ -15,7 +15,7 @@ use super::{
     kinds::{kind_of, participant_kind},
     padded, participant,
 };
-use crate::entries::{ChatKind, Rule};
+use crate::entries::{ChatKind, Responsibility, Rule};
 
 /// The `left_seq` of a participant whose record was released: the person who is the member now reads nothing.
 /// The row stays, so that the others in a personal chat know with whom it was.
@@ -40,6 +40,13 @@ impl ChatMembership {
 
     pub(crate) fn kind(&self) -> Result<ChatKind, StorageError> {
         kind_of(&self.chat)
+    }
+
+    /// The membership with the read mark at this sequence number at least, to count what is unread after it.
+    pub(crate) fn read_upto(&self, seq: i64) -> Self {
+        let mut membership = self.clone();
+        membership.participant.read_seq = Ord::max(membership.participant.read_seq, seq);
+        membership
     }
 
     /// Whether the member sees what families do not. A member who has left does not, because the kind is that
@@ -230,6 +237,9 @@ pub(crate) async fn insert_chat(
         audience_version: Set(0),
         archived_seq: Set(0),
         unsupervised: Set(false),
+        responsible_id: Set(None),
+        deputy_id: Set(None),
+        ground_unit_id: Set(None),
     };
     chat::Entity::insert(row).exec_without_returning(tx).await?;
     Ok(id)
@@ -262,6 +272,34 @@ pub(crate) async fn archive_chat(tx: &Tx, row: chat::Model) -> Result<(), Storag
 /// The rule of a stored chat; `None` if the chat is not derived.
 pub(crate) fn rule_of(chat: &chat::Model) -> Result<Option<Rule>, StorageError> {
     Ok(Rule::of(kind_of(chat)?, chat.unit_id.map(UnitId::from_uuid)))
+}
+
+/// The responsible member of a stored chat, and the deputy.
+pub(crate) fn responsibility_of(chat: &chat::Model) -> Responsibility {
+    Responsibility {
+        member: chat.responsible_id.map(MemberId::from_uuid),
+        deputy: chat.deputy_id.map(MemberId::from_uuid),
+        unit: chat.ground_unit_id.map(UnitId::from_uuid),
+    }
+}
+
+/// The chats for which nobody is responsible and whose ground was one of these units.
+pub(crate) async fn list_chats_without_responsible(
+    conn: &impl ConnectionTrait,
+    scope: &OrgScope,
+    units: &BTreeSet<UnitId>,
+) -> Result<Vec<chat::Model>, StorageError> {
+    let units: Vec<_> = units.iter().map(|unit| unit.uuid()).collect();
+    let mut found = Vec::new();
+    for some in units.chunks(5_000) {
+        let query = chat::Entity::find()
+            .filter(chat::Column::OrgId.eq(scope.org_id().uuid()))
+            // Without a parameter, so that the partial index applies.
+            .filter(Expr::col(chat::Column::Unsupervised))
+            .filter(chat::Column::GroundUnitId.is_in(some.iter().copied()));
+        found.extend(query.all(conn).await?);
+    }
+    Ok(found)
 }
 
 /// Every chat of the organization.

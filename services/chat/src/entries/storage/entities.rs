@@ -20,9 +20,15 @@ table!(pub(crate) chat, "chat", {
     audience_version: i64,
     /// Entries up to this sequence number are in the archive.
     archived_seq: i64,
-    /// Whether pupils participate and no cleared adult does, so that nobody writes. Changed together with the
-    /// participants.
+    /// Whether nobody writes, because pupils participate and no cleared adult does or, in a chat with named
+    /// participants, because nobody is responsible. Changed together with the participants.
     unsupervised: bool,
+    /// The responsible member of a chat with named participants.
+    responsible_id: Option<Uuid>,
+    /// The deputy of that member.
+    deputy_id: Option<Uuid>,
+    /// The unit whose leader becomes responsible if the deputy may not be.
+    ground_unit_id: Option<Uuid>,
 });
 
 table!(pub(crate) participant, "participant", {
@@ -39,6 +45,9 @@ table!(pub(crate) participant, "participant", {
     may_post: bool,
     /// The kind of the participant.
     kind: i16,
+    /// The member reads the entries after this sequence number: 0, or in a chat with named participants the
+    /// one before the change by which the member joined (F22).
+    visible_after: i64,
 });
 
 table!(pub(crate) entry, "entry", {

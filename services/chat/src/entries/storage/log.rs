@@ -1,3 +1,4 @@
+use chrono::{DateTime, Utc};
 use parta_access::OrgScope;
 use parta_database::StorageError;
 use parta_ids::{ChatId, EntryId, MemberId, TypedId};
@@ -7,7 +8,7 @@ use sea_orm::{
 };
 use uuid::Uuid;
 
-use super::{entry, padded};
+use super::{ChatMembership, entry, padded};
 use crate::entries::{Content, Entry, ShownTo};
 
 /// The stored number of a message.
@@ -233,4 +234,31 @@ pub(crate) async fn find_own_move(
         }
     }
     Ok(None)
+}
+
+/// The last sequence number that a session must not read which reads personal and named chats only since a
+/// time (F11); 0 for any other session, and in a derived chat.
+pub(crate) async fn hidden_upto(
+    conn: &impl ConnectionTrait,
+    scope: &OrgScope,
+    membership: &ChatMembership,
+    reads_since: Option<DateTime<Utc>>,
+) -> Result<i64, StorageError> {
+    let Some(since) = reads_since else { return Ok(0) };
+    if membership.kind()?.is_derived() {
+        return Ok(0);
+    }
+    let ((chat, border), head) = (membership.log(), membership.chat.head_seq);
+    for (table, range) in [
+        (EntryTable::Log, (border, head)),
+        (EntryTable::Archive, (0, border)),
+    ] {
+        let mut query = entries_query(table, (scope, chat), range, true, 1);
+        query.and_where(entry::Column::CreateTime.lt(since));
+        let statement = conn.get_database_backend().build(&query);
+        if let Some(row) = conn.query_one_raw(statement).await? {
+            return Ok(row.try_get_by_index(0)?);
+        }
+    }
+    Ok(0)
 }

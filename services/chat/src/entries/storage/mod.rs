@@ -10,16 +10,16 @@ mod log;
 mod participants;
 mod unread;
 
-pub(crate) use apply::apply_diffs;
+pub(crate) use apply::{Applied, apply_diffs};
 pub(crate) use chats::{
     ChatMembership, archive_chat, find_chat, find_chat_by_key, find_membership, find_membership_and_state,
-    find_peer, find_peers, insert_chat, list_chats, list_chats_concerning, list_memberships,
-    list_memberships_page, list_unsupervised, relabel_unit, rule_of,
+    find_peer, find_peers, insert_chat, list_chats, list_chats_concerning, list_chats_without_responsible,
+    list_memberships, list_memberships_page, list_unsupervised, relabel_unit, responsibility_of, rule_of,
 };
 pub(crate) use entities::{chat, entry, participant};
 pub(crate) use heads::{Head, LOOKUP_MAX_ROWS, count_chats, find_entry_ids, find_heads};
 pub(crate) use kinds::kind_of;
-pub(crate) use log::{MESSAGE, find_entries, find_own_move, list_entries};
+pub(crate) use log::{MESSAGE, find_entries, find_own_move, hidden_upto, list_entries};
 pub(crate) use participants::{
     has_other_participants, list_members, list_participants, list_private_chats, lock_chat,
     lock_chats_of_unit, lock_organization, move_read_mark, participants, participants_among, seal, silence,

@@ -130,6 +130,19 @@ pub(super) async fn kinds(
     kinds.into_iter().map(known_kind).collect()
 }
 
+/// Whether the member participates in a chat and may write in it.
+pub(super) async fn may_post(
+    conn: &impl ConnectionTrait,
+    scope: &OrgScope,
+    chat: ChatId,
+    member: Uuid,
+) -> Result<bool, StorageError> {
+    let query = present_rows(scope, chat)
+        .filter(participant::Column::MemberId.eq(member))
+        .filter(participant::Column::MayPost.eq(true));
+    Ok(query.one(conn).await?.is_some())
+}
+
 /// The participants of a chat by member id, from the one after `after`.
 pub(crate) async fn list_participants(
     conn: &impl ConnectionTrait,
@@ -263,13 +276,13 @@ pub(crate) async fn silence(tx: &Tx, scope: &OrgScope, chats: &[ChatId]) -> Resu
     Ok(())
 }
 
-/// The row of a member who joins at `seq`.
+/// The row of a member who joins at `seq`, and reads the entries after `visible_after`.
 pub(super) fn joining(
     scope: &OrgScope,
     chat: ChatId,
     member: MemberId,
     rights: Participation,
-    seq: i64,
+    (seq, visible_after): (i64, i64),
 ) -> participant::ActiveModel {
     participant::ActiveModel {
         org_id: Set(scope.org_id().uuid()),
@@ -281,6 +294,7 @@ pub(super) fn joining(
         read_seq: Set(seq),
         may_post: Set(rights.may_post),
         kind: Set(rights.kind as i16),
+        visible_after: Set(visible_after),
     }
 }
 

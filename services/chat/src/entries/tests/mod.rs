@@ -1,1 +1,2 @@
 mod growth;
+mod responsible;

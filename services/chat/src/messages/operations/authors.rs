@@ -24,9 +24,14 @@ impl Query for ListAuthors {
 
     async fn run(&self, run: Run<'_>) -> Result<Read<BTreeSet<MemberId>>, Error> {
         let Run { context, tx, caller } = run;
-        let (scope, Readable { membership, upto }) =
-            load_readable_at_once(context, tx, caller, self.org_id, self.chat_id).await?;
-        let seqs: Vec<i64> = self.seqs.iter().copied().filter(|seq| *seq <= upto).collect();
+        let (scope, readable) = load_readable_at_once(context, tx, caller, self.org_id, self.chat_id).await?;
+        let Readable {
+            membership,
+            after,
+            upto,
+        } = readable;
+        let may_read = |seq: &i64| after < *seq && *seq <= upto;
+        let seqs: Vec<i64> = self.seqs.iter().copied().filter(may_read).collect();
         let entries = entries::find_entries(tx, &scope, membership.log(), &seqs).await?;
         let reader = entries::reader_of(tx, &context.roster, &membership, &entries).await?;
         let shown = entries.into_iter().filter_map(|entry| match entry.content {

@@ -52,10 +52,14 @@ impl MessageService {
         let limit = list.page.limit();
         let (scope, readable) =
             load_readable_at_once(&self.context, conn, caller, list.org_id, list.chat_id).await?;
-        let Readable { membership, upto } = readable;
+        let Readable {
+            membership,
+            after: hidden,
+            upto,
+        } = readable;
         let (range, newest_first) = match list.after_seq {
-            Some(after) => ((from.unwrap_or(after), upto), false),
-            None => ((0, from.map_or(upto, |seq| upto.min(seq - 1))), true),
+            Some(after) => ((from.unwrap_or(after).max(hidden), upto), false),
+            None => ((hidden, from.map_or(upto, |seq| upto.min(seq - 1))), true),
         };
         let found = entries::list_entries(conn, &scope, membership.log(), range, newest_first, limit).await?;
         let expected = u64::try_from(range.1 - range.0).unwrap_or(0).min(limit);

@@ -29,8 +29,13 @@ impl MessageService {
     /// head.
     pub(crate) async fn mark_read(&self, caller: &Caller, mark: &MarkRead) -> Result<ReadMark, Error> {
         let db = &self.context.db;
-        let (scope, Readable { mut membership, .. }) =
+        let (scope, readable) =
             load_readable_at_once(&self.context, db.conn(), caller, mark.org_id, mark.chat_id).await?;
+        let Readable {
+            mut membership,
+            after,
+            ..
+        } = readable;
         let (chat, participant) = (&membership.chat, &membership.participant);
         if participant.left_seq.is_some() {
             return Err(Error::UnknownChat(mark.chat_id));
@@ -45,7 +50,7 @@ impl MessageService {
         }
         let read_seq = participant.read_seq.max(mark.seq);
         membership.participant.read_seq = read_seq;
-        let unread = count_unread(db.conn(), &scope, [&membership]).await?;
+        let unread = count_unread(db.conn(), &scope, [&membership.read_upto(after)]).await?;
         Ok(ReadMark {
             read_seq,
             unread_count: unread.into_values().sum(),

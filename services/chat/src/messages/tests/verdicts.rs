@@ -116,6 +116,9 @@ impl Fixture {
             audience_version: Set(0),
             archived_seq: Set(0),
             unsupervised: Set(false),
+            responsible_id: Set(None),
+            deputy_id: Set(None),
+            ground_unit_id: Set(None),
         };
         chat::Entity::insert(row).exec_without_returning(tx).await?;
         Ok(())
@@ -143,6 +146,7 @@ impl Fixture {
             read_seq: Set(0),
             may_post: Set(true),
             kind: Set(1),
+            visible_after: Set(0),
         };
         participant::Entity::insert(row)
             .exec_without_returning(tx)

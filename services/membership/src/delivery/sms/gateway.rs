@@ -238,6 +238,11 @@ impl Gateway {
             Some(file) => {
                 let text = std::fs::read_to_string(file);
                 let text = text.with_context(|| format!("sms_secret_file {}", file.display()))?;
+                anyhow::ensure!(
+                    !text.trim().is_empty(),
+                    "sms_secret_file {} is empty",
+                    file.display()
+                );
                 SecretString::from(text.trim().to_owned())
             }
             None => config.sms_secret.clone().unwrap_or_default(),
@@ -371,4 +376,43 @@ fn tls(authorities: Option<&Path>) -> anyhow::Result<ClientConfig> {
         .with_safe_default_protocol_versions()?
         .with_root_certificates(roots)
         .with_no_client_auth())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::DeliveryKind;
+
+    #[test]
+    fn unusable_files_are_refused_at_the_start() {
+        let folder = tempfile::tempdir().unwrap();
+        let (empty, nowhere) = (folder.path().join("empty"), folder.path().join("nowhere"));
+        std::fs::write(&empty, "\n").unwrap();
+        let config = Config {
+            delivery: DeliveryKind::SmsGateway,
+            sms_url: Some("https://sms.example/send?to={phone}&msg={text}&key={secret}".to_owned()),
+            sms_method: SmsMethod::Get,
+            sms_secret: Some("secret".into()),
+            ..Config::default()
+        };
+        assert!(Gateway::new(&config).is_ok());
+        for file in [&empty, &nowhere] {
+            let secret = Config {
+                sms_secret: None,
+                sms_secret_file: Some(file.clone()),
+                ..config.clone()
+            };
+            let authority = Config {
+                sms_ca_file: Some(file.clone()),
+                ..config.clone()
+            };
+            for (config, key) in [(secret, "sms_secret_file"), (authority, "sms_ca_file")] {
+                let error = format!("{:#}", Gateway::new(&config).err().unwrap());
+                assert!(
+                    error.contains(key) && error.contains(&file.display().to_string()),
+                    "{error}"
+                );
+            }
+        }
+    }
 }

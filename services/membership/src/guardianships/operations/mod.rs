@@ -25,7 +25,7 @@ pub(crate) use confirm::{ConfirmGuardianship, ConfirmGuardianships};
 pub(crate) use hand_over::{hand_over, may_hand_over};
 pub(crate) use limit::LimitGuardianship;
 pub(crate) use list::ListGuardianships;
-pub(crate) use notice::{awaited, is_protected, relation};
+pub(crate) use notice::{awaited, decides_for, informed_guardians, is_protected, relation};
 pub(crate) use of_age::{ChooseAdultAccess, end_due, is_of_age};
 pub(crate) use propose::{ProposeGuardianship, establish};
 pub(crate) use restore::{all_of, lasting_of, lock_people, restore};

@@ -2,7 +2,7 @@ use parta_edge::{Mutation, Stored};
 use parta_ids::{AccountId, SessionId};
 use serde::{Deserialize, Serialize};
 
-use super::{account, audit, end, signed_in};
+use super::{account, any_session, audit, end};
 use crate::{
     context::{Context, Run},
     error::Error,
@@ -42,11 +42,13 @@ impl Mutation for EndSession {
 
     async fn authorize(&self, run: Run<'_>) -> Result<OwnSession, Error> {
         let Run { tx, caller, .. } = run;
-        let (account_id, own) = signed_in(tx, caller).await?;
-        let session_id = self.session_id.unwrap_or(own);
+        let own = any_session(tx, caller).await?;
+        let account_id = own.account_id;
+        let session_id = self.session_id.unwrap_or(own.id);
+        let may_end = own.code_org_id.is_none() || session_id == own.id;
         let found = storage::lock(tx, session_id).await?;
         found
-            .filter(|session| session.account_id == account_id)
+            .filter(|session| session.account_id == account_id && may_end)
             .ok_or_else(|| Error::unknown(KIND, session_id))?;
         Ok(OwnSession {
             account_id,

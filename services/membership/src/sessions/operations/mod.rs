@@ -1,3 +1,4 @@
+mod code;
 mod end;
 mod read;
 mod refresh;
@@ -8,23 +9,34 @@ use parta_database::Tx;
 use parta_ids::{AccountId, SessionId};
 use parta_status::RpcError;
 
-use super::{secret, storage};
+use super::{model::Session, secret, storage};
 use crate::{context::Run, error::Error, member_records};
 
+pub(crate) use code::{confirm_code_session, end_code_session, first_tokens, start_by_code};
 pub(crate) use end::EndSession;
 pub(crate) use read::{IssueOrganizationToken, ListMemberships, ListSessions, MembershipView};
 pub(crate) use refresh::{RefreshSession, Refreshed};
-pub(crate) use start::{StartSession, Who};
+pub(crate) use start::{NewSession, StartSession, Who};
 
 /// The calling person and the session of the call. Refuses with CREDENTIAL_REVOKED if the session has ended
-/// since the token was issued.
+/// since the token was issued, and with CODE_NOT_ALLOWED if a one-time code of an organization started it:
+/// such a session acts only for that organization, and does nothing for the account.
 pub(crate) async fn signed_in(tx: &Tx, caller: &Caller) -> Result<(AccountId, SessionId), Error> {
+    let session = any_session(tx, caller).await?;
+    if session.code_org_id.is_some() {
+        return Err(Error::code_session_limited());
+    }
+    Ok((session.account_id, session.id))
+}
+
+/// The session of the call, also one that a one-time code started. Refuses with CREDENTIAL_REVOKED if it has
+/// ended since the token was issued.
+async fn any_session(tx: &Tx, caller: &Caller) -> Result<Session, Error> {
     let (account, session) = account(caller)?;
     let found = storage::find(tx, session).await?;
-    match found {
-        Some(found) if found.is_alive(tx.now()) => Ok((account, session)),
-        _ => Err(Error::credential_revoked()),
-    }
+    found
+        .filter(|found| found.account_id == account && found.is_alive(tx.now()))
+        .ok_or_else(Error::credential_revoked)
 }
 
 /// The account and the session that a token names.

@@ -5,7 +5,7 @@ use parta_ids::{MemberId, OrgId, SessionId};
 use parta_roster::{MemberContext, State};
 use parta_status::not_found;
 
-use super::signed_in;
+use super::any_session;
 use crate::{
     context::{Context, Run},
     error::Error,
@@ -33,9 +33,15 @@ impl Query for ListSessions {
 
     async fn run(&self, run: Run<'_>) -> Result<Read<Sessions>, Error> {
         let Run { tx, caller, .. } = run;
-        let (account, current) = signed_in(tx, caller).await?;
+        let own = any_session(tx, caller).await?;
+        let current = own.id;
         let after = self.page.after(tx, caller)?;
-        let rows = storage::list_alive(tx, account, tx.now(), after, self.page.limit()).await?;
+        let rows = if own.code_org_id.is_some() {
+            // The other sessions belong to what the person does elsewhere.
+            vec![own]
+        } else {
+            storage::list_alive(tx, own.account_id, tx.now(), after, self.page.limit()).await?
+        };
         let page = self.page.page(tx, caller, rows, |session| session.id);
         Ok(Read::plain(Sessions { page, current }))
     }
@@ -63,18 +69,19 @@ impl Query for IssueOrganizationToken {
     async fn run(&self, run: Run<'_>) -> Result<Read<OrganizationToken>, Error> {
         let Run { context, tx, caller } = run;
         let org = self.org_id;
-        let (account, session) = signed_in(tx, caller).await?;
+        let session = any_session(tx, caller).await?;
         let scope = lookup_scope(caller, org)?;
-        let member = member_records::find_by_account(tx, &scope, account).await?;
+        let member = member_records::find_by_account(tx, &scope, session.account_id).await?;
         let member = member
-            .filter(|member| member.state == State::Active)
+            .filter(|member| member.state == State::Active && session.acts_for(org))
             .ok_or_else(|| not_found("organization", org))?;
         let facts = context.contexts_of(tx, org, member.id).await?;
         if facts.is_some_and(|facts| facts.is_suspended()) {
             return Err(MemberContext::suspended_refusal().into());
         }
-        let theirs = secret::pairwise_session(&context.secrets, session, org, member.id);
-        let token = context.issuer.person(org, member.id, theirs);
+        let theirs = secret::pairwise_session(&context.secrets, session.id, org, member.id);
+        let reads_since = session.reads_since();
+        let token = context.issuer.person_since(org, member.id, theirs, reads_since);
         Ok(Read::plain(OrganizationToken {
             member_id: member.id,
             access_token: Context::signed(token)?,
@@ -107,15 +114,16 @@ impl Query for ListMemberships {
 
     async fn run(&self, run: Run<'_>) -> Result<Read<Page<MembershipView>>, Error> {
         let Run { context, tx, caller } = run;
-        let (account, _) = signed_in(tx, caller).await?;
+        let session = any_session(tx, caller).await?;
         let after = self.page.after(tx, caller)?;
+        let account = session.account_id;
         let rows = member_records::list_of_account(tx, account, after, self.page.limit()).await?;
         let Page {
             items: rows,
             next_page_token,
         } = self.page.page(tx, caller, rows, |(org, _)| *org);
         let mut items = Vec::with_capacity(rows.len());
-        for (org, row) in rows {
+        for (org, row) in rows.into_iter().filter(|(org, _)| session.acts_for(*org)) {
             let member = match row {
                 Ok(member) => member,
                 Err(StorageError::UnknownValue { column, value }) => {

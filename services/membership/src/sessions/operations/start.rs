@@ -51,6 +51,19 @@ pub(crate) struct NewSession {
     pub(crate) access_token: SignedToken,
 }
 
+impl NewSession {
+    /// The first tokens of a session.
+    pub(super) fn of(context: &Context, session: &Session) -> Result<Self, Error> {
+        let (account_id, session_id) = (session.account_id, session.id);
+        Ok(Self {
+            account_id,
+            session_id,
+            refresh_token: secret::refresh_token(&context.secrets, session_id, FIRST_GENERATION),
+            access_token: Context::signed(context.issuer.account(account_id, session_id))?,
+        })
+    }
+}
+
 impl StartSession {
     /// Refuses to sign in as a person who does not own the address.
     async fn require_person(&self, tx: &Tx, address: &str) -> Result<(), Error> {
@@ -115,21 +128,9 @@ impl Mutation for StartSession {
     /// A repetition gets no tokens of a session that has ended or was refreshed since.
     async fn view(&self, run: Run<'_>, (): &(), outcome: &Started) -> Result<NewSession, Error> {
         let Run { context, tx, .. } = run;
-        let Started {
-            account_id,
-            session_id,
-        } = *outcome;
-        let session = storage::find(tx, session_id).await?;
-        session
-            .filter(|session| session.is_alive(tx.now()) && session.generation == FIRST_GENERATION)
-            .ok_or_else(Error::session_ended)?;
-        let access_token = Context::signed(context.issuer.account(account_id, session_id))?;
-        Ok(NewSession {
-            account_id,
-            session_id,
-            refresh_token: secret::refresh_token(&context.secrets, session_id, FIRST_GENERATION),
-            access_token,
-        })
+        let session = storage::find(tx, outcome.session_id).await?;
+        let session = session.filter(|session| session.is_unused(tx.now()));
+        NewSession::of(context, &session.ok_or_else(Error::session_ended)?)
     }
 
     /// The act used the flow up. The caller who repeats the same request, which holds the proof, gets the
