@@ -144,6 +144,12 @@ fn disagreements(table: &str, covered: &Covered) -> Vec<String> {
                 "{row} is marked as done but has no tests of both the allowed and the refused case"
             ));
         }
+        let has_tests = covered
+            .get(&row)
+            .is_some_and(|coverage| !coverage.allowed.is_empty() || !coverage.refused.is_empty());
+        if *state == "not begun" && has_tests {
+            errors.push(format!("{row} is marked as not begun but has tests"));
+        }
     }
     let unknown = covered.keys().filter(|row| !row.exists());
     errors.extend(unknown.map(|row| format!("a test names {row}, which does not exist")));
@@ -380,6 +386,14 @@ mod tests {
         ] {
             assert!(errors.iter().any(|w| w == line), "{line}: {errors:?}");
         }
+    }
+
+    #[test]
+    fn row_with_tests_was_begun() {
+        let tests = covered("/// Covers: R18 refused\n#[test]\nfn a_test() {}");
+        let errors = disagreements(&table(&[]), &tests);
+        assert_eq!(errors, ["R18 is marked as not begun but has tests"]);
+        assert!(disagreements(&table(&[("R18", "begun")]), &tests).is_empty());
     }
 
     #[test]

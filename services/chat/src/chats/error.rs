@@ -41,7 +41,7 @@ impl Error {
 
     /// The caller would supply the chat with themselves and read it, or become responsible for it.
     pub(in crate::chats) fn second_person_required() -> Self {
-        let why = "Nobody decides in their own matter. Let another member of the administration add you.";
+        let why = "Nobody decides in their own matter. Let another member of the administration do it.";
         RpcError::new(ErrorReason::SecondPersonRequired, why).into()
     }
 

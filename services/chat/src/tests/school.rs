@@ -307,6 +307,12 @@ impl School {
             }
         }
     }
+
+    /// The texts that the member reads in a chat that the member is in or has left.
+    pub(crate) async fn texts(&self, member: MemberId, chat: ChatId) -> Vec<String> {
+        let log = self.read(member, chat).await.unwrap();
+        log.iter().filter_map(text).map(ToOwned::to_owned).collect()
+    }
 }
 
 /// The text of an entry; `None` if the entry is not a message.

@@ -1,4 +1,5 @@
 mod channels;
+mod history;
 mod losing;
 mod policy;
 mod roster;

@@ -55,12 +55,6 @@ impl School {
         };
         self.apply(vec![Member::GuardianshipEstablished(related)]).await;
     }
-
-    /// The texts that the member reads in a chat that the member is in or has left.
-    pub(super) async fn texts(&self, member: MemberId, chat: parta_ids::ChatId) -> Vec<String> {
-        let log = self.read(member, chat).await.unwrap();
-        log.iter().filter_map(text).map(ToOwned::to_owned).collect()
-    }
 }
 
 // Case 51: neither staff nor the administration brings a teacher without a task together with a pupil.

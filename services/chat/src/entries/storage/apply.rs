@@ -10,7 +10,14 @@ use sea_orm::{
     sea_query::{Expr, OnConflict},
 };
 
-use super::{chat, chats::responsibility_of, entry, kinds::kind_of, log::to_row, participant, participants};
+use super::{
+    chat,
+    chats::responsibility_of,
+    entry,
+    kinds::{kind_of, participant_kind},
+    log::to_row,
+    participant, participants,
+};
 use crate::entries::{ChatKind, Content, Entry, ParticipantDiff, ParticipantKind, Responsibility, ShownTo};
 
 /// The entries and responsibilities that a change of participants wrote.
@@ -53,7 +60,12 @@ async fn apply_to_locked(
     diff: &ParticipantDiff,
 ) -> Result<Vec<Entry>, StorageError> {
     let (chat, chat_kind) = (ChatId::from_uuid(head.chat_id), kind_of(&head)?);
-    let named = diff.joins.keys().chain(&diff.leaves).copied();
+    let named = diff
+        .joins
+        .keys()
+        .chain(&diff.leaves)
+        .chain(diff.changes.keys())
+        .copied();
     let known = participants::rows_of(tx, scope, chat, named).await?;
     let is_in = |member: &MemberId| known.get(member).is_some_and(|row| row.left_seq.is_none());
     let joins: Vec<_> = diff.joins.iter().filter(|(member, _)| !is_in(member)).collect();
@@ -86,18 +98,15 @@ async fn apply_to_locked(
         let column = participant::Column::LeftSeq;
         update_participant(tx, scope, (chat, *member), column, at).await?;
     }
-    // In a named chat everybody reads from the joining (F22); those who join together read all their
-    // joinings.
-    let visible_after = if chat_kind == ChatKind::Custom {
-        head.head_seq + i64::try_from(leaves.len()).unwrap_or(i64::MAX)
-    } else {
-        0
-    };
+    // Those who join together read all their joinings.
+    let joining_after = head.head_seq + i64::try_from(leaves.len()).unwrap_or(i64::MAX);
     let rows: Vec<_> = joins
         .iter()
         .map(|(member, rights)| {
             let shown_to = ShownTo::of_joining(chat_kind, rights.kind);
             let at = record(Content::Joining(**member, shown_to), tx.now(), new_id());
+            let is_limited = reads_from_joining(chat_kind, rights.kind);
+            let visible_after = if is_limited { joining_after } else { 0 };
             participants::joining(scope, chat, **member, **rights, (at, visible_after))
         })
         .collect();
@@ -123,9 +132,18 @@ async fn apply_to_locked(
             .await?;
     }
     for (member, rights) in &diff.changes {
-        use participant::Column::{Kind, MayPost};
+        use participant::Column::{Kind, MayPost, VisibleAfter};
         update_participant(tx, scope, (chat, *member), MayPost, rights.may_post).await?;
         update_participant(tx, scope, (chat, *member), Kind, rights.kind as i16).await?;
+        // The beginning follows the kind: who loses the badge or the role of the staff reads no more than
+        // others of the new kind.
+        let Some(row) = known.get(member) else { continue };
+        let was_limited = reads_from_joining(chat_kind, participant_kind(row)?);
+        let is_limited = reads_from_joining(chat_kind, rights.kind);
+        if was_limited != is_limited {
+            let visible_after = if is_limited { row.joined_seq - 1 } else { 0 };
+            update_participant(tx, scope, (chat, *member), VisibleAfter, visible_after).await?;
+        }
     }
     for some in entries.chunks(500) {
         entry::Entity::insert_many(some.iter().map(to_row))
@@ -147,6 +165,18 @@ async fn apply_to_locked(
     }
     head.update(tx).await?;
     Ok(entries)
+}
+
+/// Whether a member of this kind reads a chat from the joining only (F22): everybody in a named chat, families in
+/// a chat of the organization or of a unit, and unverified teachers in the staff room. The others read it whole.
+/// The two of a personal chat join together.
+fn reads_from_joining(chat: ChatKind, member: ParticipantKind) -> bool {
+    match (chat, member) {
+        (ChatKind::Direct, _) => false,
+        (ChatKind::Custom, _) | (_, ParticipantKind::Pupil | ParticipantKind::Parent) => true,
+        (ChatKind::StaffRoom, ParticipantKind::Staff) => true,
+        (_, ParticipantKind::Staff | ParticipantKind::ClearedStaff) => false,
+    }
 }
 
 /// Whether nobody may write in a chat, because pupils are left alone in it (F15), or because nobody is

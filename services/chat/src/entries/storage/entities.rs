@@ -45,8 +45,8 @@ table!(pub(crate) participant, "participant", {
     may_post: bool,
     /// The kind of the participant.
     kind: i16,
-    /// The member reads the entries after this sequence number: 0, or in a chat with named participants the
-    /// one before the change by which the member joined (F22).
+    /// The member reads the entries after this sequence number: 0, or the one before the change by which the
+    /// member joined, if the member reads from the joining only (F22).
     visible_after: i64,
 });
 
