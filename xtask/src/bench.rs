@@ -3,7 +3,11 @@
 
 use std::{fs, path::PathBuf, process::Command};
 
-use crate::{cargo, execute, root, servers::Servers, target};
+use crate::{
+    cargo, execute, root,
+    servers::{Servers, Storage},
+    target,
+};
 
 /// The cases to measure.
 #[derive(clap::Args)]
@@ -56,7 +60,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     if cases.is_empty() {
         return Ok(());
     }
-    let servers = Servers::provide()?;
+    let servers = Servers::provide(Storage::Disk)?;
     let mut bench = Command::new(release("parta-bench"));
     bench.args(cases).arg("--program").arg(program);
     for (name, value) in [

@@ -23,6 +23,8 @@ const NATS_URL: &str = "PARTA_TEST_NATS_URL";
 /// Environment variable with the folder of PostgreSQL's local programs, for tests that start and
 /// crash a server of their own. It is set only if such programs are used.
 const POSTGRES_BIN: &str = "PARTA_TEST_POSTGRES_BIN";
+/// Environment variable with the path of the program of PgBouncer, which tests start in front of PostgreSQL.
+const PGBOUNCER: &str = "PARTA_TEST_PGBOUNCER";
 /// Environment variable with the path of an interpreter that has the packages of
 /// `integration-tests/python/requirements.txt`.
 pub(crate) const PYTHON: &str = "PARTA_TEST_PYTHON";
@@ -68,10 +70,65 @@ impl Drop for Servers {
     }
 }
 
+/// A file system in memory, which Linux mounts for the shared memory of processes.
+const MEMORY: &str = "/dev/shm";
+/// The databases of a whole run take up to 3 GiB at a time, most of it write-ahead log.
+const MEMORY_NEEDED: u64 = 8 << 30;
+
+/// The place of the data folders of servers that are started here.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Storage {
+    /// For tests. Each test creates databases of several hundred files, and a file system on disk spends a third
+    /// of the whole run on them. Tests that crash a server or lose its unflushed writes start one of their own.
+    /// On a machine with little memory it is the disk too.
+    Memory,
+    /// For measurements, which include the time of flushing commits.
+    Disk,
+}
+
+impl Storage {
+    fn parent(self) -> PathBuf {
+        let has_room = || {
+            let available = available_kib("/proc/meminfo", "MemAvailable:")?;
+            let free = free_kib(MEMORY)?;
+            Some(available.min(free) * 1024 >= MEMORY_NEEDED)
+        };
+        if self == Self::Memory && has_room() == Some(true) {
+            PathBuf::from(MEMORY)
+        } else {
+            std::env::temp_dir()
+        }
+    }
+}
+
+/// Returns the number after `name` in a file of the kernel such as `/proc/meminfo`.
+fn available_kib(file: &str, name: &str) -> Option<u64> {
+    let text = fs::read_to_string(file).ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix(name))?;
+    line.split_whitespace().next()?.parse().ok()
+}
+
+/// Returns the free space of the file system of a folder; `None` if the folder does not exist.
+fn free_kib(folder: &str) -> Option<u64> {
+    let mut command = Command::new("df");
+    let output = command
+        .args(["--output=avail", "--block-size=1K", folder])
+        .output()
+        .ok()?;
+    String::from_utf8_lossy(&output.stdout)
+        .lines()
+        .nth(1)?
+        .trim()
+        .parse()
+        .ok()
+}
+
 impl Servers {
     /// Provides both servers and prints which ones are used.
-    pub(crate) fn provide() -> anyhow::Result<Self> {
-        let folder = tempfile::Builder::new().prefix("parta-test-").tempdir()?;
+    pub(crate) fn provide(storage: Storage) -> anyhow::Result<Self> {
+        let folder = tempfile::Builder::new()
+            .prefix("parta-test-")
+            .tempdir_in(storage.parent())?;
         // The servers run as an unprivileged user, who must reach the data folders inside.
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755))?;
         let mut servers = Self {
@@ -81,6 +138,7 @@ impl Servers {
         };
         servers.postgres()?;
         servers.nats()?;
+        servers.pgbouncer()?;
         Ok(servers)
     }
 
@@ -100,8 +158,9 @@ impl Servers {
             let bin = local("initdb", "postgresql", || postgres_bin("initdb"))?;
             let bin = bin.parent().map(Path::to_path_buf).unwrap_or_default();
             println!(
-                "xtask: PostgreSQL: local binaries of {} on port {port}",
-                bin.display()
+                "xtask: PostgreSQL: local binaries of {} on port {port}, data in {}",
+                bin.display(),
+                self.folder.path().display()
             );
             self.environment.push((POSTGRES_BIN, bin.display().to_string()));
             let data = self.data_folder("postgres")?;
@@ -121,7 +180,7 @@ impl Servers {
                 .arg("-D")
                 .arg(&data)
                 .args(["-p", &port.to_string(), "-c", "listen_addresses=127.0.0.1"]);
-            // Commits are flushed to disk as in production, because some tests check durability.
+            // Commits are flushed as in production, because services refuse a server that does not flush.
             server.args([
                 "-c",
                 MAX_CONNECTIONS,
@@ -138,6 +197,18 @@ impl Servers {
         let url = format!("postgres://postgres@127.0.0.1:{port}/postgres");
         wait_for(port, "PostgreSQL", &self.log_file("postgres"), is_postgres_ready)?;
         self.environment.push((POSTGRES_URL, url));
+        Ok(())
+    }
+
+    /// Each test starts its own, in the mode that it needs.
+    fn pgbouncer(&mut self) -> anyhow::Result<()> {
+        let program = match std::env::var(PGBOUNCER) {
+            Ok(program) => program,
+            Err(_) => local("pgbouncer", "pgbouncer", || in_path("pgbouncer"))?
+                .display()
+                .to_string(),
+        };
+        self.environment.push((PGBOUNCER, program));
         Ok(())
     }
 

@@ -1,7 +1,10 @@
 //! `cargo xtask soak`: repeats the consistency test for a given time and checks the memory and descriptors of
 //! the processes.
 
-use crate::{cargo, execute, servers::Servers};
+use crate::{
+    cargo, execute,
+    servers::{Servers, Storage},
+};
 
 /// The options of the command.
 #[derive(clap::Args)]
@@ -15,7 +18,7 @@ pub(crate) struct Options {
 
 /// Runs the test with the servers that all tests use.
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
-    let servers = Servers::provide()?;
+    let servers = Servers::provide(Storage::Disk)?;
     let mut command = cargo();
     // The workspace, so that the artifacts of `cargo xtask test` are used: a build of one package selects
     // other features.

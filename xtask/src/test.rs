@@ -9,7 +9,11 @@ use std::{
 
 use anyhow::{Context as _, bail, ensure};
 
-use crate::{cargo, describe, outside_of_package, reasons, root, servers::Servers, tools};
+use crate::{
+    cargo, describe, outside_of_package, reasons, root,
+    servers::{Servers, Storage},
+    tools,
+};
 
 /// The selection of tests.
 #[derive(clap::Args, Default)]
@@ -75,7 +79,7 @@ fn runner(nextest: Option<&Path>, options: &Options) -> anyhow::Result<Command> 
 
 fn run_by(nextest: Option<&Path>, options: &Options) -> anyhow::Result<()> {
     let mut command = runner(nextest, options)?;
-    let servers = Servers::provide()?;
+    let servers = Servers::provide(Storage::Memory)?;
     let (variable, python) = crate::python::provide()?;
     command.envs(servers.environment.iter().map(|(k, v)| (*k, v.as_str())));
     command.env(variable, python);

@@ -1,7 +1,7 @@
 //! Tools for tests: an empty database for each test, on SQLite and PostgreSQL; a manual clock; a check
 //! that the test logs no unexpected WARN or ERROR; a check that the comments of RPCs list all reasons of
 //! refusals; a network connection that a test can interrupt, one that is cut at a commit, and one that
-//! counts statements; calls of any RPC by its name; a gateway of an SMS provider, and certificates for it;
+//! counts statements; calls of any RPC by its name; PgBouncer in front of PostgreSQL; a gateway of an SMS provider, and certificates for it;
 //! the metrics of the process;
 //! data that others have published.
 //!
@@ -21,6 +21,7 @@ mod env;
 mod link;
 mod logs;
 mod metrics;
+mod pgbouncer;
 mod refusals;
 mod shared_data;
 mod sms_gateway;
@@ -34,6 +35,7 @@ pub use env::{Time, env};
 pub use link::Link;
 pub use logs::{Line, Logs, logs, refused, run, run_for, run_on_postgres, run_on_sqlite, run_paused};
 pub use metrics::Metrics;
+pub use pgbouncer::PgBouncer;
 pub use shared_data::shared_data;
 pub use sms_gateway::{SmsGateway, SmsReply, SmsRequest};
 pub use statement_counter::StatementCounter;

@@ -3,6 +3,7 @@
 mod backup;
 mod busy_server;
 mod killed_migration;
+mod pooled;
 mod single_node;
 
 use std::{

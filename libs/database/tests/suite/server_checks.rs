@@ -9,7 +9,7 @@ use std::{
 
 use parta_database::{DatabaseConfig, Db, StorageError};
 use parta_ids::Env;
-use parta_testkit::{TestDatabase, on_both, on_postgres};
+use parta_testkit::{PgBouncer, TestDatabase, on_both, on_postgres};
 use sea_orm::{ConnectionTrait, Statement};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -257,5 +257,22 @@ on_postgres!(
             panic!("{refused}");
         };
         assert!(text.contains("pooler in transaction mode"), "{text}");
+    }
+);
+
+on_postgres!(
+    pgbouncer_is_supported_in_session_mode_only,
+    "SQLite has no pooler",
+    |database| async move {
+        let pooler = PgBouncer::start("session").await;
+        check(&pooler.url(&database)).await.unwrap();
+        for mode in ["transaction", "statement"] {
+            let pooler = PgBouncer::start(mode).await;
+            let refused = check(&pooler.url(&database)).await.unwrap_err();
+            let StorageError::Config(text) = &refused else {
+                panic!("{mode}: {refused}");
+            };
+            assert!(text.contains("pooler in transaction mode"), "{mode}: {text}");
+        }
     }
 );

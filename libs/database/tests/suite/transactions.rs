@@ -96,10 +96,14 @@ on_both!(deadlock_victim_is_retried, |database| async move {
         ),
         (Some(2), Some(2))
     );
-    assert_eq!(
-        attempts.load(Ordering::SeqCst),
-        if store.db.is_postgres() { 3 } else { 2 }
-    );
+    // PostgreSQL lets the repetition of the victim overtake the other, which is not awake yet, so that there may
+    // be a second victim.
+    let attempts = attempts.load(Ordering::SeqCst);
+    if store.db.is_postgres() {
+        assert!(attempts >= 3, "{attempts}");
+    } else {
+        assert_eq!(attempts, 2);
+    }
 });
 
 // An error that the closure swallows must not be reported as a success.
@@ -262,12 +266,17 @@ on_both!(abandoned_write_is_rolled_back, |database| async move {
     );
 });
 
-/// Runs one statement in a write transaction and returns its error.
-async fn failure_of(db: &Db, sql: &str) -> StorageError {
+/// Runs one statement in a write transaction. Returns its error, and how often the transaction ran.
+async fn failure_of(db: &Db, sql: &str) -> (StorageError, usize) {
+    let runs = AtomicUsize::new(0);
+    let counted = &runs;
     let result = db
-        .write(|tx| async move { Ok::<_, StorageError>(tx.execute_unprepared(sql).await.map(|_| ())?) })
+        .write(|tx| async move {
+            counted.fetch_add(1, Ordering::Relaxed);
+            Ok::<_, StorageError>(tx.execute_unprepared(sql).await.map(|_| ())?)
+        })
         .await;
-    result.unwrap_err()
+    (result.unwrap_err(), runs.into_inner())
 }
 
 on_postgres!(
@@ -280,16 +289,18 @@ on_postgres!(
         let slow = "SET LOCAL statement_timeout = 10; SELECT pg_sleep(60)".to_owned();
         let limits = ["53100", "53200", "58030"].map(raise);
         for sql in limits.iter().chain([&read_only, &slow]) {
-            let error = failure_of(&store.db, sql).await;
+            let (error, runs) = failure_of(&store.db, sql).await;
             assert!(matches!(error, StorageError::Exhausted(_)), "{sql}: {error:?}");
+            // A repetition would keep the server at its limit, for the slow statement six times as long.
+            assert_eq!(runs, 1, "{sql}");
             assert!(
                 error.is_transient() && !error.is_worth_an_immediate_retry(),
                 "{sql}"
             );
         }
-        let error = failure_of(&store.db, &raise("53300")).await;
+        let (error, _) = failure_of(&store.db, &raise("53300")).await;
         assert!(matches!(error, StorageError::Unavailable(_)), "{error:?}");
-        let error = failure_of(&store.db, &raise("22012")).await;
+        let (error, _) = failure_of(&store.db, &raise("22012")).await;
         assert!(matches!(error, StorageError::Database(_)), "{error:?}");
     }
 );

@@ -336,3 +336,26 @@ fn encrypted_backup_needs_its_key() {
         assert_eq!(secret(&second), secret(&first));
     });
 }
+
+/// The tests of this module and of integration-tests/tests/all/restored.rs execute these commands. Whoever adds
+/// one to the page adds it to a test.
+#[test]
+fn page_has_only_commands_that_the_tests_execute() {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/operations/backup.md");
+    let text = fs::read_to_string(page).unwrap();
+    let commands: Vec<_> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("    parta "))
+        .map(|line| line.replace(" /var/backups/parta-2026-11-27", ""))
+        .collect();
+    let executed = [
+        "backup",
+        "backup --encrypt-to age1...",
+        "restore",
+        "restore --identity-file key.txt",
+        "restore --only membership --replace",
+        "expire-cursors --only membership",
+        "recover",
+    ];
+    assert_eq!(commands, executed);
+}
