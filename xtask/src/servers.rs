@@ -78,9 +78,9 @@ const MEMORY_NEEDED: u64 = 8 << 30;
 /// The place of the data folders of servers that are started here.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Storage {
-    /// For tests. Each test creates databases of several hundred files, and a file system on disk spends a third
-    /// of the whole run on them. Tests that crash a server or lose its unflushed writes start one of their own.
-    /// On a machine with little memory it is the disk too.
+    /// For tests. Each test creates databases of several hundred files, and a file system on disk spends a
+    /// third of the whole run on them. Tests that crash a server, or lose its unflushed writes, start one of
+    /// their own. On a machine with little memory it is the disk too.
     Memory,
     /// For measurements, which include the time of flushing commits.
     Disk,

@@ -1,8 +1,8 @@
 //! Tools for tests: an empty database for each test, on SQLite and PostgreSQL; a manual clock; a check
 //! that the test logs no unexpected WARN or ERROR; a check that the comments of RPCs list all reasons of
 //! refusals; a network connection that a test can interrupt, one that is cut at a commit, and one that
-//! counts statements; calls of any RPC by its name; PgBouncer in front of PostgreSQL; a gateway of an SMS provider, and certificates for it;
-//! the metrics of the process;
+//! counts statements; calls of any RPC by its name; PgBouncer in front of PostgreSQL; a gateway of an SMS
+//! provider, and certificates for it; the metrics of the process;
 //! data that others have published.
 //!
 //! A test on PostgreSQL fails without a server; it is never skipped. `cargo xtask test` provides one.

@@ -10,7 +10,8 @@ use crate::{POSTGRES_URL, TestDatabase, eventually, given};
 /// Environment variable with the path of the program of PgBouncer.
 const PROGRAM: &str = "PARTA_TEST_PGBOUNCER";
 
-/// A PgBouncer in front of the PostgreSQL server that the tests share. It is stopped when this value is dropped.
+/// A PgBouncer in front of the PostgreSQL server that the tests share. It is stopped when this value is
+/// dropped.
 pub struct PgBouncer {
     child: Child,
     port: u16,

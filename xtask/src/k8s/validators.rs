@@ -86,9 +86,9 @@ fn files(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// Runs a check of the files of a folder, unless it passed the same files before. `check` is what decides beside
-/// the files and the versions of the tools. Both are kept below the target folder as they passed.
-/// Only the validators of others are worth it: they take ten times as long as all other checks of the renders.
+/// Runs a check of the files of a folder, unless it passed the same files before. `check` is what decides
+/// beside the files and the versions of the tools. Both are kept below the target folder as they passed. Only
+/// the validators of others are worth it: they take most of the time of all checks.
 fn unless_passed(
     name: &str,
     check: &[&str],

@@ -28,6 +28,10 @@ const WITHOUT_A_MACRO: &[(&str, &str)] = &[
         "services/parta/tests/backup/mod.rs",
         "a database for each service, of the process that is backed up and of the one that is restored",
     ),
+    (
+        "services/parta/tests/pooled/mod.rs",
+        "a database for each service of the process that reaches them through PgBouncer",
+    ),
     ("bench/src/cases/feeds.rs", "a benchmark and no test"),
     ("bench/src/competitors/server.rs", "a benchmark and no test"),
 ];

@@ -96,8 +96,8 @@ on_both!(deadlock_victim_is_retried, |database| async move {
         ),
         (Some(2), Some(2))
     );
-    // PostgreSQL lets the repetition of the victim overtake the other, which is not awake yet, so that there may
-    // be a second victim.
+    // PostgreSQL lets the repetition of the victim overtake the other, which is not awake yet. Then there is
+    // a second victim.
     let attempts = attempts.load(Ordering::SeqCst);
     if store.db.is_postgres() {
         assert!(attempts >= 3, "{attempts}");

@@ -337,8 +337,8 @@ fn encrypted_backup_needs_its_key() {
     });
 }
 
-/// The tests of this module and of integration-tests/tests/all/restored.rs execute these commands. Whoever adds
-/// one to the page adds it to a test.
+/// The tests of this module and of integration-tests/tests/all/restored.rs execute these commands. A new
+/// command of the page needs a test.
 #[test]
 fn page_has_only_commands_that_the_tests_execute() {
     let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/operations/backup.md");

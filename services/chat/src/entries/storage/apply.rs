@@ -167,9 +167,9 @@ async fn apply_to_locked(
     Ok(entries)
 }
 
-/// Whether a member of this kind reads a chat from the joining only (F22): everybody in a named chat, families in
-/// a chat of the organization or of a unit, and unverified teachers in the staff room. The others read it whole.
-/// The two of a personal chat join together.
+/// Whether a member of this kind reads a chat from the joining only (F22): everybody in a named chat,
+/// families in a chat of the organization or of a unit, and unverified teachers in the staff room. The others
+/// read it whole. The two of a personal chat join together.
 fn reads_from_joining(chat: ChatKind, member: ParticipantKind) -> bool {
     match (chat, member) {
         (ChatKind::Direct, _) => false,
