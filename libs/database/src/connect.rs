@@ -1,6 +1,10 @@
 //! Opens the databases. On SQLite, it verifies that the settings that durability depends on are in force;
 //! [`crate::server`] does so on PostgreSQL.
-use std::{path::PathBuf, time::Duration};
+use std::{
+    fs::OpenOptions,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use sea_orm::{ConnectOptions, ConnectionTrait, Database, DatabaseConnection, Statement, sqlx};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
@@ -55,9 +59,25 @@ fn file_of(url: &str) -> Result<PathBuf, StorageError> {
     Ok(parsed.get_filename().to_owned())
 }
 
+/// Creates the file if it is missing. Only its owner can read it, and SQLite gives the same rights to the
+/// files beside it.
+fn create_private(file: &Path) -> Result<(), StorageError> {
+    let mut options = OpenOptions::new();
+    options.append(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    match options.open(file) {
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
+            Err(StorageError::Config(format!("{}: {error}", file.display())))
+        }
+        _ => Ok(()),
+    }
+}
+
 pub(crate) async fn sqlite(config: &DatabaseConfig) -> Result<Pools, StorageError> {
     let file = file_of(&config.url)?;
     let lock = FileLock::take(&file).await?;
+    create_private(&file)?;
 
     let mut write = options(config);
     write

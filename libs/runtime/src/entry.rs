@@ -104,11 +104,19 @@ pub async fn serve_standalone(service: Service, args: ConfigArgs) -> anyhow::Res
     end(served, telemetry).await
 }
 
-/// Runs [`migrate`] for a process, including configuration and logging.
+/// Runs [`migrate`] for a process, including configuration, logging and signal handling.
 pub async fn migrate_standalone(service: Service, args: ConfigArgs) -> anyhow::Result<()> {
     let loaded = Sources::of_process(args).load_for_migration(&[service])?;
     let (settings, telemetry) = set_up(service.name, loaded)?;
-    let migrated = migrate(service, &settings, Env::system()).await;
+    let migrated = async {
+        let mut signals = StopSignals::listen()?;
+        tokio::select! {
+            migrated = migrate(service, &settings, Env::system()) => migrated,
+            // Without a handler, the first process of a container is not ended by the signal.
+            () = signals.recv() => anyhow::bail!("stopped by a signal: the schema may not be up to date"),
+        }
+    }
+    .await;
     end(migrated, telemetry).await
 }
 

@@ -61,12 +61,19 @@ impl Keys {
             Ok(Secrets::generate(env).to_text().expose_secret().to_owned())
         })?;
         for service in services {
-            let pem = format!("{}.pem", service.name);
+            let [pem, public] = ["pem", "pub"].map(|kind| format!("{}.{kind}", service.name));
+            let [private_file, public_file] = [&pem, &public].map(|name| folder.join(name));
+            anyhow::ensure!(
+                private_file.exists() || !public_file.exists(),
+                "key file {} is missing, and {} was made from it: copy it back, or remove the public key too, \
+                 and give the new pair to the service and the new public key to all services",
+                private_file.display(),
+                public_file.display()
+            );
             make(folder, &pem, || Ok(KeyPair::generate(env)?.pem().to_owned()))?;
-            let pair = KeyPair::from_pem(&read(&folder.join(&pem))?).with_context(|| pem)?;
-            make(folder, &format!("{}.pub", service.name), || {
-                Ok(pair.public().to_owned())
-            })?;
+            let pair = KeyPair::from_pem(&read(&private_file)?).with_context(|| pem)?;
+            make(folder, &public, || Ok(pair.public().to_owned()))?;
+            check_public_key(folder, service.name, &pair)?;
             if service.name == MEMBERSHIP {
                 make(folder, TOKEN_SIGNING, || {
                     Ok(KeyPair::generate(env)?.pem().to_owned())
@@ -94,11 +101,9 @@ impl Keys {
     }
 
     pub(crate) fn identity(&self, service: &str, env: &Env) -> anyhow::Result<ServiceIdentity> {
-        Ok(ServiceIdentity::new(
-            service,
-            &self.pair(&format!("{service}.pem"))?,
-            env.clone(),
-        )?)
+        let pair = self.pair(&format!("{service}.pem"))?;
+        check_public_key(&self.folder, service, &pair)?;
+        Ok(ServiceIdentity::new(service, &pair, env.clone())?)
     }
 
     /// Returns the keys of the token issuer. Only the file names determine which key signs, so that
@@ -246,6 +251,18 @@ pub fn rotate_signing_key(folder: &Path, env: &Env) -> anyhow::Result<Rotation> 
     Ok(Rotation::Switched)
 }
 
+/// Fails if the public key of the folder is that of another pair: the other services would refuse every call
+/// of this one.
+fn check_public_key(folder: &Path, service: &str, pair: &KeyPair) -> anyhow::Result<()> {
+    let file = folder.join(format!("{service}.pub"));
+    anyhow::ensure!(
+        read(&file)?.trim() == pair.public(),
+        "key file {} is not the public key of {service}.pem: copy both from the folder in which they were made",
+        file.display()
+    );
+    Ok(())
+}
+
 fn read(path: &Path) -> anyhow::Result<String> {
     let text = fs::read_to_string(path).with_context(|| format!("key file {}", path.display()))?;
     anyhow::ensure!(!text.trim().is_empty(), "key file {} is empty", path.display());
@@ -336,6 +353,34 @@ mod tests {
         let operators = |folder: &Path| Keys::open(folder).unwrap().operators().unwrap();
         let (own, theirs) = (operators(folder.path()), operators(mounted.path()));
         assert_eq!(own[0].0, theirs[0].0);
+    }
+
+    /// With the public key of another pair, the other services would refuse every call of the service.
+    #[test]
+    fn public_key_of_another_pair_is_refused() {
+        let (folder, env) = (tempfile::tempdir().unwrap(), Env::system());
+        let folder = folder.path();
+        let keys = Keys::open_or_make(folder, &SERVICES, &env).unwrap();
+        keys.identity(MEMBERSHIP, &env).unwrap();
+        // The private key is lost, and the next command makes another one.
+        fs::remove_file(folder.join("membership.pem")).unwrap();
+        let refused = Keys::open_or_make(folder, &SERVICES, &env).err().unwrap();
+        let (public, private) = (folder.join("membership.pub"), folder.join("membership.pem"));
+        for named in [&public, &private] {
+            let error = format!("{refused:#}");
+            assert!(error.contains(&named.display().to_string()), "{error}");
+        }
+        assert!(!private.exists(), "no key is made beside a public key");
+        // A Secret with the files of two pairs.
+        let other = KeyPair::generate(&env).unwrap();
+        fs::write(&private, other.pem()).unwrap();
+        let error = format!("{:#}", keys.identity(MEMBERSHIP, &env).err().unwrap());
+        assert!(error.contains("is not the public key of"), "{error}");
+        // Both are made again.
+        fs::remove_file(&public).unwrap();
+        fs::remove_file(&private).unwrap();
+        let keys = Keys::open_or_make(folder, &SERVICES, &env).unwrap();
+        keys.identity(MEMBERSHIP, &env).unwrap();
     }
 
     #[test]

@@ -90,7 +90,7 @@ impl Running {
     /// services; the databases close last. All of it together takes at most `server.grace_seconds`, and
     /// one second more if a database does not respond.
     pub async fn stop(self) {
-        let grace = Duration::from_secs(self.server.grace_seconds.max(1));
+        let grace = Duration::from_secs(self.server.grace_seconds);
         let deadline = Instant::now() + grace;
         // Background work and the databases get the last quarter, at most five seconds.
         let calls = deadline - (grace / 4).min(Duration::from_secs(5));

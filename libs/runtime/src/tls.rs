@@ -15,6 +15,7 @@ use anyhow::{Context as _, ensure};
 use parta_grpc::ClientBuilder;
 use parta_ids::Env;
 use rustls::{
+    RootCertStore,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
     server::{ClientHello, ResolvesServerCert},
     sign::CertifiedKey,
@@ -141,12 +142,19 @@ impl Reload for TrustedAuthority {
     }
 }
 
-/// Reads a PEM file of authorities. Fails if it has no certificate, because nothing would be trusted by it.
+/// Reads a PEM file of authorities. Fails if it has no certificate, or one that cannot be parsed: every
+/// handshake would fail with it.
 pub fn read_authority(file: &Path) -> anyhow::Result<Vec<u8>> {
     let pem = std::fs::read(file).with_context(|| format!("file {}", file.display()))?;
     let certificates = CertificateDer::pem_slice_iter(&pem).collect::<Result<Vec<_>, _>>();
     let certificates = certificates.with_context(|| format!("certificates in {}", file.display()))?;
     ensure!(!certificates.is_empty(), "{} has no certificate", file.display());
+    let mut roots = RootCertStore::empty();
+    for (index, certificate) in certificates.into_iter().enumerate() {
+        roots
+            .add(certificate)
+            .with_context(|| format!("certificate {} in {}", index + 1, file.display()))?;
+    }
     Ok(pem)
 }
 
@@ -224,12 +232,16 @@ fn read(certificate_file: &Path, key_file: &Path, env: &Env) -> anyhow::Result<C
     let chain = CertificateDer::pem_file_iter(certificate_file)
         .and_then(Iterator::collect::<Result<Vec<_>, _>>)
         .with_context(|| format!("certificates in {}", certificate_file.display()))?;
-    let first = chain
+    let mut validities = Vec::new();
+    for (index, certificate) in chain.iter().enumerate() {
+        let (_, parsed) = X509Certificate::from_der(certificate)
+            .with_context(|| format!("certificate {} in {}", index + 1, certificate_file.display()))?;
+        validities.push(parsed.validity().clone());
+    }
+    let validity = validities
         .first()
         .with_context(|| format!("{} has no certificate", certificate_file.display()))?;
-    let (_, parsed) = X509Certificate::from_der(first)
-        .with_context(|| format!("the first certificate in {}", certificate_file.display()))?;
-    let (validity, now) = (parsed.validity(), env.now().timestamp());
+    let now = env.now().timestamp();
     ensure!(
         now <= validity.not_after.timestamp(),
         "the certificate in {} has expired at {}",
@@ -243,7 +255,7 @@ fn read(certificate_file: &Path, key_file: &Path, env: &Env) -> anyhow::Result<C
         validity.not_before
     );
     let key = PrivateKeyDer::from_pem_file(key_file)
-        .with_context(|| format!("the private key in {}", key_file.display()))?;
+        .with_context(|| format!("the private key in {} (PEM, not encrypted)", key_file.display()))?;
     let provider = rustls::crypto::aws_lc_rs::default_provider();
     CertifiedKey::from_der(chain, key, &provider).with_context(|| {
         format!(

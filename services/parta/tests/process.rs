@@ -42,9 +42,12 @@ struct Serving {
 
 impl Serving {
     fn start(folder: &Path, more: &[&str]) -> Self {
-        let mut child = parta(folder)
-            .args(["--set", "server.listen=127.0.0.1:0"])
-            .args(more)
+        let mut command = parta(folder);
+        Self::spawn(command.args(["--set", "server.listen=127.0.0.1:0"]).args(more))
+    }
+
+    fn spawn(command: &mut Command) -> Self {
+        let mut child = command
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
@@ -63,6 +66,15 @@ impl Serving {
         self.printed.read_line(&mut line).await.unwrap();
         let rest = line.strip_prefix("Parta listens on ").unwrap();
         rest.split_whitespace().next().unwrap().to_owned()
+    }
+
+    /// Waits for a line of the log that contains this text.
+    async fn logged(&mut self, text: &str) {
+        let mut line = String::new();
+        while !line.contains(text) {
+            line.clear();
+            assert_ne!(self.log.read_line(&mut line).await.unwrap(), 0, "it ended");
+        }
     }
 
     /// Sends SIGTERM. Returns whether the process succeeded, and the rest of its output and its log.
@@ -100,11 +112,7 @@ fn greeting_is_omitted_when_the_log_is_json() {
     parta_testkit::run(async {
         let folder = tempfile::tempdir().unwrap();
         let mut serving = Serving::start(folder.path(), &["--set", "log.format=json"]);
-        let mut line = String::new();
-        while !line.contains(r#""message":"serving""#) {
-            line.clear();
-            assert_ne!(serving.log.read_line(&mut line).await.unwrap(), 0, "it ended");
-        }
+        serving.logged(r#""message":"serving""#).await;
         let (well, printed, log) = serving.end().await;
         assert!(well && printed.is_empty(), "{printed}{log}");
     });
@@ -256,13 +264,13 @@ fn each_missing_or_empty_key_file_is_named_at_the_start() {
             let secret = secrets
                 .find(|secret| secret["metadata"]["name"] == *name)
                 .unwrap();
-            let files = secret["stringData"].as_object().unwrap();
+            let files = single_node::files(secret);
             assert!(files.len() >= 8, "{files:?}");
             for wrong in files.keys() {
                 for content in [None, Some("\n")] {
                     let mounted = tempfile::tempdir_in(folder.path()).unwrap();
                     for (name, text) in files.iter().filter(|(name, _)| *name != wrong) {
-                        std::fs::write(mounted.path().join(name), text.as_str().unwrap()).unwrap();
+                        std::fs::write(mounted.path().join(name), text).unwrap();
                     }
                     if let Some(content) = content {
                         std::fs::write(mounted.path().join(wrong), content).unwrap();
@@ -276,6 +284,44 @@ fn each_missing_or_empty_key_file_is_named_at_the_start() {
                 }
             }
         }
+    });
+}
+
+/// Without a handler of the signal, a migration that waits for its database would hold the pod up until it is
+/// killed, because it is the first process of its container.
+#[test]
+fn migration_that_waits_ends_by_a_signal() {
+    parta_testkit::run(async {
+        let folder = tempfile::tempdir().unwrap();
+        let mut command = parta(folder.path());
+        command
+            .args(["--set", "chat.database_url=postgres://chat@127.0.0.1:9/chat"])
+            .args(["migrate", "chat"]);
+        let mut migration = Serving::spawn(&mut command);
+        migration.logged("database unavailable, waiting for it").await;
+        let (success, _, log) = migration.end().await;
+        assert!(!success && log.contains("error: stopped by a signal"), "{log}");
+    });
+}
+
+/// A database that the configuration names is as private as one of the data folder.
+#[cfg(unix)]
+#[test]
+fn new_sqlite_file_is_readable_by_its_owner_only() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    parta_testkit::run(async {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("chat.db");
+        let url = format!("chat.database_url=sqlite://{}", file.display());
+        let migrate = ["--set", &url, "migrate", "chat"];
+        let mode = || std::fs::metadata(&file).unwrap().permissions().mode() & 0o777;
+        assert!(run(folder.path(), &migrate).await.status.success());
+        assert_eq!(mode(), 0o600);
+        // The rights that an operator has given stay.
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o640)).unwrap();
+        assert!(run(folder.path(), &migrate).await.status.success());
+        assert_eq!(mode(), 0o640);
     });
 }
 

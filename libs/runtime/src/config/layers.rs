@@ -2,6 +2,7 @@
 use std::{
     collections::BTreeMap,
     fmt,
+    ops::RangeInclusive,
     path::{Path, PathBuf},
 };
 
@@ -77,8 +78,9 @@ impl Sources {
         self.load_for(services, Purpose::Serving)
     }
 
-    /// Like [`Sources::load`], for a migration of these services. The keys that only a server uses are not
-    /// validated, because their secrets may be given only to the server.
+    /// Like [`Sources::load`], for a migration of these services. The values that only a server uses are not
+    /// validated, because their secrets may be given only to the server. An unknown key is an error here too:
+    /// it may be a misspelled `database_migrate_url`.
     pub fn load_for_migration(&self, services: &[Service]) -> Result<(Settings, Report), ConfigError> {
         self.load_for(services, Purpose::Migration)
     }
@@ -225,8 +227,9 @@ fn sort(
         };
         sections.insert(name.clone(), service(&name, keys, &mut problems));
     }
-    for registered in services.iter().filter(|_| purpose == Purpose::Serving) {
-        if let Some(settings) = sections.get(&registered.section()) {
+    for registered in services {
+        if let Some(settings) = sections.get_mut(&registered.section()) {
+            settings.own.skips_validation = purpose == Purpose::Migration;
             problems.extend((registered.config)(&settings.own));
         }
     }
@@ -243,6 +246,7 @@ fn sort(
     if purpose == Purpose::Serving {
         validate_server(&settings, &mut problems);
     }
+    validate_process(&settings, &mut problems);
     validate_services(&settings, &mut problems);
     if problems.is_empty() {
         Ok(settings)
@@ -278,6 +282,7 @@ fn service(name: &str, mut keys: Map<String, Value>, problems: &mut Vec<String>)
         own: Section {
             name: name.to_owned(),
             keys: given(keys),
+            skips_validation: false,
         },
     }
 }
@@ -305,40 +310,76 @@ fn take<T: DeserializeOwned + Default>(
     })
 }
 
-/// The smallest limit of the bytes of requests. One client has three quarters of it, which must be more than
-/// the files of a roster, 64 MiB.
-const LARGEST_REQUEST_BYTES: u64 = 96 * 1024 * 1024;
+/// Times in seconds. A sum of the clock and a time without a limit would overflow.
+const SECONDS: RangeInclusive<u64> = 1..=3600;
+/// Numbers of calls, streams and connections. A semaphore has a limit, too.
+const COUNTS: RangeInclusive<u64> = 1..=1_000_000;
+/// The last connections are kept for small clients, which needs this many.
+const CONNECTIONS: RangeInclusive<u64> = 64..=1_000_000;
+/// Bytes of requests. One client has three quarters of the limit, which must be more than the files of a
+/// roster, 64 MiB. The largest limit is 1 TiB.
+const REQUEST_BYTES: RangeInclusive<u64> = 96 * 1024 * 1024..=1 << 40;
+/// Connections to a database: at least two that read and two that write. SQLite reserves memory for each.
+const DATABASE_CONNECTIONS: RangeInclusive<u64> = 4..=1000;
+
+fn outside(range: &RangeInclusive<u64>, name: &str) -> String {
+    format!("{name} must lie between {} and {}", range.start(), range.end())
+}
 
 fn validate_server(settings: &Settings, problems: &mut Vec<String>) {
     let server = &settings.server;
     if server.tls_certificate_file.is_some() != server.tls_key_file.is_some() {
         problems.push("server: set both tls_certificate_file and tls_key_file, or neither".into());
     }
-    if server.max_calls == 0 || server.max_streams == 0 {
-        problems.push("server: max_calls and max_streams must be at least 1".into());
-    }
-    if server.max_connections < 64 || server.max_connections_per_client == 0 {
-        let least = "max_connections must be at least 64 and max_connections_per_client at least 1";
-        problems.push(format!("server: {least}"));
-    }
-    if server.max_streams_per_connection == 0 || server.receive_seconds == 0 || server.stall_seconds == 0 {
-        let least = "max_streams_per_connection, receive_seconds and stall_seconds must be at least 1";
-        problems.push(format!("server: {least}"));
-    }
-    if server.max_request_bytes < LARGEST_REQUEST_BYTES {
-        problems.push(format!(
-            "server: max_request_bytes must be at least {LARGEST_REQUEST_BYTES}, so that one client can send \
-             the largest request"
-        ));
+    let drain = 0..=*SECONDS.end();
+    let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
+    for (key, value, range) in [
+        ("max_calls", count(server.max_calls), &COUNTS),
+        ("max_streams", count(server.max_streams), &COUNTS),
+        ("max_connections", count(server.max_connections), &CONNECTIONS),
+        (
+            "max_connections_per_client",
+            count(server.max_connections_per_client),
+            &COUNTS,
+        ),
+        (
+            "max_streams_per_connection",
+            u64::from(server.max_streams_per_connection),
+            &COUNTS,
+        ),
+        ("max_request_bytes", server.max_request_bytes, &REQUEST_BYTES),
+        ("receive_seconds", server.receive_seconds, &SECONDS),
+        ("stall_seconds", server.stall_seconds, &SECONDS),
+        ("grace_seconds", server.grace_seconds, &SECONDS),
+        ("drain_seconds", server.drain_seconds, &drain),
+    ] {
+        if !range.contains(&value) {
+            problems.push(format!("server: {}", outside(range, key)));
+        }
     }
     if let Err(problem) = TrustedProxies::parse(&server.trusted_proxies) {
         problems.push(format!("server: trusted_proxies: {problem}"));
     }
-    if !(0.0..=1.0).contains(&settings.telemetry.sample_ratio) {
-        problems.push("telemetry: sample_ratio must lie between 0 and 1".into());
-    }
     if settings.keys.issuer.is_empty() {
         problems.push("keys: issuer must not be empty".into());
+    }
+}
+
+/// Validates what a migration uses as well.
+fn validate_process(settings: &Settings, problems: &mut Vec<String>) {
+    let telemetry = &settings.telemetry;
+    if !(0.0..=1.0).contains(&telemetry.sample_ratio) {
+        problems.push("telemetry: sample_ratio must lie between 0 and 1".into());
+    }
+    let is_http = |url: &String| {
+        let host = url.strip_prefix("http://");
+        host.is_some_and(|host| !host.is_empty() && !host.starts_with(['/', ':']))
+    };
+    if telemetry.otlp_endpoint.as_ref().is_some_and(|url| !is_http(url)) {
+        problems.push(
+            "telemetry: otlp_endpoint must be http://host:port; a collector beside the services adds TLS"
+                .into(),
+        );
     }
 }
 
@@ -350,6 +391,11 @@ fn validate_services(settings: &Settings, problems: &mut Vec<String>) {
             .is_some_and(|a| !a.starts_with("http://") && !a.starts_with("https://"))
         {
             problems.push(format!("{name}: address must begin with http:// or https://"));
+        }
+        let connections = service.database.max_connections.map(u64::from);
+        if connections.is_some_and(|connections| !DATABASE_CONNECTIONS.contains(&connections)) {
+            let key = outside(&DATABASE_CONNECTIONS, "database_max_connections");
+            problems.push(format!("{name}: {key}"));
         }
         let is_postgres = |url: &SecretString| DatabaseConfig::new(url.expose_secret()).is_postgres();
         let database = &service.database;

@@ -50,20 +50,41 @@ fn flatten(all: &Map<String, Value>) -> BTreeMap<String, String> {
     flat
 }
 
-/// Masks a value. Names of files and folders are not secrets; URLs may contain a password, and keys named
-/// like secrets are masked.
+/// Masks a value. Names of files and folders are not secrets. Keys named like secrets are masked, and so are
+/// headers and bodies of requests, in which operators write the key of a provider.
 fn masked(key: &str, value: &str) -> String {
     let last = key.rsplit('.').next().unwrap_or(key);
     let place = last.ends_with("_file") || last == "folder" || last.ends_with("_folder");
     let sounds = ["secret", "password", "token", "key", "credential", "pepper"]
         .iter()
         .any(|word| last.contains(word));
-    if sounds && !place && !value.is_empty() {
+    let request = last.ends_with("_headers") || last.ends_with("_body");
+    if (sounds || request) && !place && !value.is_empty() {
         return "***".into();
     }
-    match (value.split_once("://"), value.rsplit_once('@')) {
-        (Some((scheme, _)), Some((_, host))) => format!("{scheme}://***@{host}"),
-        _ => value.to_owned(),
+    match value.split_once("://") {
+        Some((scheme, rest)) => format!("{scheme}://{}", masked_url(scheme, rest)),
+        None if last.ends_with("url") && value.contains('@') => "***".into(),
+        None => value.to_owned(),
+    }
+}
+
+/// Masks the parts of a URL without its scheme that may be secret: the user with the password, the query, and
+/// the path on a web server. The path of a database is its name.
+fn masked_url(scheme: &str, rest: &str) -> String {
+    let (place, query) = match rest.split_once('?') {
+        // A password may contain a question mark.
+        Some((_, query)) if query.contains('@') => return "***".into(),
+        Some((place, _)) => (place, "?***"),
+        None => (rest, ""),
+    };
+    let (user, place) = match place.rsplit_once('@') {
+        Some((_, host)) => ("***@", host),
+        None => ("", place),
+    };
+    match place.split_once('/') {
+        Some((host, path)) if scheme.starts_with("http") && !path.is_empty() => format!("{user}{host}/***"),
+        _ => format!("{user}{place}{query}"),
     }
 }
 
@@ -78,6 +99,11 @@ mod tests {
         assert_eq!(masked("server.tls_key_file", "/etc/tls.key"), "/etc/tls.key");
         let url = masked("chat.database_url", "postgres://app:p@ss@db/chat");
         assert_eq!(url, "postgres://***@db/chat");
+        let url = |value| masked("bus.url", value);
+        assert_eq!(url("postgres://app:p?ss@db/chat"), "postgres://***");
+        assert_eq!(url("user:password@nats:4222"), "***");
+        assert_eq!(url("nats://nats:4222"), "nats://nats:4222");
+        assert_eq!(url("http://localhost:4317"), "http://localhost:4317");
         assert_eq!(masked("server.listen", "127.0.0.1:7710"), "127.0.0.1:7710");
     }
 }

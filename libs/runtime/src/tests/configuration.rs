@@ -212,6 +212,23 @@ fn migration_needs_the_keys_of_its_database_alone() {
     assert!(error.to_string().contains("database_migrate_url"), "{error}");
 }
 
+/// A misspelled `database_migrate_url` would let the role that serves create the tables.
+#[test]
+fn migration_refuses_unknown_keys_of_its_database() {
+    let variable = "PARTA__CHAT__DATABASE_MIGRAT_URL";
+    let sources = Sources {
+        environment: environment(&[(variable, "postgres://owner@db/chat")]),
+        ..Sources::default()
+    };
+    let problems = sources.load_for_migration(&[CHAT]).unwrap_err().0;
+    assert!(
+        problems.len() == 1 && problems[0].contains("unknown field `database_migrat_url`"),
+        "{problems:?}"
+    );
+    // The databases of other services are not opened.
+    sources.load_for_migration(&[]).unwrap();
+}
+
 #[test]
 fn unknown_keys_are_reported_in_every_layer() {
     for (key, named) in [
@@ -269,6 +286,83 @@ fn limits_that_would_refuse_every_call_are_problems() {
             "{key}: {problems:?}"
         );
     }
+}
+
+/// Larger numbers would end the process at its stop, or each call, with a panic.
+#[test]
+fn numbers_out_of_range_are_problems() {
+    for key in [
+        "server.grace_seconds=3601",
+        "server.drain_seconds=3601",
+        "server.receive_seconds=3601",
+        "server.stall_seconds=3601",
+        "server.max_calls=1000001",
+        "server.max_streams=1000001",
+        "server.max_connections=1000001",
+        "server.max_connections_per_client=1000001",
+        "server.max_streams_per_connection=1000001",
+        "server.max_request_bytes=1099511627777",
+        "server.max_request_bytes=9223372036854775807",
+        "chat.database_max_connections=3",
+        "chat.database_max_connections=1001",
+        "chat.database_max_connections=4294967295",
+    ] {
+        let problems = Sources::set([key]).load(&[CHAT]).unwrap_err().0;
+        let name = key.split(['.', '=']).nth(1).unwrap();
+        assert!(
+            problems.len() == 1 && problems[0].contains(name) && problems[0].contains("must lie between"),
+            "{key}: {problems:?}"
+        );
+    }
+    let largest = [
+        "server.grace_seconds=3600",
+        "server.receive_seconds=3600",
+        "server.max_calls=1000000",
+        "chat.database_max_connections=1000",
+    ];
+    Sources::set(largest).load(&[CHAT]).unwrap();
+}
+
+/// The exporters have no TLS, so that an `https` address would end each start with an error of the library.
+#[test]
+fn collector_must_have_an_http_address() {
+    for url in ["https://collector:4317", "collector:4317", "http://"] {
+        let problems = Sources::set([format!("telemetry.otlp_endpoint={url}")])
+            .load(&[CHAT])
+            .unwrap_err()
+            .0;
+        assert!(
+            problems.len() == 1 && problems[0].contains("otlp_endpoint must be http://"),
+            "{url}: {problems:?}"
+        );
+    }
+    let right = ["telemetry.otlp_endpoint=http://collector:4317"];
+    Sources::set(right).load(&[CHAT]).unwrap();
+}
+
+/// Invariant 10: logs contain no secrets, wherever an operator has written them.
+#[test]
+fn secrets_outside_their_keys_are_never_logged() {
+    let keys = [
+        "chat.database_url=postgres://db/chat?user=app&password=hunter2",
+        "membership.sms_url=https://sms.example/hunter2/send?api_id=hunter2&to={phone}",
+        "membership.sms_headers=[\"Authorization: Bearer hunter2\", \"X-Key: hunter2\"]",
+        "membership.sms_body=password=hunter2&to={phone}",
+        "bus.url=nats://hunter2@nats:4222",
+    ];
+    let (settings, report) = Sources::set(keys).load(&[CHAT]).unwrap();
+    assert!(!format!("{report:?}").contains("hunter2"), "{report:?}");
+    let database = &settings.services["chat"].database;
+    assert!(!format!("{database:?}").contains("hunter2"), "{database:?}");
+    assert_eq!(
+        report.shown("membership.sms_url"),
+        Some("https://sms.example/***")
+    );
+    assert_eq!(report.shown("chat.database_url"), Some("postgres://db/chat?***"));
+    let plain = ["chat.address=http://chat:7710", "membership.sms_body_format=json"];
+    let (_, report) = Sources::set(plain).load(&[CHAT]).unwrap();
+    assert_eq!(report.shown("chat.address"), Some("http://chat:7710"));
+    assert_eq!(report.shown("membership.sms_body_format"), Some("json"));
 }
 
 /// Invariant 10: logs contain no secrets.

@@ -55,7 +55,7 @@ fn unusable_files_are_refused() {
         (
             "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
             one.key.as_str(),
-            "the first certificate in",
+            "certificate 1 in",
         ),
     ] {
         let text = files.refusal(certificate, key);
@@ -67,6 +67,32 @@ fn unusable_files_are_refused() {
     let empty = files.folder.path().join("empty.crt");
     std::fs::write(&empty, "").unwrap();
     assert!(authority_error(&empty).contains("has no certificate"));
+}
+
+/// With an authority that is PEM around other bytes, the start would succeed and every handshake would fail.
+#[test]
+fn each_certificate_of_a_file_is_parsed() {
+    const NO_CERTIFICATE: &str = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+    let (files, authority) = (Files::new(), Authority::new());
+    let issued = authority.issue("localhost");
+    let chain = format!("{}{NO_CERTIFICATE}", issued.certificate);
+    let text = files.refusal(&chain, &issued.key);
+    assert!(text.contains("certificate 2 in"), "{text}");
+    let file = files.folder.path().join("ca.crt");
+    for (content, named) in [
+        (NO_CERTIFICATE.to_owned(), "certificate 1 in"),
+        (
+            format!("{}{NO_CERTIFICATE}", authority.certificate()),
+            "certificate 2 in",
+        ),
+    ] {
+        std::fs::write(&file, content).unwrap();
+        let text = authority_error(&file);
+        assert!(
+            text.contains(named) && text.contains(&file.display().to_string()),
+            "{text}"
+        );
+    }
 }
 
 fn authority_error(file: &Path) -> String {

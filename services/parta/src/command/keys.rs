@@ -1,5 +1,9 @@
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
+use base64::{Engine as _, prelude::BASE64_STANDARD};
 use clap::Subcommand;
 use parta_ids::Env;
 use parta_runtime::{Rotation, Service};
@@ -70,6 +74,12 @@ impl Keys {
 /// The Secret that the chart mounts for a service.
 fn secret(folder: &Path, service: &Service) -> anyhow::Result<serde_json::Value> {
     let files = parta_runtime::key_files(folder, service, &crate::SERVICES)?;
+    // With `stringData`, a file that a later list lacks, such as the key of a rotation, would stay in the
+    // Secret.
+    let data: BTreeMap<_, _> = files
+        .into_iter()
+        .map(|(name, text)| (name, BASE64_STANDARD.encode(text)))
+        .collect();
     Ok(json!({
         "apiVersion": "v1",
         "kind": "Secret",
@@ -77,6 +87,6 @@ fn secret(folder: &Path, service: &Service) -> anyhow::Result<serde_json::Value>
             "name": format!("parta-keys-{}", service.name),
             "labels": {"app.kubernetes.io/name": service.name, "app.kubernetes.io/part-of": "parta"},
         },
-        "stringData": files,
+        "data": data,
     }))
 }

@@ -1,9 +1,20 @@
 //! The pod of the profile `single-node`, as it is rendered: its arguments, settings and keys.
-use std::{fs, path::Path};
+use std::{collections::BTreeMap, fs, path::Path};
 
+use base64::{Engine as _, prelude::BASE64_STANDARD};
 use serde_json::Value;
 
 const RENDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../k8s/single-node/parta.yaml");
+
+/// Returns the files of a Secret.
+pub fn files(secret: &Value) -> BTreeMap<String, String> {
+    let decoded = |text: &Value| {
+        let bytes = BASE64_STANDARD.decode(text.as_str().unwrap()).unwrap();
+        String::from_utf8(bytes).unwrap()
+    };
+    let data = secret["data"].as_object().unwrap().iter();
+    data.map(|(name, text)| (name.clone(), decoded(text))).collect()
+}
 
 /// The part of the rendered pod that the process sees.
 pub struct Pod {
@@ -48,19 +59,17 @@ impl Pod {
         for source in &self.sources {
             let secrets = secrets["items"].as_array().unwrap();
             let named = |secret: &&Value| secret["metadata"]["name"] == source["secret"]["name"];
-            let files = secrets.iter().find(named).unwrap()["stringData"]
-                .as_object()
-                .unwrap();
+            let files = files(secrets.iter().find(named).unwrap());
             match source["secret"]["items"].as_array() {
                 None => {
                     for (name, text) in files {
-                        fs::write(folder.join(name), text.as_str().unwrap()).unwrap();
+                        fs::write(folder.join(name), text).unwrap();
                     }
                 }
                 Some(items) => {
                     for item in items {
                         let [key, path] = ["key", "path"].map(|field| item[field].as_str().unwrap());
-                        fs::write(folder.join(path), files[key].as_str().unwrap()).unwrap();
+                        fs::write(folder.join(path), &files[key]).unwrap();
                     }
                 }
             }

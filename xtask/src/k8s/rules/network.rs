@@ -218,7 +218,8 @@ fn failing_with(manifests: &Manifests, mut holds: impl FnMut(&str, &Value) -> bo
     found
 }
 
-/// The networks that are not public, by the network that contains them.
+/// The networks that are not public, by the network that contains them. Some clusters have pods or servers of
+/// metadata in the reserved ones.
 const PRIVATE: &[(&str, &[&str])] = &[
     (
         "0.0.0.0/0",
@@ -227,7 +228,10 @@ const PRIVATE: &[(&str, &[&str])] = &[
             "100.64.0.0/10",
             "169.254.0.0/16",
             "172.16.0.0/12",
+            "192.0.0.0/24",
             "192.168.0.0/16",
+            "198.18.0.0/15",
+            "240.0.0.0/4",
         ],
     ),
     ("::/0", &["fc00::/7", "fe80::/10"]),

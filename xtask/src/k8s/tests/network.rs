@@ -124,6 +124,13 @@ pub(super) fn mutations() -> Vec<Mutation> {
             "gateway-api",
             public,
             "membership",
+            "/spec/egress/4/to/0/ipBlock/except/7",
+            json!("255.0.0.0/8"),
+        ),
+        (
+            "gateway-api",
+            public,
+            "membership",
             "/spec/egress/4/to/1/ipBlock/except",
             Value::Null,
         ),
