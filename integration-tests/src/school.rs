@@ -400,9 +400,23 @@ impl School {
 
     /// Returns the id of a roster import with these rows of users.csv, which this client has checked.
     pub async fn checked_import_by(&self, client: &Client, users: &str) -> String {
+        self.checked_import_of_classes(client, users, "", "").await
+    }
+
+    /// Returns the id of a roster import with these rows of users.csv, classes.csv and enrollments.csv, which
+    /// this client has checked.
+    pub async fn checked_import_of_classes(
+        &self,
+        client: &Client,
+        users: &str,
+        classes: &str,
+        enrollments: &str,
+    ) -> String {
         use parta_proto_membership::v1 as pb;
         use pb::check_roster_import_request::Part;
         let users = format!("sourcedId,role,givenName,familyName\n{users}");
+        let classes = format!("sourcedId,title\n{classes}");
+        let enrollments = format!("sourcedId,classSourcedId,userSourcedId,role\n{enrollments}");
         let header = pb::CheckRosterImportRequest {
             request_id: client.request_id(),
             part: Some(Part::Header(pb::CheckRosterImportHeader {
@@ -412,8 +426,8 @@ impl School {
         let files = [
             ("orgs.csv", "sourcedId,name,type\n"),
             ("users.csv", users.as_str()),
-            ("classes.csv", "sourcedId,title\n"),
-            ("enrollments.csv", "sourcedId,classSourcedId,userSourcedId,role\n"),
+            ("classes.csv", classes.as_str()),
+            ("enrollments.csv", enrollments.as_str()),
         ];
         let chunks = files.map(|(file_name, text)| pb::CheckRosterImportRequest {
             request_id: String::new(),

@@ -1,7 +1,7 @@
 //! Imports a roster of 600 people with the command line: check, import, repeated import, refused files.
 use std::path::Path;
 
-use parta_integration_tests::{School, Suite, on_both_topologies, write_roster};
+use parta_integration_tests::{School, Suite, on_both_topologies, reason, write_roster};
 use serde_json::{Value, json};
 
 /// [`School::import`] with the program of the tests.
@@ -122,5 +122,118 @@ on_both_topologies!(
             .refused("RosterImportService/CheckRosterImport", header)
             .await;
         assert_eq!(refused.reason, "NOT_FOUND");
+    }
+);
+
+/// The moment at which the administrator creates the class that an import needs.
+#[derive(Debug, Clone, Copy)]
+enum Moment {
+    /// After the check has planned the class.
+    BeforeStart,
+    /// While the import starts.
+    WithStart,
+    /// Before org-registry knows of the started import, as far as it is slower than the next call.
+    AfterStart,
+}
+
+/// Imports the class 5Б with one pupil, and creates it by hand at this moment. Returns whether the school
+/// created it, or the import was first.
+async fn import_and_create_class(school: &School, moment: Moment) -> bool {
+    let client = &school.administrator.client;
+    let import = school
+        .checked_import_of_classes(
+            client,
+            "pupil-1,student,Иван,Лисин\n",
+            "class-1,5Б\n",
+            "place-1,class-1,pupil-1,student\n",
+        )
+        .await;
+    let start = async || {
+        let start = json!({"roster_import_id": import});
+        client.must("RosterImportService/StartRosterImport", start).await;
+    };
+    let create = async || {
+        let class = json!({"kind": "UNIT_KIND_CLASS", "label": "5Б"});
+        client.call("UnitService/CreateUnit", class).await
+    };
+    let created = match moment {
+        Moment::BeforeStart => {
+            let created = create().await;
+            start().await;
+            created
+        }
+        Moment::WithStart => tokio::join!(create(), start()).0,
+        Moment::AfterStart => {
+            start().await;
+            create().await
+        }
+    };
+    parta_testkit::eventually("the import is done", async || {
+        let get = json!({"roster_import_id": import});
+        let got = client.must("RosterImportService/GetRosterImport", get).await;
+        (got["roster_import"]["state"] == "ROSTER_IMPORT_STATE_DONE").then_some(())
+    })
+    .await;
+    if let Err(refused) = &created {
+        assert_eq!(reason(refused), "UNIT_LABEL_TAKEN", "{moment:?}");
+    }
+    created.is_ok()
+}
+
+/// The ids of the units with this label.
+async fn units_of(school: &School, label: &str) -> Vec<String> {
+    let listed = school
+        .administrator
+        .client
+        .must("UnitService/ListUnits", json!({}))
+        .await;
+    let units = listed["units"].as_array().unwrap().iter();
+    let found = units.filter(|unit| unit["label"] == label);
+    found
+        .map(|unit| unit["id"].as_str().unwrap().to_owned())
+        .collect()
+}
+
+// Case 2 of issue 14: an import needs a class that the administrator creates by hand meanwhile. Both succeed
+// with one class, and no service closes the organization.
+on_both_topologies!(
+    // Covers: R31 allowed, R5 allowed
+    class_that_is_created_during_an_import_is_used_by_it,
+    |suite: Suite| async move {
+        let mut by_hand = 0;
+        for moment in [Moment::BeforeStart, Moment::WithStart, Moment::AfterStart].repeat(2) {
+            let school = suite.school("Школа № 1").await;
+            by_hand += usize::from(import_and_create_class(&school, moment).await);
+            let classes = units_of(&school, "5Б").await;
+            let [class] = classes.as_slice() else {
+                panic!("{moment:?}: {classes:?}");
+            };
+            let client = &school.administrator.client;
+            let list = json!({"unit_id": class});
+            let pupils = client.must("MemberService/ListMembers", list).await;
+            assert_eq!(
+                pupils["members"].as_array().unwrap().len(),
+                1,
+                "{moment:?}: {pupils:#}"
+            );
+            // The organization is open: the next class gets its chats and a link.
+            let next = school.class("6А").await;
+            school.class_teacher("Мария Кузнецова", &next).await;
+            let link = json!({"role": "ROLE_PUPIL", "unit_id": next});
+            school.link(&school.administrator, link).await;
+            for service in [
+                "OrgRegistry",
+                "Membership",
+                "Invitation",
+                "Chat",
+                "CallScheduling",
+            ] {
+                let rpc = format!("{service}QuarantineService/ListQuarantines");
+                let listed = suite.operator().must(&rpc, json!({})).await;
+                assert_eq!(listed["quarantines"], json!([]), "{moment:?}: {rpc}");
+            }
+        }
+        // The first moment of both rounds at least.
+        assert!(by_hand >= 2, "{by_hand}");
     }
 );

@@ -3,4 +3,5 @@
 
 pub(crate) mod chat;
 pub(crate) mod fixture;
+mod pairs;
 mod repeating;
