@@ -72,7 +72,7 @@ impl Drop for Servers {
 
 /// A file system in memory, which Linux mounts for the shared memory of processes.
 const MEMORY: &str = "/dev/shm";
-/// The databases of a whole run take up to 3 GiB at a time, most of it write-ahead log.
+/// The databases of a whole run take up to 2 GiB at a time. The processes of the tests need the rest.
 const MEMORY_NEEDED: u64 = 8 << 30;
 
 /// The place of the data folders of servers that are started here.
