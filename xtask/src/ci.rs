@@ -17,6 +17,7 @@ pub(crate) fn run(allow_missing_tools: bool) -> anyhow::Result<()> {
     };
     let outcome = run_checks(&mut elapsed, &mut notes).and_then(|()| elapsed.within_limit());
     println!("{elapsed}");
+    notes.lines.extend(elapsed.beyond_goal());
     for line in &notes.lines {
         println!("xtask: {line}");
     }

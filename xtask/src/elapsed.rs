@@ -7,8 +7,11 @@ use std::{
 
 use anyhow::ensure;
 
-/// A run that takes longer fails, so that the checks stay fast enough to be used.
-const LIMIT: Duration = Duration::from_secs(45 * 60);
+/// A run should take less, so that the checks stay fast enough to be used.
+const GOAL: Duration = Duration::from_secs(45 * 60);
+/// A run that takes longer fails. One machine took 27 minutes for a run, and on another day 47 for hardly more
+/// tests, so that the goal alone would refuse changes for the speed of the machine.
+const LIMIT: Duration = Duration::from_secs(70 * 60);
 
 /// The finished parts with their durations, in order.
 #[derive(Default)]
@@ -40,6 +43,12 @@ impl Elapsed {
         Ok(())
     }
 
+    /// A note for the end of the run if it took longer than the goal.
+    pub(crate) fn beyond_goal(&self) -> Option<String> {
+        let (total, goal) = (self.total().as_secs(), GOAL.as_secs());
+        (total > goal).then(|| format!("the checks took {total} s, the goal is {goal} s"))
+    }
+
     fn total(&self) -> Duration {
         self.0.iter().map(|(_, duration)| *duration).sum()
     }
@@ -69,16 +78,22 @@ mod tests {
     }
 
     #[test]
-    fn run_fails_after_more_than_45_minutes() {
+    fn run_fails_after_more_than_70_minutes() {
         let minutes = |minutes: u64| {
             Elapsed(vec![
                 ("a", Duration::from_secs(60)),
                 ("b", Duration::from_secs(60 * minutes)),
             ])
         };
-        assert!(minutes(44).within_limit().is_ok());
-        let error = minutes(45).within_limit().unwrap_err();
-        assert_eq!(error.to_string(), "the checks took 2760 s, the limit is 2700 s");
+        assert!(minutes(69).within_limit().is_ok());
+        let error = minutes(70).within_limit().unwrap_err();
+        assert_eq!(error.to_string(), "the checks took 4260 s, the limit is 4200 s");
+        assert_eq!(minutes(44).beyond_goal(), None);
+        let note = minutes(45).beyond_goal();
+        assert_eq!(
+            note.as_deref(),
+            Some("the checks took 2760 s, the goal is 2700 s")
+        );
         assert!(
             minutes(44)
                 .to_string()
