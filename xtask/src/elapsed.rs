@@ -9,8 +9,8 @@ use anyhow::ensure;
 
 /// A run should take less, so that the checks stay fast enough to be used.
 const GOAL: Duration = Duration::from_secs(45 * 60);
-/// A run that takes longer fails. One machine took 27 minutes for a run, and on another day 47 for hardly more
-/// tests, so that the goal alone would refuse changes for the speed of the machine.
+/// A run that takes longer fails. One machine took 27 minutes for a run, and on another day 47 for hardly
+/// more tests, so that the goal alone would refuse changes for the speed of the machine.
 const LIMIT: Duration = Duration::from_secs(70 * 60);
 
 /// The finished parts with their durations, in order.

@@ -125,15 +125,15 @@ on_both_topologies!(
     }
 );
 
-/// The moment at which the administrator creates the class that an import needs.
+/// The moment at which the administrator creates the class that an import needs, relative to its start.
 #[derive(Debug, Clone, Copy)]
 enum Moment {
     /// After the check has planned the class.
-    BeforeStart,
+    Before,
     /// While the import starts.
-    WithStart,
+    With,
     /// Before org-registry knows of the started import, as far as it is slower than the next call.
-    AfterStart,
+    After,
 }
 
 /// Imports the class 5Б with one pupil, and creates it by hand at this moment. Returns whether the school
@@ -157,13 +157,13 @@ async fn import_and_create_class(school: &School, moment: Moment) -> bool {
         client.call("UnitService/CreateUnit", class).await
     };
     let created = match moment {
-        Moment::BeforeStart => {
+        Moment::Before => {
             let created = create().await;
             start().await;
             created
         }
-        Moment::WithStart => tokio::join!(create(), start()).0,
-        Moment::AfterStart => {
+        Moment::With => tokio::join!(create(), start()).0,
+        Moment::After => {
             start().await;
             create().await
         }
@@ -187,10 +187,10 @@ async fn units_of(school: &School, label: &str) -> Vec<String> {
         .client
         .must("UnitService/ListUnits", json!({}))
         .await;
-    let units = listed["units"].as_array().unwrap().iter();
+    let units = listed["units"].as_array().into_iter().flatten();
     let found = units.filter(|unit| unit["label"] == label);
     found
-        .map(|unit| unit["id"].as_str().unwrap().to_owned())
+        .filter_map(|unit| Some(unit["id"].as_str()?.to_owned()))
         .collect()
 }
 
@@ -201,7 +201,7 @@ on_both_topologies!(
     class_that_is_created_during_an_import_is_used_by_it,
     |suite: Suite| async move {
         let mut by_hand = 0;
-        for moment in [Moment::BeforeStart, Moment::WithStart, Moment::AfterStart].repeat(2) {
+        for moment in [Moment::Before, Moment::With, Moment::After].repeat(2) {
             let school = suite.school("Школа № 1").await;
             by_hand += usize::from(import_and_create_class(&school, moment).await);
             let classes = units_of(&school, "5Б").await;
