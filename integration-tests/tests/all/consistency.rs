@@ -40,13 +40,14 @@ use workload::Workload;
 const PROGRAM: &str = env!("CARGO_BIN_EXE_suite-process");
 
 /// Log lines that are caused by the faults, and only by them.
-const COMPLAINTS: [&str; 10] = [
+const COMPLAINTS: [&str; 11] = [
     // PostgreSQL is stopped or stopping.
     "the database is unavailable",
     "terminating connection due to immediate shutdown command",
     "error occurred while testing the connection on-release",
     // The host of the database vanishes.
     "database connection given up",
+    "service not serving: database failed",
     // Membership is restored.
     "replacing a projection by a snapshot",
     "the source has lost events",
