@@ -64,13 +64,17 @@ impl Runner {
         let starter = import
             .starter_id
             .ok_or_else(|| RpcError::internal("an import has no starter"))?;
+        // Read before the classes: a class that is marked here was committed with its mark, so that the later
+        // statement finds it. In the other order a class that comes between the two statements would be
+        // neither known nor missing, and its rows would have no effect.
+        let requested = requested_classes(tx, scope, id).await?;
         let mut applier = Applier::new(&self.0, tx, scope, id, &rows, starter).await?;
         // An import is judged when it acts (F18). The starter's record is locked.
         let is_left = rows.iter().any(|(_, change)| change.outcome == Outcome::Planned);
         if is_left && !starter_may_import(&self.0, tx, scope, starter).await? {
             return self.stop(tx, scope, import).await;
         }
-        let missing = missing_classes(tx, scope, &mut import, &applier.classes).await?;
+        let missing = missing_classes(tx, scope, &mut import, requested, &applier.classes).await?;
         let mut outcomes = Outcomes::default();
         let mut waits_for_class = false;
         for (seq, change) in &rows {
@@ -134,16 +138,25 @@ impl Runner {
     }
 }
 
-/// Counts the classes that were created, and returns the keys of the labels of the others. A class counts if
-/// org-registry made it for the import, or if it was not archived before the import began.
+/// Lists the changes that request classes, with their outcomes.
+async fn requested_classes(
+    tx: &Tx,
+    scope: &OrgScope,
+    id: RosterImportId,
+) -> Result<Vec<(i64, Change)>, Error> {
+    let filter = ChangeFilter::of_kind(Kind::CreateUnit);
+    Ok(rows::list_changes(tx, scope, id, filter, 0, NO_LIMIT).await?)
+}
+
+/// Counts the requested classes that were created, and returns the keys of the labels of the others. A class
+/// counts if org-registry made it for the import, or if it was not archived before the import began.
 async fn missing_classes(
     tx: &Tx,
     scope: &OrgScope,
     import: &mut Import,
+    requested: Vec<(i64, Change)>,
     classes: &Classes,
 ) -> Result<BTreeSet<String>, Error> {
-    let filter = ChangeFilter::of_kind(Kind::CreateUnit);
-    let requested = rows::list_changes(tx, scope, import.id, filter, 0, NO_LIMIT).await?;
     let (mut missing, mut found) = (BTreeSet::new(), Vec::new());
     // A class may exist before it was requested. It is requested all the same, and org-registry publishes its
     // creation.

@@ -1,6 +1,7 @@
 //! Classes whose label existed before, and classes that go away while an import runs (R31).
 use parta_proto_membership::v1::{RosterImportState, RosterNoEffect as NoEffect};
-use parta_testkit::on_both;
+use parta_service_testkit::while_waiting;
+use parta_testkit::{on_both, on_postgres};
 
 use super::fixture::{School, Source, unit_id};
 
@@ -49,6 +50,36 @@ on_both!(
         assert_eq!(done.done.unwrap().enrollments_begun, 0);
         let expected = [2, 3].map(|line| ("enrollments.csv".to_owned(), line, NoEffect::ClassGone));
         assert_eq!(school.without_effect(&done).await, expected);
+        school.test_env.close().await;
+    }
+);
+
+// The job knows the classes already and waits before it looks which of them are created.
+// Covers: R31 allowed
+on_postgres!(
+    class_that_comes_while_a_batch_runs_loses_no_enrollment,
+    "SQLite has one writer at a time, so that no event is applied while a batch runs",
+    |database| async move {
+        let url = database.url().to_owned();
+        let school = School::open(database).await;
+        let caller = &school.administrator;
+        let mut source = Source::pupils(3, "9А").with("s4", "student", "Иван,Лисин-s4");
+        source.classes.push("9Б");
+        let source = source.source_line("9Б", "s4", "student");
+        let checked = school.check(caller, &source).await;
+        school.start(caller, &checked, &[]).await.unwrap();
+        school.unit(7, "9Б", &checked.id).await;
+        let locks = ["LOCK TABLE roster_member IN ACCESS EXCLUSIVE MODE".to_owned()];
+        // Boxed, because both would not fit on the stack of a test.
+        let batch = Box::pin(school.test_env.run_due_jobs());
+        let arrival = Box::pin(school.unit(8, "9А", &checked.id));
+        while_waiting(&url, &locks, batch, arrival).await;
+        school.test_env.run_due_jobs().await;
+        let done = school.get(&checked.id).await;
+        assert_eq!(school.without_effect(&done).await, []);
+        assert_eq!(done.state(), RosterImportState::Done);
+        let counts = done.done.unwrap();
+        assert_eq!((counts.units, counts.enrollments_begun), (2, 4));
         school.test_env.close().await;
     }
 );
