@@ -30,8 +30,10 @@ const LIVEKIT: [(&str, &str); 3] = [
     ),
 ];
 
-/// Limits of sign-in for test suites, all of whose people call from one address.
-const MANY_CODES: [(&str, &str); 2] = [
+/// Limits for test suites, all of whose people call from one address.
+const ONE_NETWORK: [(&str, &str); 4] = [
+    ("org_registry.applications_per_hour_of_network", "3600000"),
+    ("org_registry.applications_per_hour", "3600000"),
     ("membership.codes_per_hour_of_network", "3600000"),
     ("membership.codes_per_hour", "3600000"),
 ];
@@ -87,7 +89,7 @@ impl Suite {
             "server.listen=127.0.0.1:0".to_owned(),
             "server.grace_seconds=5".to_owned(),
         ];
-        let codes = MANY_CODES.iter().map(|(key, value)| format!("{key}={value}"));
+        let codes = ONE_NETWORK.iter().map(|(key, value)| format!("{key}={value}"));
         let own = settings.iter().map(|s| (*s).to_owned());
         let livekit = LIVEKIT.iter().map(|(key, value)| format!("{key}={value}"));
         let (settings, _) = Sources::set(set.into_iter().chain(livekit).chain(codes).chain(own))
@@ -265,7 +267,7 @@ impl Suite {
             "log.filter",
             &format!("info,sqlx=warn,sea_orm=warn,h2=warn,hyper=warn,{REFUSALS}=debug"),
         );
-        for (key, value) in LIVEKIT.into_iter().chain(MANY_CODES) {
+        for (key, value) in LIVEKIT.into_iter().chain(ONE_NETWORK) {
             processes.set(key, value);
         }
         processes

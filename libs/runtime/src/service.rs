@@ -68,6 +68,7 @@ pub fn migrations(own: Vec<Box<dyn MigrationTrait>>) -> Vec<Box<dyn MigrationTra
     all.extend(parta_mutations::migrations());
     all.extend(parta_jobs::migrations());
     all.extend(parta_audit::migrations());
+    all.extend(parta_limits::migrations());
     all.extend(parta_feed::migrations());
     all.extend(parta_roster::migrations());
     all.extend(own);
@@ -235,6 +236,12 @@ pub fn maintenance(service: &str, db: &Db, bus: &Arc<dyn Bus>) -> Vec<Task> {
             PURGE_INTERVAL,
             db.clone(),
             |db, _| async move { parta_jobs::purge(&db).await },
+        ),
+        Task::periodic(
+            name("purge_limits"),
+            PURGE_INTERVAL,
+            db.clone(),
+            |db, _| async move { parta_limits::purge(&db).await },
         ),
         Task::over(
             name("event_notifier"),

@@ -26,7 +26,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     NAME,
-    applications::{APPOINT_JOB, Applications, AppointAdministrator},
+    applications::{APPOINT_JOB, ApplicationLimits, Applications, AppointAdministrator},
+    config::Config,
     context::Context,
     feed,
     organizations::Organizations,
@@ -46,6 +47,8 @@ pub(crate) struct Ports {
     pub(crate) roster: Roster,
     /// Channels to the other services.
     pub(crate) clients: ServiceClients,
+    /// The configuration.
+    pub(crate) config: Config,
     /// Canceled when streams must end.
     pub(crate) draining: CancellationToken,
 }
@@ -55,6 +58,7 @@ impl Ports {
         Arc::new(Context {
             roster: self.roster.clone(),
             clients: self.clients.clone(),
+            limits: ApplicationLimits::new(&self.config),
         })
     }
 

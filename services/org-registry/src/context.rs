@@ -6,10 +6,13 @@ use parta_roster::{MemberContext, Roster};
 use parta_status::{RpcError, not_found};
 use sea_orm::ConnectionTrait;
 
+use crate::applications::ApplicationLimits;
+
 /// The dependencies of the features.
 pub(crate) struct Context {
     pub(crate) roster: Roster,
     pub(crate) clients: ServiceClients,
+    pub(crate) limits: ApplicationLimits,
 }
 
 /// One run of a mutation or a query of this service.

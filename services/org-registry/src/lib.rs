@@ -57,13 +57,14 @@ fn migrations() -> Vec<Box<dyn MigrationTrait>> {
 }
 
 async fn build(context: ServiceContext) -> anyhow::Result<ServiceParts> {
-    let Config {} = context.config()?;
+    let config: Config = context.config()?;
     let (roster, consumers) = assembly::roster(&context)?;
     let ports = Ports {
         db: context.db.clone(),
         roster,
         clients: context.clients.clone(),
         draining: context.draining.clone(),
+        config,
     };
     Ok(ServiceParts {
         name: NAME,

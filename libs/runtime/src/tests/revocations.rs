@@ -107,7 +107,7 @@ fn replica_is_ready_after_the_first_answer() {
         let settings = cluster(&folder).await;
         let chat = start_standalone(CHAT, &settings, Env::system()).await.unwrap();
         let (seen, membership) = tokio::join!(ready(&chat), async {
-            // Several polls fail before membership starts.
+            // Several polls fail before membership starts. The time is real, because sockets fail in it.
             tokio::time::sleep(Duration::from_secs(1)).await;
             start_standalone(MEMBERSHIP, &settings, Env::system()).await
         });

@@ -57,12 +57,6 @@ impl MigrationTrait for Tables {
                 .primary_key(Index::create().col("address").col("account_id"))
                 .foreign_key(&mut of_account("account_address"))
                 .to_owned(),
-            table("sign_in_limit")
-                .col(integer("kind"))
-                .col(text("subject"))
-                .col(big_integer("full_millis"))
-                .primary_key(Index::create().col("kind").col("subject"))
-                .to_owned(),
             table("sign_in_failure")
                 .col(text("subject").primary_key())
                 .col(integer("failures"))

@@ -15,7 +15,6 @@ impl MigrationTrait for Indexes {
         for sql in [
             "CREATE INDEX session_ended ON session (end_time) WHERE end_time IS NOT NULL",
             "CREATE INDEX session_refreshed ON session (refresh_time)",
-            "CREATE INDEX sign_in_limit_full ON sign_in_limit (full_millis)",
             "CREATE INDEX sign_in_failure_latest ON sign_in_failure (latest_time)",
             "CREATE INDEX roster_import_finished ON roster_import (finish_time)",
             "CREATE INDEX roster_import_unfinished ON roster_import (create_time) WHERE finish_time IS NULL",

@@ -1,10 +1,12 @@
 //! The verification of teachers (R22): a teacher requests it, the administration decides, singly or as
 //! a list.
 
+use chrono::TimeDelta;
 use parta_access::{Caller, OrgScope};
 use parta_database::Tx;
 use parta_edge::{Mutation, Page, PageRequest, Query, Read, Stored};
 use parta_ids::{MemberId, OrgId};
+use parta_limits::{Bucket, Limit, Limiter, Subject};
 use parta_roster::{Role, State};
 use parta_status::RpcError;
 use serde::{Deserialize, Serialize};
@@ -19,6 +21,15 @@ use crate::{
     context::{Context, Decider, Run},
     error::Error,
     member_records::{self, Member, MemberView},
+};
+
+/// The requests of one teacher: each is written to the audit log and read by the administration.
+const REQUESTS: Limit = Limit {
+    name: "verification_requests",
+    bucket: Bucket {
+        burst: 5,
+        interval: TimeDelta::hours(4),
+    },
 };
 
 /// The name of a request for verification in refusals.
@@ -197,6 +208,8 @@ impl Mutation for RequestVerification {
         // Between the decision and the lock the member may have lost the role, or have left.
         self.authorize(run).await?;
         if member.is_some_and(|member| !member.teacher_verified) {
+            let limiter = Limiter::new(tx, caller);
+            limiter.take(REQUESTS, Subject::Caller).await?;
             let request = VerificationRequest {
                 member_id: own,
                 evidence: self.evidence.clone(),

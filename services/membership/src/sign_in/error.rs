@@ -1,10 +1,6 @@
 //! Refusals to send or to verify a code.
-use chrono::TimeDelta;
-use parta_proto::status::v1::ErrorReason as Common;
 use parta_proto_membership::v1::ErrorReason;
-use parta_status::RpcError;
 
-use super::model::{Limit, Scope};
 use crate::error::Error;
 
 impl Error {
@@ -36,22 +32,5 @@ impl Error {
             "A hundred wrong codes in a row were entered for this address. The administration of the school or \
              the operator of the installation can lift the lock.",
         )
-    }
-
-    /// A limit is reached. It ends after `wait`.
-    pub(super) fn limited(limit: Limit, wait: TimeDelta) -> Self {
-        let (subject, why) = match limit.scope() {
-            Scope::Installation => ("installation", "The installation has sent too many codes."),
-            Scope::Network => ("network", "Too many codes or attempts from this network."),
-            Scope::NetworkAndAddress => (
-                "address and network",
-                "Too many codes or attempts for this address from this network.",
-            ),
-        };
-        RpcError::new(Common::RateLimited, format!("{why} Try again later."))
-            .quota(subject, why)
-            .meta("limit", limit.name())
-            .retry_after(wait.to_std().unwrap_or_default())
-            .into()
     }
 }

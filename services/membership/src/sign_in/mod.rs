@@ -1,6 +1,6 @@
 //! Sign-in by a one-time code (R19, R20): a person proves an address.
 //!
-//! Owns the tables `sign_in_flow`, `sign_in_limit` and `sign_in_failure`. Invariants: the response does
+//! Owns the tables `sign_in_flow` and `sign_in_failure`. Invariants: the response does
 //! not depend on whether the address is known; a code has five attempts and five minutes, and a new
 //! code resets no counter; an attempt is counted whatever comes of it; no limit counts only by the
 //! address, because a stranger could exhaust it, except a hundred wrong codes in a row, which the
@@ -10,6 +10,7 @@
 mod error;
 mod grpc;
 mod limiter;
+mod limits;
 mod model;
 mod operations;
 mod policy;

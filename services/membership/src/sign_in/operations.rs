@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     limiter::{self, Limiter},
-    model::{CODE_LIFE, Limit, RESEND},
+    limits::Limit,
+    model::{CODE_LIFE, RESEND},
     proof::{self, ProofDigest},
     storage,
 };

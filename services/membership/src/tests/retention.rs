@@ -38,7 +38,7 @@ on_both!(
         let mut passed = TimeDelta::zero();
         let mut around = async |table, age| around(&test_env, table, age, &mut passed).await;
         let (minutes, days) = (TimeDelta::minutes(5), TimeDelta::days);
-        assert_eq!(around("sign_in_limit", TimeDelta::minutes(30)).await, [1, 0]);
+        assert_eq!(around("limit_bucket", TimeDelta::minutes(30)).await, [1, 0]);
         assert_eq!(around("outbox_message", days(1)).await, [1, 0]);
         assert_eq!(around("sign_in_flow", days(1) + minutes).await, [1, 0]);
         assert_eq!(around("join_flow", days(31)).await, [1, 0]);
@@ -79,7 +79,7 @@ on_both!(
         let mut passed = TimeDelta::zero();
         let mut around = async |table, age| around(&test_env, table, age, &mut passed).await;
         let days = TimeDelta::days;
-        assert_eq!(around("sign_in_limit", TimeDelta::minutes(30)).await, [4, 0]);
+        assert_eq!(around("limit_bucket", TimeDelta::minutes(30)).await, [4, 0]);
         assert_eq!(around("session", days(31)).await, [2, 1]);
         assert_eq!(around("roster_import", days(90)).await, [1, 1]);
         assert_eq!(around("sign_in_failure", days(365)).await, [1, 0]);

@@ -438,6 +438,7 @@ impl TestEnv {
         for task in self.ports.purges() {
             task.run(stopped.clone()).await.unwrap();
         }
+        parta_limits::purge(&self.db).await.unwrap();
     }
 
     pub(crate) fn minute(&self) {

@@ -24,6 +24,7 @@ use tonic::{Request, Status};
 use crate::{
     GRPC_SERVICES, Ports,
     assembly::roster_observer,
+    config::Config,
     tests::membership::{self, Membership},
 };
 
@@ -48,6 +49,15 @@ pub(crate) struct Fixture {
 
 impl Fixture {
     pub(crate) async fn open(database: TestDatabase) -> Self {
+        // All callers share one network, and the clock stands.
+        let config = Config {
+            applications_per_hour_of_network: 3_600_000,
+            applications_per_hour: 3_600_000,
+        };
+        Self::open_with(database, config).await
+    }
+
+    pub(crate) async fn open_with(database: TestDatabase, config: Config) -> Self {
         let test_env = ServiceEnv::open(&database, "org-registry", crate::migrations()).await;
         let test_env = test_env.observed_by(roster_observer());
         let membership = Membership::default();
@@ -57,6 +67,7 @@ impl Fixture {
             roster: Roster::new(Freshness::always("org-registry"), Freshness::always("membership")),
             clients: test_env.clients([("membership", transport)]),
             draining: test_env.stop.clone(),
+            config,
         };
         let transport = test_env.serve(GRPC_SERVICES, ports.routes());
         Self {
@@ -144,6 +155,23 @@ impl Fixture {
         let mut messages = vec![header(request_id, form)];
         messages.extend(document.chunks(64 * 1024).map(chunk));
         self.send(&None, messages).await
+    }
+
+    /// Submits a form from a network.
+    pub(crate) async fn submit_from(
+        &self,
+        network: &str,
+        request_id: String,
+        form: pb::ApplicationForm,
+    ) -> Result<pb::SubmitApplicationResponse, Status> {
+        let messages = vec![header(&request_id, form), chunk(PDF)];
+        let mut request = Request::new(tokio_stream::iter(messages));
+        // A caller in this process is believed when it names an address.
+        request
+            .metadata_mut()
+            .insert("x-forwarded-for", network.parse().unwrap());
+        let mut client = ApplicationServiceClient::new(self.channel());
+        Ok(client.submit_application(request).await?.into_inner())
     }
 
     pub(crate) async fn download(&self, application_id: &str) -> Vec<u8> {

@@ -1,19 +1,11 @@
 //! The client of the gateway.
-use std::{error::Error as _, path::Path, sync::Arc, time::Duration};
+use std::time::Duration;
 
 use anyhow::Context as _;
 use http::{HeaderName, HeaderValue, Method, Request, Uri, header::CONTENT_TYPE};
-use http_body_util::{BodyExt as _, Full, Limited};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::{
-    client::legacy::{Client, connect::HttpConnector},
-    rt::TokioExecutor,
-};
+use http_body_util::Full;
 use parta_contacts::PhoneNumber;
-use rustls::{
-    ClientConfig, RootCertStore,
-    pki_types::{CertificateDer, pem::PemObject as _},
-};
+use parta_http_client::{HttpClient, is_safe};
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::{
@@ -24,9 +16,6 @@ use crate::{
     config::{BodyFormat, Config, SmsMethod},
     delivery::failure::Failure,
 };
-
-/// The longest body of a response that is read.
-const BODY_MAX: usize = 64 * 1024;
 
 /// The templates of the configuration, parsed.
 struct Plan {
@@ -200,34 +189,13 @@ fn host(uri: &Uri) -> String {
     )
 }
 
-/// Whether neither the secret nor the codes cross a network in clear text. A password belongs into a header.
-fn is_safe(uri: &Uri) -> bool {
-    let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
-    let is_loopback = || {
-        host == "localhost"
-            || host
-                .parse::<std::net::IpAddr>()
-                .is_ok_and(|address| address.is_loopback())
-    };
-    let plain = uri
-        .authority()
-        .is_some_and(|authority| !authority.as_str().contains('@'));
-    plain
-        && match uri.scheme_str() {
-            Some("https") => !host.is_empty(),
-            Some("http") => is_loopback(),
-            _ => false,
-        }
-}
-
 /// Sends messages through the gateway.
 pub(in crate::delivery) struct Gateway {
-    client: Client<HttpsConnector<HttpConnector>, Full<bytes::Bytes>>,
+    client: HttpClient,
     method: Method,
     content_type: Option<&'static str>,
     plan: Plan,
     secret: SecretString,
-    timeout: Duration,
 }
 
 impl Gateway {
@@ -247,19 +215,19 @@ impl Gateway {
             }
             None => config.sms_secret.clone().unwrap_or_default(),
         };
-        let tls = tls(config.sms_ca_file.as_deref())?;
-        let connector = HttpsConnectorBuilder::new()
-            .with_tls_config(tls)
-            .https_or_http()
-            .enable_http1()
-            .build();
+        let authorities = config.sms_ca_file.as_deref();
+        let client = HttpClient::new(Duration::from_secs(config.sms_timeout_seconds), authorities);
+        let client = client.with_context(|| match authorities {
+            Some(file) => format!("sms_ca_file {}", file.display()),
+            None => "the client of the gateway".to_owned(),
+        })?;
         let content_type = match config.sms_body_format {
             _ if config.sms_body.is_empty() => None,
             BodyFormat::Form => Some("application/x-www-form-urlencoded"),
             BodyFormat::Json => Some("application/json"),
         };
         let gateway = Self {
-            client: Client::builder(TokioExecutor::new()).build(connector),
+            client,
             method: match config.sms_method {
                 SmsMethod::Get => Method::GET,
                 SmsMethod::Post => Method::POST,
@@ -267,7 +235,6 @@ impl Gateway {
             content_type,
             plan,
             secret,
-            timeout: Duration::from_secs(config.sms_timeout_seconds),
         };
         let sample = Message {
             phone: "+79160000000",
@@ -315,67 +282,13 @@ impl Gateway {
         };
         let request = self.request(&message);
         let request = request.ok_or_else(|| Failure::Permanent("request_invalid".to_owned()))?;
-        let exchange = async {
-            let response = self
-                .client
-                .request(request)
-                .await
-                .map_err(|error| connection(&error))?;
-            let status = response.status().as_u16();
-            let body = Limited::new(response.into_body(), BODY_MAX).collect().await;
-            let body = body.map_err(|_| Failure::Temporary("response_broken".to_owned()))?;
-            self.plan.results.read(status, &body.to_bytes(), &message)
-        };
-        match tokio::time::timeout(self.timeout, exchange).await {
-            Ok(outcome) => outcome,
-            Err(_) => Err(Failure::Temporary("timeout".to_owned())),
-        }
+        let (status, body) = self
+            .client
+            .send(request)
+            .await
+            .map_err(|error| Failure::Temporary(error.to_string()))?;
+        self.plan.results.read(status, &body, &message)
     }
-}
-
-/// Names the failure of a connection. Its text could contain the URL.
-fn connection(error: &hyper_util::client::legacy::Error) -> Failure {
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        if inner.is::<rustls::Error>() {
-            return Failure::Temporary("tls".to_owned());
-        }
-        // The source of an I/O error is the source of the error that it wraps, not that error.
-        let wrapped = inner.downcast_ref::<std::io::Error>();
-        cause = match wrapped.and_then(std::io::Error::get_ref) {
-            Some(wrapped) => Some(wrapped),
-            None => inner.source(),
-        };
-    }
-    let code = if error.is_connect() {
-        "unreachable"
-    } else {
-        "connection_lost"
-    };
-    Failure::Temporary(code.to_owned())
-}
-
-/// Trusts the bundled authorities, those of the system and those of the file. An image without a system has
-/// the bundled ones only.
-fn tls(authorities: Option<&Path>) -> anyhow::Result<ClientConfig> {
-    let mut roots = RootCertStore {
-        roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
-    };
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    if let Some(file) = authorities {
-        let what = || format!("sms_ca_file {}", file.display());
-        let before = roots.len();
-        for certificate in CertificateDer::pem_file_iter(file).with_context(what)? {
-            roots.add(certificate.with_context(what)?).with_context(what)?;
-        }
-        anyhow::ensure!(roots.len() > before, "{}: no certificate", what());
-    }
-    // Several providers are linked, so that rustls cannot choose one.
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    Ok(ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()?
-        .with_root_certificates(roots)
-        .with_no_client_auth())
 }
 
 #[cfg(test)]

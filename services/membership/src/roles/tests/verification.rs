@@ -1,6 +1,9 @@
 //! Requests of teachers for verification, and decisions as a list (R22, F6, F7).
+use std::time::Duration;
+
 use parta_proto_membership::v1::{self as pb, Role};
 use parta_service_testkit::fields;
+use parta_status::RpcError;
 use parta_testkit::{TestDatabase, on_both};
 use tonic::Status;
 use tonic_types::StatusExt as _;
@@ -145,6 +148,27 @@ on_both!(
         // A verified teacher has nothing to request.
         assert!(school.ask(first, "диплом № 7").await.unwrap().teacher_verified);
         assert_eq!(school.requests(administrator).await.unwrap(), []);
+        school.school.test_env.close().await;
+    }
+);
+
+// Covers: R22 refused
+on_both!(
+    teacher_requests_a_limited_number_of_times,
+    |database| async move {
+        let school = School::open(database).await;
+        let [first, second] = &school.people.teachers;
+        for _ in 0..5 {
+            school.ask(first, "диплом").await.unwrap();
+        }
+        let refused = school.ask(first, "другой диплом").await;
+        let refused = RpcError::from_status(&refused.unwrap_err()).unwrap();
+        assert_eq!(refused.reason(), "RATE_LIMITED");
+        assert_eq!(refused.metadata("limit"), Some("verification_requests"));
+        assert_eq!(refused.retry_delay(), Some(Duration::from_hours(4)));
+        let kept = (first.member_id.clone(), "диплом".to_owned());
+        assert_eq!(school.requests(first).await.unwrap(), [kept]);
+        school.ask(second, "диплом").await.unwrap();
         school.school.test_env.close().await;
     }
 );

@@ -1,6 +1,6 @@
-//! The table `sign_in_flow` and named queries over it, and the tables of the limits. They belong to no
+//! The tables `sign_in_flow` and `sign_in_failure` and named queries over them. They belong to no
 //! organization, so the queries have no scope.
-pub(super) mod limits;
+pub(super) mod failures;
 
 use chrono::{DateTime, Utc};
 use parta_database::{StorageError, table};

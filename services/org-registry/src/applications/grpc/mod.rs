@@ -13,7 +13,8 @@ use tonic::{Request, Response, Status, Streaming};
 use super::{
     model::ApplicationState,
     operations::{
-        ApproveApplication, GetApplication, ListApplications, OpenOrder, ReadOrderChunk, RefuseApplication,
+        ApproveApplication, GetApplication, ListApplications, MaySubmit, OpenOrder, ReadOrderChunk,
+        RefuseApplication,
     },
 };
 use crate::{context::Context, organizations};
@@ -44,7 +45,9 @@ impl ApplicationService for Applications {
         let Some(Part::Header(header)) = &call.request().part else {
             return Err(invalid("header", "must come first").into());
         };
-        // Everyone may submit an application, so no caller is refused before the document is received.
+        // A caller who has reached a limit is refused before the document is received.
+        let may_submit = call.query(|_, _| Some(MaySubmit))?;
+        self.edge.query(&call, &may_submit).await?;
         let (header, document) = (header.clone(), Document::receive(rest).await?);
         let call = call.with_content(&document.sha256);
         let command = call.mutation(|v, _| convert::submission(v, &header, document))?;

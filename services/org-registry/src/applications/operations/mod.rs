@@ -8,7 +8,7 @@ use parta_ids::ApplicationId;
 
 pub(super) use decide::{ApproveApplication, RefuseApplication};
 pub(super) use read::{GetApplication, ListApplications, OpenOrder, ReadOrderChunk};
-pub(super) use submit::SubmitApplication;
+pub(super) use submit::{MaySubmit, SubmitApplication};
 
 use super::{
     model::{Application, ApplicationHistory, StateChange},

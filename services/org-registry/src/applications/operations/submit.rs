@@ -1,10 +1,11 @@
 //! Submitting applications.
-use parta_edge::{Mutation, Stored};
+use parta_edge::{Mutation, Query, Read, Stored};
 use parta_ids::ApplicationId;
 use serde::{Deserialize, Serialize};
 
 use super::{
     super::{
+        limits,
         model::{Application, ApplicationState, Form, Order},
         storage,
     },
@@ -17,6 +18,21 @@ use crate::{
 
 /// The actor name of the applicant in the history.
 const APPLICANT: &str = "applicant";
+
+/// Refuses a caller who may not submit an application now. Runs before the document is received.
+#[derive(Debug)]
+pub(crate) struct MaySubmit;
+
+impl Query for MaySubmit {
+    type Context = Context;
+    type View = ();
+    type Error = Error;
+
+    async fn run(&self, run: Run<'_>) -> Result<Read<()>, Error> {
+        limits::require(run).await?;
+        Ok(Read::plain(()))
+    }
+}
 
 pub(crate) struct SubmitApplication {
     pub(crate) form: Form,
@@ -39,13 +55,14 @@ impl Mutation for SubmitApplication {
     type View = Application;
     type Error = Error;
 
-    /// Everyone may submit an application.
+    /// Everyone may submit an application; the limits are part of the act.
     async fn authorize(&self, _: Run<'_>) -> Result<(), Error> {
         Ok(())
     }
 
     async fn act(&self, run: Run<'_>, (): &()) -> Result<SubmittedId, Error> {
         let Run { tx, caller, .. } = run;
+        limits::take(run).await?;
         let application = Application {
             id: tx.env().id(),
             state: ApplicationState::Submitted,

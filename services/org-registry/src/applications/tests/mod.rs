@@ -1,2 +1,3 @@
 mod decisions;
+mod limits;
 mod submission;
