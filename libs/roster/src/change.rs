@@ -80,3 +80,16 @@ impl RosterObserver for NoObserver {
         Ok(())
     }
 }
+
+/// Several observers, which act one after the other.
+pub struct Observers(pub Vec<Box<dyn RosterObserver>>);
+
+#[async_trait]
+impl RosterObserver for Observers {
+    async fn changed(&self, tx: &Tx, org_id: OrgId, changes: &[Change]) -> Result<(), HandleError> {
+        for observer in &self.0 {
+            observer.changed(tx, org_id, changes).await?;
+        }
+        Ok(())
+    }
+}

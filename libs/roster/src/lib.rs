@@ -33,7 +33,7 @@ mod unit_kind;
 #[cfg(test)]
 mod tests;
 
-pub use change::{Change, NoObserver, RosterObserver};
+pub use change::{Change, NoObserver, Observers, RosterObserver};
 pub use comparison::{Endings, Projected, Widened};
 pub use consumer_names::ConsumerNames;
 pub use duties::{Duty, DutyFunction, DutyKind, DutyScope};

@@ -6,6 +6,7 @@ use parta_database::Db;
 use parta_edge::Edge;
 use parta_feed::{AtLeast, FeedServer};
 use parta_grpc::{Routes, ServiceClients};
+use parta_jobs::JobRunner;
 use parta_operations::{JobServer, QuarantineServer};
 use parta_proto_call_scheduling::{
     CallSchedulingFeed,
@@ -16,11 +17,19 @@ use parta_proto_call_scheduling::{
         call_service_server::CallServiceServer,
     },
 };
-use parta_roster::{ConsumerNames, Projection, Roster};
-use parta_runtime::{ServiceContext, Task};
+use parta_roster::{ConsumerNames, Projection, Roster, RosterObserver};
+use parta_runtime::{PURGE_INTERVAL, ServiceContext, Task};
 use tokio_util::sync::CancellationToken;
 
-use crate::{calls::ArchivedUnits, config::Config, context::Context, feed, grpc::Server, join::LiveKit};
+use crate::{
+    calls::ArchivedUnits,
+    config::Config,
+    context::Context,
+    feed,
+    grpc::Server,
+    join::{LEAVING_LIMITS, Leaving, LostRights},
+    rooms::{self, LiveKit},
+};
 
 const CONSUMERS: ConsumerNames = ConsumerNames {
     organizations: "call_scheduling.roster_organizations",
@@ -65,6 +74,29 @@ impl Ports {
         }
     }
 
+    /// Returns the runner of the jobs, which remove members from rooms of the media server.
+    pub(crate) fn job_runner(&self) -> anyhow::Result<JobRunner> {
+        let leaving = Leaving::new(self.context())?;
+        Ok(JobRunner::new(self.db.clone()).handle(rooms::JOB, LEAVING_LIMITS, Arc::new(leaving)))
+    }
+
+    /// Returns the background tasks of the service. The runner is built here too, so that a wrong
+    /// configuration fails at the start.
+    pub(crate) fn tasks(&self) -> anyhow::Result<Vec<Task>> {
+        self.job_runner()?;
+        let jobs = Task::over("call_scheduling.jobs", self.clone(), |ports, cancel| async move {
+            ports.job_runner()?.run(cancel).await;
+            Ok(())
+        });
+        let purge = Task::periodic(
+            "call_scheduling.purge_room_entrants",
+            PURGE_INTERVAL,
+            self.db.clone(),
+            |db, _| async move { rooms::purge(&db).await },
+        );
+        Ok(vec![jobs, purge])
+    }
+
     /// Returns the gRPC servers of the service.
     pub(crate) fn routes(&self) -> Routes {
         let context = self.context();
@@ -81,6 +113,15 @@ impl Ports {
     }
 }
 
+/// Returns the observer of the roster: it cancels the calls of archived units, and judges the members of open
+/// rooms again.
+pub(crate) fn roster_observer() -> Arc<dyn RosterObserver> {
+    Arc::new(parta_roster::Observers(vec![
+        Box::new(ArchivedUnits::new()),
+        Box::new(LostRights),
+    ]))
+}
+
 /// Returns the roster, and the tasks that keep it up to date.
 pub(crate) fn roster(context: &ServiceContext) -> anyhow::Result<(Roster, Vec<Task>)> {
     let projection = Projection::from_channels(
@@ -88,7 +129,7 @@ pub(crate) fn roster(context: &ServiceContext) -> anyhow::Result<(Roster, Vec<Ta
         &context.db,
         context.clients.watch("org-registry")?,
         context.clients.watch("membership")?,
-        Arc::new(ArchivedUnits::new()),
+        roster_observer(),
     );
     let tasks = vec![
         Task::consumer(CONSUMERS.organizations, projection.organizations),

@@ -1,7 +1,14 @@
 //! Configuration of the service.
+use std::{path::PathBuf, time::Duration};
+
+use anyhow::Context as _;
+use parta_http_client::HttpClient;
 use parta_runtime::ServiceConfig;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
+
+/// The time limit of one call of the media server. A person who must leave a call is out within ten seconds.
+const MEDIA_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Section `[call_scheduling]`. Either all three keys are set or none. Without them, a process that only this
 /// machine can reach signs with a generated key for a development media server, and any other process has no
@@ -15,11 +22,22 @@ pub(crate) struct Config {
     pub(crate) livekit_api_key: String,
     /// LiveKit's API secret, at least 32 bytes; set by an environment variable and never in a file.
     pub(crate) livekit_api_secret: Option<SecretString>,
+    /// PEM file of further certificate authorities that the API of LiveKit may have.
+    pub(crate) livekit_ca_file: Option<PathBuf>,
 }
 
 impl Config {
     fn secret(&self) -> &str {
         self.livekit_api_secret.as_ref().map_or("", |s| s.expose_secret())
+    }
+
+    /// Returns the client of the media server. Fails if the file of the authorities cannot be used.
+    pub(crate) fn media_client(&self) -> anyhow::Result<HttpClient> {
+        let authorities = self.livekit_ca_file.as_deref();
+        HttpClient::new(MEDIA_TIMEOUT, authorities).with_context(|| match authorities {
+            Some(file) => format!("livekit_ca_file {}", file.display()),
+            None => "the client of the media server".to_owned(),
+        })
     }
 }
 

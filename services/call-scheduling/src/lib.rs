@@ -1,9 +1,10 @@
 //! Planned calls: their times, their audience, and access to rooms of the media server.
 //!
-//! Features in order: `recurrence` (the times of a call), `calls` (planning, reading and canceling), `join`
-//! (tokens of the media server), `announcements` (messages about calls in the chat). Each states its
-//! invariants. A series keeps its wall-clock time; the audience is a rule over the roster at the moment of
-//! the request; a token of the media server opens one room to one person for at most ten minutes.
+//! Features in order: `recurrence` (the times of a call), `rooms` (who may be in a room of the media server),
+//! `calls` (planning, reading and canceling), `join` (tokens of the media server, and leaving),
+//! `announcements` (messages about calls in the chat). Each states its invariants. A series keeps its
+//! wall-clock time; the audience is a rule over the roster at the moment of the request; a token of the media
+//! server opens one room to one person for at most ten minutes.
 mod announcements;
 mod assembly;
 mod calls;
@@ -16,6 +17,7 @@ mod join;
 mod migrations;
 mod permissions;
 mod recurrence;
+mod rooms;
 
 #[cfg(test)]
 mod tests;
@@ -69,11 +71,13 @@ async fn build(context: ServiceContext) -> anyhow::Result<ServiceParts> {
         loopback_only: context.loopback_only,
     };
     ports.check_media();
+    let mut tasks = parta_runtime::maintenance(context.service, &context.db, &context.bus);
+    tasks.extend(ports.tasks()?);
     Ok(ServiceParts {
         name: NAME,
         routes: ports.routes(),
         services: GRPC_SERVICES.to_vec(),
         consumers,
-        tasks: parta_runtime::maintenance(context.service, &context.db, &context.bus),
+        tasks,
     })
 }

@@ -3,5 +3,6 @@
 
 pub(crate) mod chat;
 pub(crate) mod fixture;
+pub(crate) mod media_server;
 mod pairs;
 mod repeating;

@@ -49,7 +49,7 @@ pub(super) const RULES: &[Rule] = &[
 pub(super) const FEATURES: &[(&str, &[&str])] = &[
     (
         "call-scheduling",
-        &["recurrence", "calls", "join", "announcements"],
+        &["recurrence", "rooms", "calls", "join", "announcements"],
     ),
     (
         "chat",

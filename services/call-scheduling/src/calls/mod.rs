@@ -19,11 +19,11 @@ mod tests;
 
 pub(crate) use events::{ArchivedUnits, snapshot};
 pub(crate) use model::{Call, CallView, Format};
-pub(crate) use operations::{CallGrant, load_managed, load_visible};
+pub(crate) use operations::{CallGrant, load_managed, load_named, load_visible};
 pub(crate) use policy::{
     manages_own_sample, manages_sample, may_attend_as_staff, may_join, rules, sample_call,
 };
 pub(crate) use storage::{
-    calls::{find, update_announced},
+    calls::{find, list_naming, update_announced},
     occurrences::{find_state, update_staff_arrived},
 };

@@ -1,20 +1,17 @@
 //! Issuing tokens to join a call.
-use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use chrono::{DateTime, TimeDelta, Utc};
-use parta_access::{Secrets, authorize};
+use parta_access::authorize;
 use parta_edge::{Act, UnclaimedMutation};
-use parta_ids::{CallId, MemberId, OrgId, TypedId as _};
+use parta_ids::{CallId, OrgId};
 use parta_roster::{MemberContext, Role};
 use parta_status::unavailable;
 
-use super::{
-    media::{LiveKit, RoomAccess, TokenClaims},
-    policy,
-};
+use super::policy;
 use crate::{
     calls::{self, Format},
     context::{Context, Run},
     error::{Error, unit_archived},
+    rooms::{self, Entrant, LiveKit, Room, RoomAccess, TokenClaims},
 };
 
 /// The room opens this long before the start and closes this long after the end.
@@ -78,15 +75,27 @@ impl UnclaimedMutation for IssueJoinToken {
         if staff && !state.staff_arrived {
             calls::update_staff_arrived(tx, scope, call.id, start, now).await?;
         }
+        let host = policy::is_host(facts, call, named);
         let access = match staff {
-            true if call.organizer_id == facts.member_id => RoomAccess::Host,
+            true if host => RoomAccess::Host,
             true => RoomAccess::Participant,
             false if state.staff_arrived => RoomAccess::Participant,
             false => RoomAccess::Lobby,
         };
+        let entrant = Entrant {
+            room: Room {
+                call_id: call.id,
+                start_time: slot.start,
+            },
+            member_id: facts.member_id,
+            host,
+            close_time: close,
+            remove_time: None,
+        };
+        rooms::admit(tx, scope, &entrant).await?;
         let claims = TokenClaims {
-            room: format!("{}-{}", call.id, slot.start.timestamp()),
-            identity: media_identity(&context.secrets, self.org_id, facts.member_id),
+            room: entrant.room.name(),
+            identity: rooms::media_identity(&context.secrets, self.org_id, facts.member_id),
             role: role_name(facts, staff),
             access,
             not_before: now,
@@ -102,14 +111,6 @@ impl UnclaimedMutation for IssueJoinToken {
             lobby: access == RoomAccess::Lobby,
         }))
     }
-}
-
-/// The name of a member on the media server: a different one in each organization, and not the member's id
-/// (R28).
-fn media_identity(secrets: &Secrets, org: OrgId, member: MemberId) -> String {
-    let mut bytes = org.uuid().as_bytes().to_vec();
-    bytes.extend_from_slice(member.uuid().as_bytes());
-    URL_SAFE_NO_PAD.encode(&secrets.hmac("call-scheduling.media-identity", &bytes)[..16])
 }
 
 /// The label of a person in the room: of the role by which the person is in the call. A member of the

@@ -1,4 +1,6 @@
 //! Tokens of the media server (R55).
+mod leaving;
+
 use std::collections::BTreeMap;
 
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};

@@ -3,6 +3,7 @@ use std::sync::Arc;
 
 use parta_grpc::{InMemoryTransport, ServiceChannel};
 use parta_ids::MemberId;
+use parta_jobs::JobRunner;
 use parta_proto_call_scheduling::v1::{self as pb, call_service_client::CallServiceClient};
 use parta_service_testkit::{School, ServiceEnv};
 use parta_testkit::TestDatabase;
@@ -11,7 +12,7 @@ use tonic::Status;
 
 use crate::{
     Config, GRPC_SERVICES, Ports,
-    calls::ArchivedUnits,
+    assembly::roster_observer,
     tests::chat::{self, Chat},
 };
 
@@ -24,6 +25,7 @@ pub(crate) struct Fixture {
     pub(crate) chat: Chat,
     pub(crate) transport: InMemoryTransport,
     pub(crate) client: CallServiceClient<ServiceChannel>,
+    jobs: JobRunner,
 }
 
 /// Converts an RFC 3339 time to its message.
@@ -45,17 +47,23 @@ pub(crate) fn count(count: i32) -> Option<pb::WeeklyRecurrence> {
 impl Fixture {
     /// Starts the service on the database. The clock is set to Tuesday, 2026-09-01, 11:00 in Moscow.
     pub(crate) async fn open(database: &TestDatabase) -> Self {
+        Self::open_with(database, "wss://media.school.example").await
+    }
+
+    /// [`Fixture::open`] with a media server at this address.
+    pub(crate) async fn open_with(database: &TestDatabase, media_url: &str) -> Self {
         let migrations = crate::migrations();
         let test_env = ServiceEnv::open(database, "call-scheduling", migrations).await;
-        let test_env = Arc::new(test_env.observed_by(Arc::new(ArchivedUnits::new())));
+        let test_env = Arc::new(test_env.observed_by(roster_observer()));
         let school = School::create(&test_env).await;
         let chat = Chat::default();
         let transport = test_env.serve(&[chat::NAME], chat.routes());
         let ports = Ports {
             config: Config {
-                livekit_url: "wss://media.school.example".to_owned(),
+                livekit_url: media_url.to_owned(),
                 livekit_api_key: API_KEY.to_owned(),
                 livekit_api_secret: Some(API_SECRET.into()),
+                livekit_ca_file: None,
             },
             db: test_env.db.clone(),
             roster: test_env.roster(),
@@ -65,6 +73,7 @@ impl Fixture {
             loopback_only: true,
         };
         let transport = test_env.serve(GRPC_SERVICES, ports.routes());
+        let jobs = ports.job_runner().unwrap();
         let client = CallServiceClient::new(test_env.channel("call-scheduling", &transport));
         Self {
             test_env,
@@ -72,6 +81,14 @@ impl Fixture {
             chat,
             transport,
             client,
+            jobs,
+        }
+    }
+
+    /// Runs the jobs that are due, and those that these enqueue.
+    pub(crate) async fn run_due_jobs(&self) {
+        for _ in 0..2 {
+            self.test_env.run_due_jobs(&self.jobs).await;
         }
     }
 

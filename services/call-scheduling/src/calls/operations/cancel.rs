@@ -18,6 +18,7 @@ use super::{
 use crate::{
     context::{Context, Run},
     error::Error,
+    rooms::{self, Affected},
 };
 
 /// Cancels a call with all its occurrences. Canceling a canceled call changes nothing.
@@ -50,6 +51,7 @@ impl Mutation for CancelCall {
         };
         if calls::update_canceled(tx, scope, call.id, canceled).await? {
             parta_audit::record(tx, caller, Some(scope.org_id()), call.resource_name()).await?;
+            rooms::judge_again(tx, scope, Affected::Calls(&[call.id])).await?;
             events::canceled(tx, scope.org_id(), call.id);
         }
         Ok(())
@@ -109,6 +111,7 @@ impl Mutation for CancelOccurrence {
         call.slot_at(start).ok_or(Error::UnknownOccurrence(call.id))?;
         if occurrences::update_occurrence_canceled(tx, scope, call.id, start, tx.now()).await? {
             parta_audit::record(tx, caller, Some(org), call.occurrence_name(start)).await?;
+            rooms::judge_again(tx, scope, Affected::Calls(&[call.id])).await?;
             events::occurrence_canceled(tx, org, call.id, start);
         }
         Ok(())

@@ -29,7 +29,7 @@ pub(crate) struct CallGrant {
 
 /// Loads the facts about the named participants of a call, with which a duty of the member is compared. A
 /// member without such a duty needs none.
-async fn load_named(
+pub(crate) async fn load_named(
     context: &Context,
     tx: &Tx,
     facts: &MemberContext,

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, TimeDelta, Utc};
 use parta_access::OrgScope;
 use parta_database::StorageError;
-use parta_ids::{CallId, MemberId, OrgId, TypedId as _, UnitId};
+use parta_ids::{CallId, MemberId, OrgId, TypedId as _, UnitId, Uuid};
 use sea_orm::{
     ActiveValue::Set, ColumnTrait as _, Condition as Where, ConnectionTrait, EntityTrait as _,
     ExprTrait as _, QueryFilter as _, QueryOrder as _, QuerySelect as _, sea_query::Expr,
@@ -343,4 +343,24 @@ pub(crate) async fn list_for_snapshot(
         canceled: row.cancel_time.is_some(),
     };
     Ok(rows.into_iter().map(summary).collect())
+}
+
+/// Lists those of the calls that name one of these members as a participant.
+pub(crate) async fn list_naming(
+    conn: &impl ConnectionTrait,
+    scope: &OrgScope,
+    calls: &[CallId],
+    members: &[MemberId],
+) -> Result<Vec<CallId>, StorageError> {
+    let rows: Vec<Uuid> = participant::Entity::find()
+        .select_only()
+        .column(participant::Column::CallId)
+        .distinct()
+        .filter(participant::Column::OrgId.eq(scope.org_id().uuid()))
+        .filter(participant::Column::CallId.is_in(calls.iter().map(|id| id.uuid())))
+        .filter(participant::Column::MemberId.is_in(members.iter().map(|id| id.uuid())))
+        .into_tuple()
+        .all(conn)
+        .await?;
+    Ok(rows.into_iter().map(CallId::from_uuid).collect())
 }
