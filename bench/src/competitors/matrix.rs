@@ -121,7 +121,7 @@ impl Client {
     }
 }
 
-/// How the length of a response body is given.
+/// The form in which the length of a response body is given.
 #[derive(Debug, PartialEq, Eq)]
 enum BodyLength {
     Known(usize),

@@ -106,6 +106,7 @@ const OPENINGS: &[&str] = &[
     "So many ",
     "So long ",
     "By what ",
+    "How ",
     "As ",
     "Though ",
     "Which ",

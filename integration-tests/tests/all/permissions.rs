@@ -285,9 +285,10 @@ async fn every_cell_of_the_table_is_true(suite: Suite, grpc_services: &[&str], r
     );
 }
 
-/// Defines a test for each service in one process, on its own suite, and a test for all of them in five
-/// processes. The five processes share their code with the one, so that one refused cell of each RPC proves
-/// that the service has the facts.
+/// Defines a test for each service, and not one for each gRPC service, because the setup of a suite takes as
+/// long as the cells of several gRPC services. Each runs in one process, on its own suite, and a test for all
+/// of them in five processes. The five processes share their code with the one, so that one refused cell of
+/// each RPC proves that the service has the facts.
 macro_rules! cases {
     ($($name:ident: [$($grpc_service:literal,)+],)+) => {
         const CASES: &[&str] = &[$($($grpc_service),+),+];

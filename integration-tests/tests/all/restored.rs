@@ -235,7 +235,7 @@ async fn keys_are_revoked(suite: &Suite, school: &School, accounts: &[[String; 2
     suite.anonymous().must(rpc, json!({"key": next["key"]})).await;
 }
 
-/// How membership loses what was committed after the backup.
+/// Membership loses what was committed after the backup.
 #[derive(Clone, Copy)]
 enum Loss {
     /// The operator restores the backup by `parta restore`.

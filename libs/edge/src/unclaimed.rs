@@ -25,7 +25,7 @@ pub trait UnclaimedMutation: Send + Sync + Sized {
     ) -> impl Future<Output = Result<Act<Self::View>, Self::Error>> + Send;
 }
 
-/// How an act ended that commits.
+/// The end of an act that commits.
 #[derive(Debug)]
 pub enum Act<V> {
     /// Carried out.

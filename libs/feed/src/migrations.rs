@@ -49,7 +49,7 @@ impl MigrationTrait for Tables {
             .to_owned();
         manager.create_table(pulse).await?;
 
-        // How far each consumer has applied the log of each organization.
+        // The position up to which each consumer has applied the log of each organization.
         let cursor = Table::create()
             .table("feed_cursor")
             .col(uuid("org_id"))

@@ -41,7 +41,7 @@ pub struct ManualClock(Mutex<ManualTime>);
 struct ManualTime {
     /// The time of the database server.
     server: DateTime<Utc>,
-    /// How far this process is ahead of it.
+    /// The time by which this process is ahead of it.
     ahead: TimeDelta,
 }
 

@@ -28,7 +28,7 @@ pub(crate) struct Lease {
 /// lease, so that a few failures do not end it.
 const RENEWALS_PER_LEASE: u32 = 6;
 
-/// How an attempt ended.
+/// The end of an attempt.
 pub(crate) enum End {
     /// The job is done. Its row is deleted.
     Done,

@@ -37,7 +37,7 @@ pub struct Races<E: 'static, S: 'static> {
     pub state: fn(&S) -> Vec<String>,
 }
 
-/// How a pair ended: the reasons in the order of the acts, and the state.
+/// The end of a pair: the reasons in the order of the acts, and the state.
 type Ending = (String, String);
 
 /// A connection that sees which transactions wait, and one that makes them wait.

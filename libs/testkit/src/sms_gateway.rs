@@ -72,7 +72,7 @@ fn decoded(text: &str) -> String {
     String::from_utf8(out).expect("UTF-8")
 }
 
-/// How the gateway reacts to one request.
+/// The reaction of the gateway to one request.
 #[derive(Debug, Clone)]
 pub enum SmsReply {
     /// Accepts the message.

@@ -115,7 +115,8 @@ on_postgres!(
 
         behind.link.silence();
         behind.link.reconnect();
-        // A read does not begin with BEGIN. Its connection is pinged if it was idle for a second.
+        // A read does not begin with BEGIN. Its connection is pinged if it was idle for a second. The time is
+        // real, because the server on the other side has no other.
         tokio::time::sleep(Duration::from_millis(1100)).await;
         let started = Instant::now();
         assert_eq!(value(behind.db.conn(), "before").await, Some(0));

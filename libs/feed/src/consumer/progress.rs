@@ -67,7 +67,7 @@ struct Behind {
     has_failed: bool,
 }
 
-/// How current the projection of an organization is.
+/// The age of the projection of an organization.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Age {
     /// It was complete this long ago.
@@ -478,7 +478,7 @@ impl Progress {
     }
 }
 
-/// How a worker has finished with an organization.
+/// The result of a worker for an organization.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Outcome {
     /// The stored cursor is known; if it is behind, the work continues.

@@ -29,7 +29,8 @@ const ATTEMPTS: usize = 3;
 /// The longest delay of `RetryInfo` that a call without [`Patience`] waits for.
 const MAX_DELAY: Duration = Duration::from_secs(5);
 
-/// How a program that a person runs repeats refused calls: until a time limit instead of three times.
+/// The repetition of refused calls by a program that a person runs: until a time limit instead of three
+/// times.
 #[derive(Clone)]
 pub struct Patience {
     /// No attempt begins later than this after the first attempt.

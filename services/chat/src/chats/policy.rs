@@ -48,7 +48,7 @@ pub(crate) fn list_participants(facts: &MemberContext, kind: ChatKind) -> Decisi
     )
 }
 
-/// Whether the caller may list the chats in which pupils would be left alone.
+/// Whether the caller may list the chats that are read-only for want of a responsible adult.
 pub(crate) fn list_unsupervised(facts: &MemberContext) -> Decision {
     Decision::allow_if(
         facts.is_administration(),

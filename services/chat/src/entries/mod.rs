@@ -26,7 +26,7 @@ pub(crate) use storage::{
     find_own_move, find_peer, find_peers, has_other_participants, hidden_upto, kind_of, list_chats,
     list_chats_concerning, list_chats_without_responsible, list_entries, list_members, list_memberships,
     list_memberships_page, list_participants, list_unsupervised, lock_chat, move_read_mark, participant,
-    participants, participants_among, responsibility_of, rule_of,
+    participant_kind, participants, participants_among, responsibility_of, rule_of,
 };
 #[cfg(test)]
 pub(crate) use storage::{EntryTable, UNREAD_MAX, entries_query, memberships_query, peers_query};

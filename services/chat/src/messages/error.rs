@@ -16,12 +16,12 @@ impl Error {
             .into()
     }
 
-    /// The chat is read-only, because pupils would be left alone in it.
+    /// The chat is read-only, because pupils would be left alone in it, or nobody is responsible for it.
     pub(crate) fn unsupervised(chat: ChatId) -> Self {
         let why =
             "This chat is read-only until a responsible adult takes part in it. Ask the administration.";
         RpcError::new(ErrorReason::ChatReadOnly, why)
-            .precondition("CHAT", chat, "no cleared adult")
+            .precondition("CHAT", chat, "no responsible adult")
             .meta("chat_id", chat)
             .into()
     }

@@ -28,7 +28,8 @@ pub(super) struct SenderFacts {
     pub(super) present: bool,
     /// Whether the sender may write, or only read.
     pub(super) may_post: bool,
-    /// Whether the chat is writable: it was not archived, and pupils are not left alone in it (F15).
+    /// Whether the chat is writable: it was not archived, and has the responsible adult whom it needs (F14,
+    /// F15).
     pub(super) open: bool,
 }
 

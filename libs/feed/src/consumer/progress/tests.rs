@@ -1,4 +1,5 @@
-//! How fresh a projection is while events arrive and workers apply them. The clock of the runtime is paused.
+//! The freshness of a projection while events arrive and workers apply them. The clock of the runtime is
+//! paused.
 use std::collections::HashMap;
 
 use parta_ids::TypedId as _;

@@ -10,7 +10,7 @@ use crate::{
         model::{MAX_NAMED, titles},
         operations::{ChatView, UnsupervisedChat},
     },
-    entries::{ChatKind, ParticipantKind, Responsibility, participant, responsibility_of},
+    entries::{ChatKind, Responsibility, participant, responsibility_of},
 };
 
 /// Decodes `member_ids`, without duplicates.
@@ -48,9 +48,7 @@ pub(super) fn chat(view: &ChatView) -> pb::Chat {
     let (chat, own) = (&view.membership.chat, &view.membership.participant);
     let (title, title_english) = titles(view.kind, &chat.label);
     let head_seq = own.left_seq.unwrap_or(chat.head_seq);
-    // Families see no member here, because the adults of protected families are in no list that they see.
-    let is_staff = ParticipantKind::from_number(own.kind).is_some_and(ParticipantKind::is_staff);
-    let responsibility = if is_staff && own.left_seq.is_none() {
+    let responsibility = if view.shows_responsibility {
         responsibility_of(chat)
     } else {
         Responsibility::default()

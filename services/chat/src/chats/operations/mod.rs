@@ -17,7 +17,7 @@ use crate::{
     context::{Context, active_scope},
     entries::{
         ChatKind, ChatMembership, count_unread, find_membership, find_membership_and_state, find_peer,
-        hidden_upto,
+        hidden_upto, participant_kind,
     },
     error::Error,
 };
@@ -34,6 +34,9 @@ pub(crate) struct Readable {
 pub(crate) struct ChatView {
     pub(crate) kind: ChatKind,
     pub(crate) membership: ChatMembership,
+    /// Whether the member sees who is responsible for the chat. Families see no member here, because the
+    /// adults of protected families are in no list that they see.
+    pub(crate) shows_responsibility: bool,
     /// The other member of a personal chat.
     pub(crate) peer: Option<MemberId>,
     /// The number of unread messages of others.
@@ -69,10 +72,16 @@ impl ChatView {
         Ok(Self {
             kind,
             unread: unread.into_values().sum(),
+            shows_responsibility: shows_responsibility(&membership)?,
             membership,
             peer,
         })
     }
+}
+
+fn shows_responsibility(membership: &ChatMembership) -> Result<bool, StorageError> {
+    let own = &membership.participant;
+    Ok(participant_kind(own)?.is_staff() && own.left_seq.is_none())
 }
 
 /// Loads a chat that the member may read. To every other member there is no such chat.

@@ -5,7 +5,7 @@ use parta_database::StorageError;
 use parta_edge::{Page, PageRequest, Query, Read};
 use parta_ids::{ChatId, MemberId, OrgId, TypedId};
 
-use super::{ChatView, load_present, load_readable_at_once};
+use super::{ChatView, load_present, load_readable_at_once, shows_responsibility};
 use crate::{
     chats::policy,
     context::{Context, Run},
@@ -66,6 +66,7 @@ impl Query for ListChats {
         let view = |membership: ChatMembership| {
             Ok(ChatView {
                 kind: membership.kind()?,
+                shows_responsibility: shows_responsibility(&membership)?,
                 peer: peers.get(&membership.chat_id()).copied(),
                 unread: unread.get(&membership.chat_id()).copied().unwrap_or_default(),
                 membership,
@@ -82,13 +83,14 @@ impl Query for ListChats {
     }
 }
 
-/// A chat in which pupils would be left alone, as the administration sees it.
+/// A chat that is read-only for want of a responsible adult, as the administration sees it.
 pub(crate) struct UnsupervisedChat {
     pub(crate) kind: ChatKind,
     pub(crate) chat: chat::Model,
 }
 
-/// Lists the chats that are read-only because pupils would be left alone in them.
+/// Lists the chats that are read-only, because pupils would be left alone in them or nobody is responsible
+/// for them.
 pub(crate) struct ListUnsupervisedChats {
     pub(crate) org_id: OrgId,
     pub(crate) page: PageRequest,

@@ -251,6 +251,21 @@ on_both!(
             let refused = code(s.read(reader, chat).await);
             let expected = (Code::Unavailable, "STORED_VALUE_UNKNOWN".into());
             assert_eq!(refused, expected, "{table}");
+            if table != "entry" {
+                let get = pb::GetChatRequest {
+                    org_id: s.org.to_string(),
+                    chat_id: chat.to_string(),
+                };
+                let mut chats = s.chats();
+                let shown = chats.get_chat(s.fixture.request(s.org, reader, get));
+                assert_eq!(code(shown.await), expected, "GetChat, {table}");
+                let list = pb::ListChatsRequest {
+                    org_id: s.org.to_string(),
+                    ..Default::default()
+                };
+                let listed = chats.list_chats(s.fixture.request(s.org, reader, list));
+                assert_eq!(code(listed.await), expected, "ListChats, {table}");
+            }
             s.fixture.change_row(table, "kind = kind - 16384", key, id).await;
             s.read(reader, chat).await.unwrap();
         }

@@ -110,7 +110,7 @@ pub(crate) async fn find_chat(
     Ok(query.one(conn).await?)
 }
 
-/// A page of the chats of the organization that are read-only because pupils would be left alone in them, by
+/// A page of the chats of the organization that are read-only for want of a responsible adult, by
 /// chat id, from the one after `after`.
 pub(crate) async fn list_unsupervised(
     conn: &impl ConnectionTrait,

@@ -18,7 +18,7 @@ pub(crate) use chats::{
 };
 pub(crate) use entities::{chat, entry, participant};
 pub(crate) use heads::{Head, LOOKUP_MAX_ROWS, count_chats, find_entry_ids, find_heads};
-pub(crate) use kinds::kind_of;
+pub(crate) use kinds::{kind_of, participant_kind};
 pub(crate) use log::{MESSAGE, find_entries, find_own_move, hidden_upto, list_entries};
 pub(crate) use participants::{
     has_other_participants, list_members, list_participants, list_private_chats, lock_chat,
