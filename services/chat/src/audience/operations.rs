@@ -10,11 +10,11 @@ use parta_ids::{ChatId, MemberId, TypedId, UnitId};
 use parta_roster::{MemberContext, Roster, UnitKind};
 use parta_status::RpcError;
 
-use super::policy::{NamedAudience, derived_rules, named_audience, participation, with_leader};
+use super::policy::{NamedAudience, beginning, derived_rules, named_audience, participation, with_leader};
 use crate::{
     entries::{
-        self, ChatKind, EntrySink, ParticipantDiff, Participation, Responsibility, Rule, apply_diffs, chat,
-        create_chat, difference, find_chat_by_key, kind_of, list_chats_concerning,
+        self, Beginning, ChatKind, EntrySink, ParticipantDiff, Participation, Responsibility, Rule,
+        apply_diffs, chat, create_chat, difference, find_chat_by_key, kind_of, list_chats_concerning,
         list_chats_without_responsible, list_members, participants_among, responsibility_of, rule_of,
         update_chats_of_unit,
     },
@@ -117,10 +117,11 @@ impl AudienceUpdater {
             let mut diff = match rule_of(&row)? {
                 Some(rule) => {
                     let present = participants_among(tx, scope, chat, &concerned).await?;
-                    let wanted = facts
-                        .iter()
-                        .filter_map(|f| Some((f.member_id, participation(rule, f)?)))
-                        .collect();
+                    let wanted = facts.iter().filter_map(|f| {
+                        let rights = participation(rule, f)?;
+                        Some((f.member_id, rights.since(beginning(rule, f))))
+                    });
+                    let wanted = wanted.collect();
                     difference(&present, &wanted)
                 }
                 None => self.diff_of_named(tx, scope, &row).await?,
@@ -158,7 +159,12 @@ impl AudienceUpdater {
             let wanted = facts
                 .iter()
                 .filter(|f| f.is_active() || f.is_suspended())
-                .map(|f| (f.member_id, Participation::new(f, may_post)))
+                .map(|f| {
+                    (
+                        f.member_id,
+                        Participation::new(f, may_post).since(Beginning::WHOLE),
+                    )
+                })
                 .collect();
             return Ok(difference(&present, &wanted));
         }

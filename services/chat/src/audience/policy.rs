@@ -4,7 +4,7 @@ use parta_ids::MemberId;
 use parta_roster::{MemberContext, Role};
 
 use crate::{
-    entries::{ParticipantKind, Participation, Responsibility, Rule},
+    entries::{Beginning, ParticipantKind, Participation, Responsibility, Rule},
     talk_policy::{NamedChat, Standing, named_chat},
 };
 
@@ -28,11 +28,10 @@ pub(crate) fn participation(rule: Rule, facts: &MemberContext) -> Option<Partici
     if is_kept_out {
         return None;
     }
-    let unverified = facts.holds(Role::Teacher) && !facts.is_cleared() && !facts.is_administration();
     let is_family = facts.roles.contains(&Role::Pupil) || facts.is_parent();
     let publishes = facts.is_administrator() || facts.roles.contains(&Role::Head);
     let may_post = match rule {
-        Rule::School if facts.is_staff() && !unverified => publishes,
+        Rule::School if facts.is_staff() && !is_unverified(facts) => publishes,
         Rule::School if is_family && facts.policies.school_channel_open_to_families => false,
         Rule::Staff if facts.is_staff() => publishes,
         Rule::StaffRoom if facts.roles.contains(&Role::Teacher) || facts.is_administration() => true,
@@ -46,6 +45,32 @@ pub(crate) fn participation(rule: Rule, facts: &MemberContext) -> Option<Partici
         _ => return None,
     };
     Some(Participation::new(facts, may_post))
+}
+
+/// Whether the member is a teacher without the badge that the organization requires, and no administration.
+fn is_unverified(facts: &MemberContext) -> bool {
+    facts.holds(Role::Teacher) && !facts.is_cleared() && !facts.is_administration()
+}
+
+/// Since when the member reads a derived chat, by the grounds on which the member is in it (F22), and not by
+/// what the member is elsewhere: a member of the staff who is in the parents' chat of a class as a parent
+/// reads it as the other parents do.
+pub(crate) fn beginning(rule: Rule, facts: &MemberContext) -> Beginning {
+    let teaches = |unit| facts.is_cleared() && facts.teaches_in(unit);
+    let is_there_as_staff = match rule {
+        Rule::School => facts.is_staff() && !is_unverified(facts),
+        Rule::Staff => facts.is_staff(),
+        Rule::StaffRoom => facts.is_cleared() || facts.is_administration(),
+        Rule::ParentsChannel | Rule::PupilsChannel => facts.is_administration(),
+        Rule::Pupils(unit) => teaches(unit) || facts.duty_rooms().contains(&unit),
+        Rule::Parents(unit) => facts.is_cleared() && facts.acts_as_class_teacher_of(unit),
+        Rule::Teachers(unit) => teaches(unit),
+    };
+    if is_there_as_staff {
+        Beginning::WHOLE
+    } else {
+        Beginning::default()
+    }
 }
 
 /// Every rule that may give the member a participation: those of the organization and the three of each class
@@ -78,7 +103,13 @@ impl NamedAudience {
                 (_, kind) => kind,
             };
             let may_post = standing != Standing::Suspended;
-            Some((facts.member_id, Participation { may_post, kind }))
+            let participation = Participation {
+                may_post,
+                kind,
+                // Everybody reads a named chat from the joining (F22).
+                beginning: Beginning::default(),
+            };
+            Some((facts.member_id, participation))
         };
         let leads = |member| chat.may_lead.contains_key(&member);
         Self {

@@ -1,5 +1,5 @@
 //! F22: what of the past of a derived chat a member reads.
-use parta_ids::{EnrollmentId, GuardianshipId, MemberId};
+use parta_ids::{AssignmentId, EnrollmentId, GuardianshipId, MemberId};
 use parta_proto_chat::v1::ChatKind::*;
 use parta_proto_membership::v1::{self as members, membership_event::Payload as Member};
 use parta_testkit::on_both;
@@ -16,6 +16,17 @@ impl School {
             ..Default::default()
         })])
         .await;
+    }
+
+    fn related(&self, guardian: MemberId, child: MemberId) -> Member {
+        Member::GuardianshipEstablished(members::GuardianshipEstablished {
+            guardianship_id: self.fixture.env.id::<GuardianshipId>().to_string(),
+            guardian_id: guardian.to_string(),
+            child_id: child.to_string(),
+            confirmed: true,
+            kind: members::GuardianshipKind::Parent.into(),
+            unit_rooms_only: false,
+        })
     }
 }
 
@@ -126,5 +137,63 @@ on_both!(
         assert_eq!(school.texts(both, channel).await, ["до", "вместе"]);
         school.change(both, &[Role::Parent], false).await;
         assert_eq!(school.texts(both, channel).await, ["вместе"]);
+    }
+);
+
+// A parent who works in the organization, also as an unverified teacher, is in the parents' chat as a parent.
+// Covers: F22 allowed, F22 refused
+on_both!(staff_who_are_parents_read_as_parents, |database| async move {
+    let school = School::open(database).await;
+    let parents = school.chat(school.parent, ClassParents).await;
+    school.send(school.class_teacher, parents, "до").await.unwrap();
+    let unverified = [Role::Teacher, Role::Parent];
+    for (roles, verified) in [
+        (&[Role::Staff, Role::Parent][..], false),
+        (&unverified[..], false),
+        (&unverified[..], true),
+        (&[Role::Head, Role::Parent][..], false),
+    ] {
+        let both = school.fixture.env.id::<MemberId>();
+        let child = school.related(both, school.pupil);
+        school
+            .apply(vec![admitted_in(both, roles, verified), child])
+            .await;
+        let text = format!("вместе {roles:?} {verified}");
+        school.send(school.class_teacher, parents, &text).await.unwrap();
+        assert_eq!(school.texts(both, parents).await, [text], "{roles:?}");
+    }
+});
+
+// The widest ground that lasts decides; when it ends, the beginning is that of the other one.
+// Covers: F22 allowed, F22 refused
+on_both!(
+    beginning_narrows_to_the_ground_that_stays,
+    |database| async move {
+        let school = School::open(database).await;
+        let parents = school.chat(school.parent, ClassParents).await;
+        school.send(school.class_teacher, parents, "до").await.unwrap();
+        let both = school.fixture.env.id::<MemberId>();
+        let child = school.related(both, school.pupil);
+        let roles = [Role::Teacher, Role::Parent];
+        school.apply(vec![admitted_in(both, &roles, true), child]).await;
+        school
+            .send(school.class_teacher, parents, "вместе")
+            .await
+            .unwrap();
+        let assignment = school.fixture.env.id::<AssignmentId>();
+        let leads = Member::AssignmentCreated(members::AssignmentCreated {
+            assignment_id: assignment.to_string(),
+            member_id: both.to_string(),
+            unit_id: school.class.to_string(),
+            kind: AssignmentKind::ClassTeacher.into(),
+            substitution: false,
+        });
+        school.apply(vec![leads]).await;
+        assert_eq!(school.texts(both, parents).await, ["до", "вместе"]);
+        let ended = members::AssignmentEnded {
+            assignment_id: assignment.to_string(),
+        };
+        school.apply(vec![Member::AssignmentEnded(ended)]).await;
+        assert_eq!(school.texts(both, parents).await, ["вместе"]);
     }
 );
