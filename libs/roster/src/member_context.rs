@@ -1,11 +1,15 @@
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
+use chrono::{DateTime, Utc};
 use parta_access::PrincipalKind;
 use parta_ids::{MemberId, OrgId, TypedId, UnitId, Uuid};
 use parta_proto_membership::v1 as membership;
 use parta_proto_org_registry::v1 as org_registry;
 
-use crate::{Child, Duty, LimitedChild};
+use crate::{Child, Duty, LimitedChild, UnitGround};
 
 /// The role of a member in an organization (R23).
 ///
@@ -215,6 +219,10 @@ pub struct MemberContext {
     pub duties: Vec<Duty>,
     /// The children toward whom an order or a provisional decision limits the member.
     pub limited: Vec<LimitedChild>,
+    /// When grounds of the member in units began, as far as it is known: use [`MemberContext::ground_since`].
+    pub(crate) begin_times: BTreeMap<(UnitId, UnitGround), DateTime<Utc>>,
+    /// When the earliest of the relations to the children was recorded, as far as it is known.
+    pub parent_since: Option<DateTime<Utc>>,
     /// The policies of the organization.
     pub policies: Policies,
     /// The context without the suspensions; `None` if there are none.
@@ -247,6 +255,8 @@ impl MemberContext {
             children: Vec::new(),
             duties: Vec::new(),
             limited: Vec::new(),
+            begin_times: BTreeMap::new(),
+            parent_since: None,
             policies: Policies::default(),
             unsuspended: None,
         }

@@ -2,7 +2,7 @@ use sea_orm_migration::{prelude::*, schema::*};
 
 /// Returns the migrations for the tables of the projection, `roster_*`. They require those of `parta_feed`.
 pub fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-    vec![Box::new(Tables)]
+    vec![Box::new(Tables), Box::new(BeginTimes)]
 }
 
 struct Tables;
@@ -118,6 +118,29 @@ impl MigrationTrait for Tables {
                 .col(column)
                 .to_owned();
             manager.create_index(index).await?;
+        }
+        Ok(())
+    }
+}
+
+struct BeginTimes;
+
+impl MigrationName for BeginTimes {
+    fn name(&self) -> &str {
+        "roster_0002_begin_times"
+    }
+}
+
+#[async_trait::async_trait]
+impl MigrationTrait for BeginTimes {
+    /// Rows of earlier builds have no time until a snapshot replaces them.
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        for table in ["roster_assignment", "roster_enrollment", "roster_guardianship"] {
+            let table = Table::alter()
+                .table(table)
+                .add_column(timestamp_with_time_zone_null("begin_time"))
+                .to_owned();
+            manager.alter_table(table).await?;
         }
         Ok(())
     }

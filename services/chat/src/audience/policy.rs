@@ -1,7 +1,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
+use chrono::{DateTime, TimeDelta, Utc};
+use chrono_tz::Tz;
 use parta_ids::MemberId;
-use parta_roster::{MemberContext, Role};
+use parta_roster::{MemberContext, Role, UnitGround, school_year_begin};
 
 use crate::{
     entries::{Beginning, ParticipantKind, Participation, Responsibility, Rule},
@@ -52,24 +54,93 @@ fn is_unverified(facts: &MemberContext) -> bool {
     facts.holds(Role::Teacher) && !facts.is_cleared() && !facts.is_administration()
 }
 
+/// A substitute reads from this time before the substitution.
+const SUBSTITUTE_READS_BEFORE: TimeDelta = TimeDelta::days(7);
+
+/// The time and the time zone of an organization.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Calendar {
+    pub(crate) now: DateTime<Utc>,
+    pub(crate) zone: Tz,
+}
+
 /// Since when the member reads a derived chat, by the grounds on which the member is in it (F22), and not by
 /// what the member is elsewhere: a member of the staff who is in the parents' chat of a class as a parent
-/// reads it as the other parents do.
-pub(crate) fn beginning(rule: Rule, facts: &MemberContext) -> Beginning {
-    let teaches = |unit| facts.is_cleared() && facts.teaches_in(unit);
-    let is_there_as_staff = match rule {
-        Rule::School => facts.is_staff() && !is_unverified(facts),
-        Rule::Staff => facts.is_staff(),
-        Rule::StaffRoom => facts.is_cleared() || facts.is_administration(),
-        Rule::ParentsChannel | Rule::PupilsChannel => facts.is_administration(),
-        Rule::Pupils(unit) => teaches(unit) || facts.duty_rooms().contains(&unit),
-        Rule::Parents(unit) => facts.is_cleared() && facts.acts_as_class_teacher_of(unit),
-        Rule::Teachers(unit) => teaches(unit),
+/// reads it as the other parents do. `present` is the beginning of a member who is in the chat already.
+pub(crate) fn beginning(
+    rule: Rule,
+    facts: &MemberContext,
+    calendar: Calendar,
+    present: Option<Beginning>,
+) -> Beginning {
+    let present = present.unwrap_or_default();
+    Beginning {
+        staff: staff_since(rule, facts, calendar, present.staff),
+        family: family_since(rule, facts, present.family),
+    }
+}
+
+/// The administration, other staff and holders of a duty read the whole chat, teachers from the beginning of
+/// the school year in which they began, and substitutes from some days before.
+fn staff_since(
+    rule: Rule,
+    facts: &MemberContext,
+    calendar: Calendar,
+    present: Option<DateTime<Utc>>,
+) -> Option<DateTime<Utc>> {
+    use UnitGround::{ClassTeacher, Substitute, SubstituteClassTeacher, Teacher};
+    let year_of = |time| school_year_begin(time, calendar.zone);
+    let taught = |unit, permanent, substitute| {
+        let facts = Some(facts).filter(|facts| facts.is_cleared())?;
+        let begun = facts.ground_since(unit, permanent).map(year_of);
+        let substitute = facts.ground_since(unit, substitute);
+        let substitute = substitute.map(|time| time - SUBSTITUTE_READS_BEFORE);
+        begun.into_iter().chain(substitute).min()
     };
-    if is_there_as_staff {
-        Beginning::WHOLE
-    } else {
-        Beginning::default()
+    let reads_whole = match rule {
+        Rule::School => facts.roles.contains(&Role::Staff) && !is_unverified(facts),
+        Rule::Staff => facts.roles.contains(&Role::Staff),
+        Rule::Pupils(unit) => facts.duty_rooms().contains(&unit),
+        _ => false,
+    };
+    let is_of_organization = rule.unit().is_none();
+    if reads_whole || (is_of_organization && facts.is_administration()) {
+        return Some(Beginning::OF_LOG);
+    }
+    match rule {
+        Rule::Pupils(unit) | Rule::Teachers(unit) => taught(unit, Teacher, Substitute),
+        Rule::Parents(unit) => taught(unit, ClassTeacher, SubstituteClassTeacher),
+        // The roster does not have the time at which a person became a teacher. It is the time at which the
+        // teacher came, and stays.
+        Rule::School | Rule::StaffRoom if facts.is_cleared() => since_year(present, year_of(calendar.now)),
+        Rule::Staff if facts.is_staff() => since_year(present, year_of(calendar.now)),
+        _ => None,
+    }
+}
+
+/// The present beginning if it is not that of another ground, which opens the whole chat.
+fn since_year(present: Option<DateTime<Utc>>, year: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    present.filter(|time| *time > Beginning::OF_LOG).or(Some(year))
+}
+
+/// Pupils read from their enrollment, and parents from their relation, but no earlier than from the
+/// enrollment of the child in the class.
+fn family_since(rule: Rule, facts: &MemberContext, present: Option<DateTime<Utc>>) -> Option<DateTime<Utc>> {
+    let is_pupil = facts.roles.contains(&Role::Pupil);
+    // A pupil who moves to another class stays a pupil of the organization.
+    let pupil = || {
+        let stayed = present.filter(|time| *time > Beginning::OF_LOG);
+        stayed.into_iter().chain(facts.pupil_since()).min()
+    };
+    let parent = || facts.parent_since.filter(|_| facts.is_parent());
+    match rule {
+        Rule::School if !facts.policies.school_channel_open_to_families => None,
+        Rule::School if is_pupil => pupil().into_iter().chain(parent()).min(),
+        Rule::School | Rule::ParentsChannel => parent(),
+        Rule::PupilsChannel if is_pupil => pupil(),
+        Rule::Pupils(unit) => facts.ground_since(unit, UnitGround::Pupil),
+        Rule::Parents(unit) => facts.ground_since(unit, UnitGround::Parent),
+        Rule::PupilsChannel | Rule::Staff | Rule::StaffRoom | Rule::Teachers(_) => None,
     }
 }
 
