@@ -12,6 +12,7 @@ table!(pub(crate) organization, "roster_organization", {
     parent_inviters_class_staff: bool,
     school_channel_open_to_families: bool,
     unused_after_seconds: i64,
+    history_for_newcomers: i32,
     seen: bool,
 });
 

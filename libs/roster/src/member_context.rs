@@ -9,7 +9,7 @@ use parta_ids::{MemberId, OrgId, TypedId, UnitId, Uuid};
 use parta_proto_membership::v1 as membership;
 use parta_proto_org_registry::v1 as org_registry;
 
-use crate::{Child, Duty, LimitedChild, UnitGround};
+use crate::{Child, Duty, HistoryForNewcomers, LimitedChild, UnitGround};
 
 /// The role of a member in an organization (R23).
 ///
@@ -152,6 +152,8 @@ pub struct Policies {
     pub school_channel_open_to_families: bool,
     /// The time without use after which an invitation counts as idle.
     pub unused_after: Duration,
+    /// Since when pupils and parents read what was written before they came.
+    pub history_for_newcomers: HistoryForNewcomers,
 }
 
 impl Default for Policies {
@@ -161,6 +163,7 @@ impl Default for Policies {
             parent_inviters_class_staff: false,
             school_channel_open_to_families: true,
             unused_after: Duration::from_secs(14 * 24 * 3_600),
+            history_for_newcomers: HistoryForNewcomers::default(),
         }
     }
 }
@@ -177,6 +180,7 @@ impl From<&org_registry::Policies> for Policies {
                 == org_registry::ParentInviters::ClassStaff,
             school_channel_open_to_families: policies.school_channel_open_to_families,
             unused_after: duration.unwrap_or(Self::default().unused_after),
+            history_for_newcomers: HistoryForNewcomers::of_event(policies.history_for_newcomers),
         }
     }
 }

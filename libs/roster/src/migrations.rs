@@ -2,7 +2,7 @@ use sea_orm_migration::{prelude::*, schema::*};
 
 /// Returns the migrations for the tables of the projection, `roster_*`. They require those of `parta_feed`.
 pub fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-    vec![Box::new(Tables), Box::new(BeginTimes)]
+    vec![Box::new(Tables), Box::new(BeginTimes), Box::new(History)]
 }
 
 struct Tables;
@@ -143,6 +143,26 @@ impl MigrationTrait for BeginTimes {
             manager.alter_table(table).await?;
         }
         Ok(())
+    }
+}
+
+struct History;
+
+impl MigrationName for History {
+    fn name(&self) -> &str {
+        "roster_0003_history_for_newcomers"
+    }
+}
+
+#[async_trait::async_trait]
+impl MigrationTrait for History {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        let table = Table::alter()
+            .table("roster_organization")
+            // From the enrollment, the default of the policy.
+            .add_column(integer("history_for_newcomers").default(1))
+            .to_owned();
+        manager.alter_table(table).await
     }
 }
 

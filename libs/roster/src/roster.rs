@@ -16,7 +16,7 @@ use sea_orm::{
 };
 
 use crate::{
-    MemberContext, Policies, Role, State, UnitKind, duty_rows,
+    HistoryForNewcomers, MemberContext, Policies, Role, State, UnitKind, duty_rows,
     entities::{assignment, enrollment, guardianship, member, organization, unit},
     ground_rows, suspensions,
     unit_kind::is_sent,
@@ -403,11 +403,15 @@ pub(crate) fn policies_of(row: &organization::Model) -> Result<Policies, Storage
     let seconds = row.unused_after_seconds;
     let unused_after = u64::try_from(seconds)
         .map_err(|_| StorageError::unknown_value("roster_organization.unused_after_seconds", seconds))?;
+    let number = row.history_for_newcomers;
+    let history = HistoryForNewcomers::from_number(number)
+        .ok_or_else(|| StorageError::unknown_value("roster_organization.history_for_newcomers", number))?;
     Ok(Policies {
         verification_required: row.verification_required,
         parent_inviters_class_staff: row.parent_inviters_class_staff,
         school_channel_open_to_families: row.school_channel_open_to_families,
         unused_after: Duration::from_secs(unused_after),
+        history_for_newcomers: history,
     })
 }
 

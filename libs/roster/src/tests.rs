@@ -325,6 +325,10 @@ on_both!(unknown_stored_value_is_unavailable, |database| async move {
             "roster_organization SET unused_after_seconds = -1",
             &["contexts", "organization"][..],
         ),
+        (
+            "roster_organization SET history_for_newcomers = 0",
+            &["contexts", "organization"],
+        ),
         ("roster_member SET state = 0", &["contexts", "state"]),
         ("roster_member SET state = -1", &["contexts", "state"]),
         ("roster_member SET roles = 1073741824", &["contexts"]),

@@ -212,6 +212,7 @@ impl School {
                 nanos: 0,
             }),
             version: 1,
+            history_for_newcomers: 1,
         }
     }
 }

@@ -145,6 +145,7 @@ pub(super) const ALLOWED_IN_PURE_LAYERS: &[&str] = &[
     "parta_roster::DutyFunction",
     "parta_roster::DutyKind",
     "parta_roster::DutyScope",
+    "parta_roster::HistoryForNewcomers",
     "parta_roster::LimitedChild",
     "parta_roster::MemberContext",
     "parta_roster::Policies",

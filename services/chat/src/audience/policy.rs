@@ -3,7 +3,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, TimeDelta, Utc};
 use chrono_tz::Tz;
 use parta_ids::MemberId;
-use parta_roster::{MemberContext, Role, UnitGround, school_year_begin};
+use parta_roster::{HistoryForNewcomers, MemberContext, Role, UnitGround, school_year_begin};
 
 use crate::{
     entries::{Beginning, ParticipantKind, Participation, Responsibility, Rule},
@@ -124,24 +124,35 @@ fn since_year(present: Option<DateTime<Utc>>, year: DateTime<Utc>) -> Option<Dat
 }
 
 /// Pupils read from their enrollment, and parents from their relation, but no earlier than from the
-/// enrollment of the child in the class.
+/// enrollment of the child in the class, unless the policy `history_for_newcomers` says otherwise.
 fn family_since(rule: Rule, facts: &MemberContext, present: Option<DateTime<Utc>>) -> Option<DateTime<Utc>> {
-    let is_pupil = facts.roles.contains(&Role::Pupil);
-    // A pupil who moves to another class stays a pupil of the organization.
-    let pupil = || {
-        let stayed = present.filter(|time| *time > Beginning::OF_LOG);
-        stayed.into_iter().chain(facts.pupil_since()).min()
+    let (by_pupil, by_parent) = match rule {
+        Rule::School if !facts.policies.school_channel_open_to_families => (false, false),
+        Rule::School => (facts.roles.contains(&Role::Pupil), facts.is_parent()),
+        Rule::PupilsChannel => (facts.roles.contains(&Role::Pupil), false),
+        Rule::ParentsChannel => (false, facts.is_parent()),
+        Rule::Pupils(unit) => (facts.is_pupil_in(unit), false),
+        Rule::Parents(unit) => (false, facts.is_parent_in(unit)),
+        Rule::Staff | Rule::StaffRoom | Rule::Teachers(_) => (false, false),
     };
-    let parent = || facts.parent_since.filter(|_| facts.is_parent());
-    match rule {
-        Rule::School if !facts.policies.school_channel_open_to_families => None,
-        Rule::School if is_pupil => pupil().into_iter().chain(parent()).min(),
-        Rule::School | Rule::ParentsChannel => parent(),
-        Rule::PupilsChannel if is_pupil => pupil(),
-        Rule::Pupils(unit) => facts.ground_since(unit, UnitGround::Pupil),
-        Rule::Parents(unit) => facts.ground_since(unit, UnitGround::Parent),
-        Rule::PupilsChannel | Rule::Staff | Rule::StaffRoom | Rule::Teachers(_) => None,
+    match facts.policies.history_for_newcomers {
+        HistoryForNewcomers::FromJoining => return None,
+        HistoryForNewcomers::Whole => return Some(Beginning::OF_LOG).filter(|_| by_pupil || by_parent),
+        HistoryForNewcomers::FromEnrollment => {}
     }
+    if let Some(unit) = rule.unit() {
+        let ground = if by_pupil {
+            UnitGround::Pupil
+        } else {
+            UnitGround::Parent
+        };
+        return facts.ground_since(unit, ground).filter(|_| by_pupil || by_parent);
+    }
+    // A pupil who moves to another class stays a pupil of the organization.
+    let stayed = present.filter(|time| by_pupil && *time > Beginning::OF_LOG);
+    let enrolled = facts.pupil_since().filter(|_| by_pupil);
+    let related = facts.parent_since.filter(|_| by_parent);
+    [stayed, enrolled, related].into_iter().flatten().min()
 }
 
 /// Every rule that may give the member a participation: those of the organization and the three of each class

@@ -104,6 +104,7 @@ pub(crate) fn organization() -> Org {
                 nanos: 0,
             }),
             version: 1,
+            history_for_newcomers: orgs::HistoryForNewcomers::FromEnrollment.into(),
         }),
     })
 }

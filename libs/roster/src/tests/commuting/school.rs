@@ -95,6 +95,7 @@ fn policies(bits: u8) -> Option<orgs::Policies> {
     Some(orgs::Policies {
         school_channel_open_to_families: bits & 1 == 1,
         version: i64::from(bits),
+        history_for_newcomers: i32::from(bits >> 1 & 3),
         ..Default::default()
     })
 }

@@ -1,8 +1,9 @@
-//! F22: random histories of grounds.
+//! F22: random histories of grounds, and the policy on what newcomers read.
 use chrono::{DateTime, Utc};
 use parta_ids::{AssignmentId, EnrollmentId, GuardianshipId, MemberId};
 use parta_proto_chat::v1::ChatKind::*;
 use parta_proto_membership::v1::{self as members, membership_event::Payload as Member};
+use parta_proto_org_registry::v1::{self as orgs, org_registry_event::Payload as Org};
 use parta_testkit::on_both;
 use sea_orm::{ColumnTrait as _, EntityTrait as _, QueryFilter as _};
 
@@ -10,6 +11,70 @@ use crate::{
     entries::{entry, participant},
     tests::school::*,
 };
+
+// The policy applies to those who are in the chats and to those who come.
+// Covers: F22 allowed, F22 refused, R9 allowed
+on_both!(policy_decides_what_newcomers_read, |database| async move {
+    use orgs::HistoryForNewcomers::{FromEnrollment, FromJoining, Whole};
+    let school = School::open(database).await;
+    let parents = school.chat(school.parent, ClassParents).await;
+    let pupils = school.chat(school.pupil, ClassPupils).await;
+    let channel = school.chat(school.parent, ParentsChannel).await;
+    let say = async |text: &str| {
+        school.send(school.class_teacher, pupils, text).await.unwrap();
+        school.send(school.class_teacher, parents, text).await.unwrap();
+        school.send(school.head, channel, text).await.unwrap();
+        school.now()
+    };
+    let begin = say("до").await;
+    say("учёба").await;
+    let come = async || {
+        let ids = &school.fixture.env;
+        let (pupil, parent) = (ids.id::<MemberId>(), ids.id::<MemberId>());
+        school
+            .apply(vec![
+                admitted(pupil, Role::Pupil, false),
+                admitted(parent, Role::Parent, false),
+                enrolled_since(ids.id(), pupil, school.class, begin),
+                school.related_since(ids.id(), parent, pupil, Some(begin)),
+            ])
+            .await;
+        (pupil, parent)
+    };
+    let mut people = vec![come().await];
+    say("вместе").await;
+    let all = ["до", "учёба", "вместе"];
+    for (policy, read) in [
+        (FromEnrollment, &all[1..]),
+        (FromJoining, &all[2..]),
+        (Whole, &all[..]),
+        (FromEnrollment, &all[1..]),
+    ] {
+        let mut policies = match organization() {
+            Org::OrganizationCreated(created) => created.policies.unwrap(),
+            _ => unreachable!("the organization"),
+        };
+        policies.history_for_newcomers = policy.into();
+        let changed = Org::PoliciesChanged(orgs::PoliciesChanged {
+            policies: Some(policies),
+        });
+        let token = school.fixture.org_registry(school.org, vec![changed]).await;
+        school.wait_for(&token).await;
+        people.push(come().await);
+        for (index, (pupil, parent)) in people.iter().enumerate() {
+            // Those who came with the policy have joined after the last message.
+            let joined = if index == 0 { 2 } else { 3 };
+            let read = if policy == FromJoining {
+                &all[joined..]
+            } else {
+                read
+            };
+            assert_eq!(school.texts(*pupil, pupils).await, read, "{policy:?} {index}");
+            assert_eq!(school.texts(*parent, parents).await, read, "{policy:?} {index}");
+            assert_eq!(school.texts(*parent, channel).await, read, "{policy:?} {index}");
+        }
+    }
+});
 
 /// A change in a random history of a child and of an adult with several grounds.
 #[derive(Debug, Clone, Copy)]
