@@ -3,6 +3,7 @@
 mod calls;
 mod codes;
 mod families;
+mod history;
 mod links;
 mod named;
 mod roles;

@@ -299,6 +299,10 @@ impl Projected {
                 "school_channel_open_to_families",
                 own.school_channel_open_to_families && !later.school_channel_open_to_families,
             ),
+            (
+                "history_for_newcomers",
+                own.history_for_newcomers > later.history_for_newcomers,
+            ),
         ];
         let wider = wider.into_iter().filter(|(_, is_wider)| *is_wider);
         wider.map(|(name, _)| name).collect()
@@ -351,6 +355,7 @@ fn with<Id: Ord + Copy, Unit>(of: &BTreeMap<Id, Unit>, is_lost: impl Fn(&Unit) -
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::HistoryForNewcomers;
 
     fn with_policies(policies: Policies) -> Projected {
         Projected {
@@ -391,6 +396,7 @@ mod tests {
             verification_required: false,
             parent_inviters_class_staff: true,
             school_channel_open_to_families: true,
+            history_for_newcomers: HistoryForNewcomers::Whole,
             ..Policies::default()
         });
         let later = with_policies(strict());
@@ -398,6 +404,7 @@ mod tests {
             "teacher_verification",
             "parent_inviters",
             "school_channel_open_to_families",
+            "history_for_newcomers",
         ];
         assert_eq!(wide.wider_policies(&later), all);
         assert!(later.wider_policies(&wide).is_empty());

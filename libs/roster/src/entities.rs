@@ -1,4 +1,5 @@
-//! The tables of the projection. Every key begins with the organization.
+//! The tables of the projection. Every key begins with the organization. No table has the time at which a
+//! fact ends: only membership compares it with the clock, and an end is an event.
 use parta_database::table;
 
 table!(pub(crate) organization, "roster_organization", {
@@ -11,6 +12,7 @@ table!(pub(crate) organization, "roster_organization", {
     parent_inviters_class_staff: bool,
     school_channel_open_to_families: bool,
     unused_after_seconds: i64,
+    history_for_newcomers: i32,
     seen: bool,
 });
 
@@ -80,6 +82,7 @@ table!(pub(crate) assignment, "roster_assignment", {
     unit_id: Uuid,
     class_teacher: bool,
     substitution: bool,
+    begin_time: Option<DateTimeUtc>,
     seen: bool,
 });
 
@@ -90,6 +93,7 @@ table!(pub(crate) enrollment, "roster_enrollment", {
     enrollment_id: Uuid,
     member_id: Uuid,
     unit_id: Uuid,
+    begin_time: Option<DateTimeUtc>,
     seen: bool,
 });
 
@@ -102,6 +106,7 @@ table!(pub(crate) guardianship, "roster_guardianship", {
     child_id: Uuid,
     confirmed: bool,
     unit_rooms_only: bool,
+    begin_time: Option<DateTimeUtc>,
     seen: bool,
 });
 

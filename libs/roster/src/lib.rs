@@ -9,12 +9,15 @@
 #![warn(missing_docs)]
 
 mod administration;
+mod begin_times;
 mod change;
 mod comparison;
 mod consumer_names;
 mod duties;
 mod duty_rows;
 mod entities;
+mod ground_rows;
+mod history;
 mod label;
 mod member_context;
 mod member_rows;
@@ -28,15 +31,18 @@ mod relation_rules;
 mod relations;
 mod roster;
 mod suspensions;
+mod unit_grounds;
 mod unit_kind;
 
 #[cfg(test)]
 mod tests;
 
+pub use begin_times::{UnitGround, school_year_begin, school_year_end};
 pub use change::{Change, NoObserver, Observers, RosterObserver};
 pub use comparison::{Endings, Projected, Widened};
 pub use consumer_names::ConsumerNames;
 pub use duties::{Duty, DutyFunction, DutyKind, DutyScope};
+pub use history::HistoryForNewcomers;
 pub use label::{grade_of, label_key};
 pub use member_context::{MemberContext, Policies, Role, State};
 pub use members::Members;

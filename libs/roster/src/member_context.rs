@@ -1,11 +1,15 @@
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
+use chrono::{DateTime, Utc};
 use parta_access::PrincipalKind;
 use parta_ids::{MemberId, OrgId, TypedId, UnitId, Uuid};
 use parta_proto_membership::v1 as membership;
 use parta_proto_org_registry::v1 as org_registry;
 
-use crate::{Child, Duty, LimitedChild};
+use crate::{Child, Duty, HistoryForNewcomers, LimitedChild, UnitGround};
 
 /// The role of a member in an organization (R23).
 ///
@@ -148,6 +152,8 @@ pub struct Policies {
     pub school_channel_open_to_families: bool,
     /// The time without use after which an invitation counts as idle.
     pub unused_after: Duration,
+    /// Since when pupils and parents read what was written before they came.
+    pub history_for_newcomers: HistoryForNewcomers,
 }
 
 impl Default for Policies {
@@ -157,6 +163,7 @@ impl Default for Policies {
             parent_inviters_class_staff: false,
             school_channel_open_to_families: true,
             unused_after: Duration::from_secs(14 * 24 * 3_600),
+            history_for_newcomers: HistoryForNewcomers::default(),
         }
     }
 }
@@ -173,6 +180,7 @@ impl From<&org_registry::Policies> for Policies {
                 == org_registry::ParentInviters::ClassStaff,
             school_channel_open_to_families: policies.school_channel_open_to_families,
             unused_after: duration.unwrap_or(Self::default().unused_after),
+            history_for_newcomers: HistoryForNewcomers::of_event(policies.history_for_newcomers),
         }
     }
 }
@@ -215,6 +223,10 @@ pub struct MemberContext {
     pub duties: Vec<Duty>,
     /// The children toward whom an order or a provisional decision limits the member.
     pub limited: Vec<LimitedChild>,
+    /// When grounds of the member in units began, as far as it is known: use [`MemberContext::ground_since`].
+    pub(crate) begin_times: BTreeMap<(UnitId, UnitGround), DateTime<Utc>>,
+    /// When the earliest of the relations to the children was recorded, as far as it is known.
+    pub parent_since: Option<DateTime<Utc>>,
     /// The policies of the organization.
     pub policies: Policies,
     /// The context without the suspensions; `None` if there are none.
@@ -247,6 +259,8 @@ impl MemberContext {
             children: Vec::new(),
             duties: Vec::new(),
             limited: Vec::new(),
+            begin_times: BTreeMap::new(),
+            parent_since: None,
             policies: Policies::default(),
             unsuspended: None,
         }

@@ -4,6 +4,7 @@ use async_trait::async_trait;
 use parta_database::Tx;
 use parta_feed::{HandleError, Handler, Snapshot};
 use parta_ids::{AssignmentId, EnrollmentId, GuardianshipId, MemberId, OrgId, TypedId, UnitId};
+use parta_proto::time;
 use parta_proto_membership::v1::{
     AssignmentCreated, AssignmentKind, MembershipEvent, Role as PbRole, membership_event::Payload,
 };
@@ -136,11 +137,12 @@ async fn write_one(tx: &Tx, org: OrgId, payload: &Payload, touched: &mut Touched
                 enrollment_id: Set(id::<EnrollmentId>(&begun.enrollment_id)?.uuid()),
                 member_id: Set(member_id.uuid()),
                 unit_id: Set(id::<UnitId>(&begun.unit_id)?.uuid()),
+                begin_time: Set(begun.begin_time.as_ref().and_then(time)),
                 seen: Set(true),
             };
             use enrollment::Column as C;
             let known = OnConflict::columns([C::OrgId, C::EnrollmentId])
-                .update_columns([C::MemberId, C::UnitId, C::Seen])
+                .update_columns([C::MemberId, C::UnitId, C::BeginTime, C::Seen])
                 .to_owned();
             enrollment::Entity::insert(row)
                 .on_conflict(known)
@@ -165,11 +167,19 @@ async fn write_one(tx: &Tx, org: OrgId, payload: &Payload, touched: &mut Touched
                 child_id: Set(id::<MemberId>(&made.child_id)?.uuid()),
                 confirmed: Set(made.confirmed),
                 unit_rooms_only: Set(made.unit_rooms_only),
+                begin_time: Set(made.begin_time.as_ref().and_then(time)),
                 seen: Set(true),
             };
             use guardianship::Column as C;
             let known = OnConflict::columns([C::OrgId, C::GuardianshipId])
-                .update_columns([C::GuardianId, C::ChildId, C::Confirmed, C::UnitRoomsOnly, C::Seen])
+                .update_columns([
+                    C::GuardianId,
+                    C::ChildId,
+                    C::Confirmed,
+                    C::UnitRoomsOnly,
+                    C::BeginTime,
+                    C::Seen,
+                ])
                 .to_owned();
             guardianship::Entity::insert(row)
                 .on_conflict(known)
@@ -456,11 +466,19 @@ async fn put_assignment(
         unit_id: Set(unit_id.uuid()),
         class_teacher: Set(class_teacher),
         substitution: Set(made.substitution),
+        begin_time: Set(made.begin_time.as_ref().and_then(time)),
         seen: Set(true),
     };
     use assignment::Column as C;
     let known = OnConflict::columns([C::OrgId, C::AssignmentId])
-        .update_columns([C::MemberId, C::UnitId, C::ClassTeacher, C::Substitution, C::Seen])
+        .update_columns([
+            C::MemberId,
+            C::UnitId,
+            C::ClassTeacher,
+            C::Substitution,
+            C::BeginTime,
+            C::Seen,
+        ])
         .to_owned();
     assignment::Entity::insert(row)
         .on_conflict(known)

@@ -2,7 +2,7 @@ use sea_orm_migration::{prelude::*, schema::*};
 
 /// Returns the migrations for the tables of the projection, `roster_*`. They require those of `parta_feed`.
 pub fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-    vec![Box::new(Tables)]
+    vec![Box::new(Tables), Box::new(BeginTimes), Box::new(History)]
 }
 
 struct Tables;
@@ -120,6 +120,49 @@ impl MigrationTrait for Tables {
             manager.create_index(index).await?;
         }
         Ok(())
+    }
+}
+
+struct BeginTimes;
+
+impl MigrationName for BeginTimes {
+    fn name(&self) -> &str {
+        "roster_0002_begin_times"
+    }
+}
+
+#[async_trait::async_trait]
+impl MigrationTrait for BeginTimes {
+    /// Rows of earlier builds have no time until a snapshot replaces them.
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        for table in ["roster_assignment", "roster_enrollment", "roster_guardianship"] {
+            let table = Table::alter()
+                .table(table)
+                .add_column(timestamp_with_time_zone_null("begin_time"))
+                .to_owned();
+            manager.alter_table(table).await?;
+        }
+        Ok(())
+    }
+}
+
+struct History;
+
+impl MigrationName for History {
+    fn name(&self) -> &str {
+        "roster_0003_history_for_newcomers"
+    }
+}
+
+#[async_trait::async_trait]
+impl MigrationTrait for History {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        let table = Table::alter()
+            .table("roster_organization")
+            // From the enrollment, the default of the policy.
+            .add_column(integer("history_for_newcomers").default(1))
+            .to_owned();
+        manager.alter_table(table).await
     }
 }
 

@@ -123,6 +123,10 @@ async fn write_one(tx: &Tx, org: OrgId, payload: &Payload) -> Result<Option<Chan
                     policies.school_channel_open_to_families.into(),
                 )
                 .col_expr(organization::Column::UnusedAfterSeconds, seconds.into())
+                .col_expr(
+                    organization::Column::HistoryForNewcomers,
+                    policies.history_for_newcomers.number().into(),
+                )
                 .filter(organization::Column::OrgId.eq(org.uuid()))
                 .exec(tx)
                 .await?;
@@ -169,6 +173,7 @@ async fn organization_created(
         parent_inviters_class_staff: Set(policies.parent_inviters_class_staff),
         school_channel_open_to_families: Set(policies.school_channel_open_to_families),
         unused_after_seconds: Set(i64::try_from(policies.unused_after.as_secs()).unwrap_or(i64::MAX)),
+        history_for_newcomers: Set(policies.history_for_newcomers.number()),
         seen: Set(true),
     };
     use organization::Column as C;
@@ -182,6 +187,7 @@ async fn organization_created(
             C::ParentInvitersClassStaff,
             C::SchoolChannelOpenToFamilies,
             C::UnusedAfterSeconds,
+            C::HistoryForNewcomers,
             C::Seen,
         ])
         .to_owned();

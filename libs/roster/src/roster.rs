@@ -16,10 +16,9 @@ use sea_orm::{
 };
 
 use crate::{
-    Child, LimitedChild, MemberContext, Policies, RelationLimit, Role, State, UnitKind, duty_rows,
-    entities::{assignment, enrollment, guardianship, member, organization, relation_limit, unit},
-    relations::limits_of,
-    suspensions,
+    HistoryForNewcomers, MemberContext, Policies, Role, State, UnitKind, duty_rows,
+    entities::{assignment, enrollment, guardianship, member, organization, unit},
+    ground_rows, suspensions,
     unit_kind::is_sent,
 };
 
@@ -339,87 +338,13 @@ impl Roster {
         }
         let ids: Vec<Uuid> = facts.keys().copied().collect();
         for chunk in ids.chunks(5_000) {
-            let assignments = assignment::Entity::find()
-                .filter(assignment::Column::OrgId.eq(org.uuid()))
-                .filter(assignment::Column::MemberId.is_in(chunk.iter().copied()))
-                .all(conn)
-                .await
-                .map_err(map_db_error)?;
-            for row in assignments {
-                let Some(facts) = facts.get_mut(&row.member_id) else {
-                    continue;
-                };
-                facts.assign(
-                    UnitId::from_uuid(row.unit_id),
-                    row.class_teacher,
-                    row.substitution,
-                );
-            }
+            ground_rows::add_assignments(conn, org, chunk, &mut facts).await?;
             for (member, duties) in duty_rows::load(conn, org, chunk).await? {
                 if let Some(facts) = facts.get_mut(&member) {
                     facts.duties = duties;
                 }
             }
-            let children = guardianship::Entity::find()
-                .filter(guardianship::Column::OrgId.eq(org.uuid()))
-                .filter(guardianship::Column::GuardianId.is_in(chunk.iter().copied()))
-                .filter(guardianship::Column::Confirmed.eq(true))
-                .all(conn)
-                .await
-                .map_err(map_db_error)?;
-            let limited = relation_limit::Entity::find()
-                .filter(relation_limit::Column::OrgId.eq(org.uuid()))
-                .filter(relation_limit::Column::GuardianId.is_in(chunk.iter().copied()))
-                .all(conn)
-                .await
-                .map_err(map_db_error)?;
-            let pupils: BTreeSet<Uuid> = chunk
-                .iter()
-                .copied()
-                .chain(children.iter().map(|row| row.child_id))
-                .chain(limited.iter().map(|row| row.child_id))
-                .collect();
-            let enrollments = enrollment::Entity::find()
-                .filter(enrollment::Column::OrgId.eq(org.uuid()))
-                .filter(enrollment::Column::MemberId.is_in(pupils))
-                .all(conn)
-                .await
-                .map_err(map_db_error)?;
-            let mut classes: BTreeMap<Uuid, BTreeSet<UnitId>> = BTreeMap::new();
-            for row in enrollments {
-                classes
-                    .entry(row.member_id)
-                    .or_default()
-                    .insert(UnitId::from_uuid(row.unit_id));
-            }
-            for id in chunk {
-                if let (Some(facts), Some(units)) = (facts.get_mut(id), classes.get(id)) {
-                    facts.enrolled_in.clone_from(units);
-                }
-            }
-            for row in limited {
-                if let Some(facts) = facts.get_mut(&row.guardian_id) {
-                    facts.limited.push(LimitedChild {
-                        member_id: MemberId::from_uuid(row.child_id),
-                        units: classes.get(&row.child_id).cloned().unwrap_or_default(),
-                        limits: limits_of(row.limits)?,
-                    });
-                }
-            }
-            for row in children {
-                let Some(facts) = facts.get_mut(&row.guardian_id) else {
-                    continue;
-                };
-                let child = MemberId::from_uuid(row.child_id);
-                if facts.limits_toward(child).forbids(RelationLimit::Ended) {
-                    continue;
-                }
-                facts.children.push(Child {
-                    member_id: child,
-                    units: classes.get(&row.child_id).cloned().unwrap_or_default(),
-                    unit_rooms_only: row.unit_rooms_only,
-                });
-            }
+            ground_rows::add_families(conn, org, chunk, &mut facts).await?;
         }
         self.add_units(conn, org, is_college, &mut facts).await?;
         // After everything that rests on the roles was added.
@@ -478,11 +403,15 @@ pub(crate) fn policies_of(row: &organization::Model) -> Result<Policies, Storage
     let seconds = row.unused_after_seconds;
     let unused_after = u64::try_from(seconds)
         .map_err(|_| StorageError::unknown_value("roster_organization.unused_after_seconds", seconds))?;
+    let number = row.history_for_newcomers;
+    let history = HistoryForNewcomers::from_number(number)
+        .ok_or_else(|| StorageError::unknown_value("roster_organization.history_for_newcomers", number))?;
     Ok(Policies {
         verification_required: row.verification_required,
         parent_inviters_class_staff: row.parent_inviters_class_staff,
         school_channel_open_to_families: row.school_channel_open_to_families,
         unused_after: Duration::from_secs(unused_after),
+        history_for_newcomers: history,
     })
 }
 

@@ -21,6 +21,34 @@ use crate::{
 /// A number that no enum has.
 const UNKNOWN: i32 = 30;
 
+// Copies never compare dates with the clock (F1), so that they have no ends to compare.
+// Covers: F1 refused
+on_both!(projection_has_no_times_of_ends, |database| async move {
+    let projection = Projection::open(&database).await;
+    let sql = if projection.db.is_postgres() {
+        "SELECT table_name || '.' || column_name FROM information_schema.columns \
+         WHERE table_name LIKE 'roster\\_%' AND table_schema = current_schema()"
+    } else {
+        "SELECT m.name || '.' || c.name FROM sqlite_master m, pragma_table_info(m.name) c \
+         WHERE m.type = 'table' AND m.name LIKE 'roster\\_%' ESCAPE '\\'"
+    };
+    let conn = projection.db.conn();
+    let statement = Statement::from_string(conn.get_database_backend(), sql);
+    let rows = conn.query_all_raw(statement).await.unwrap();
+    let columns: Vec<String> = rows.iter().map(|row| row.try_get_by_index(0).unwrap()).collect();
+    assert!(
+        columns.contains(&"roster_enrollment.begin_time".to_owned()),
+        "{columns:?}"
+    );
+    for column in columns {
+        let is_end = ["end", "until", "due", "expire"].iter().any(|word| {
+            let (_, name) = column.split_once('.').unwrap();
+            name.split('_').any(|part| part.starts_with(word))
+        });
+        assert!(!is_end, "{column}");
+    }
+});
+
 struct Projection {
     db: Db,
     roster: Roster,
@@ -151,6 +179,7 @@ impl Projection {
             unit_id: self.unit.to_string(),
             kind,
             substitution: false,
+            begin_time: None,
         }
     }
 
@@ -295,6 +324,10 @@ on_both!(unknown_stored_value_is_unavailable, |database| async move {
         (
             "roster_organization SET unused_after_seconds = -1",
             &["contexts", "organization"][..],
+        ),
+        (
+            "roster_organization SET history_for_newcomers = 0",
+            &["contexts", "organization"],
         ),
         ("roster_member SET state = 0", &["contexts", "state"]),
         ("roster_member SET state = -1", &["contexts", "state"]),

@@ -116,6 +116,7 @@ impl School {
                 unit_id: unit.to_string(),
                 kind: kind.into(),
                 substitution: false,
+                begin_time: None,
             };
             env.apply_membership(school.org, Membership::AssignmentCreated(made))
                 .await;
@@ -130,6 +131,7 @@ impl School {
             confirmed: true,
             kind: GuardianshipKind::Parent.into(),
             unit_rooms_only: false,
+            begin_time: None,
         };
         env.apply_membership(school.org, Membership::GuardianshipEstablished(guardianship))
             .await;
@@ -164,6 +166,7 @@ impl School {
             enrollment_id: id.to_string(),
             member_id: pupil.to_string(),
             unit_id: unit.to_string(),
+            begin_time: None,
         };
         env.apply_membership(self.org, Membership::EnrollmentBegun(begun))
             .await;
@@ -209,6 +212,7 @@ impl School {
                 nanos: 0,
             }),
             version: 1,
+            history_for_newcomers: 1,
         }
     }
 }

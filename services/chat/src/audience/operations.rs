@@ -3,6 +3,7 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
+use chrono_tz::Tz;
 use parta_access::OrgScope;
 use parta_database::Tx;
 use parta_feed::HandleError;
@@ -10,11 +11,13 @@ use parta_ids::{ChatId, MemberId, TypedId, UnitId};
 use parta_roster::{MemberContext, Roster, UnitKind};
 use parta_status::RpcError;
 
-use super::policy::{NamedAudience, derived_rules, named_audience, participation, with_leader};
+use super::policy::{
+    Calendar, NamedAudience, beginning, derived_rules, named_audience, participation, with_leader,
+};
 use crate::{
     entries::{
-        self, ChatKind, EntrySink, ParticipantDiff, Participation, Responsibility, Rule, apply_diffs, chat,
-        create_chat, difference, find_chat_by_key, kind_of, list_chats_concerning,
+        self, Beginning, ChatKind, EntrySink, ParticipantDiff, Participation, Responsibility, Rule,
+        apply_diffs, chat, create_chat, difference, find_chat_by_key, kind_of, list_chats_concerning,
         list_chats_without_responsible, list_members, participants_among, responsibility_of, rule_of,
         update_chats_of_unit,
     },
@@ -85,6 +88,16 @@ impl AudienceUpdater {
         Ok(())
     }
 
+    /// An organization that the other feed has not brought yet has the time zone UTC.
+    async fn calendar(&self, tx: &Tx, scope: &OrgScope) -> Result<Calendar, HandleError> {
+        let organization = self.roster()?.organization(tx, scope.org_id()).await?;
+        let zone = organization.and_then(|found| found.time_zone.parse().ok());
+        Ok(Calendar {
+            now: tx.now(),
+            zone: zone.unwrap_or(Tz::UTC),
+        })
+    }
+
     /// Recomputes every chat of the organization.
     pub(super) async fn recompute_all(&self, tx: &Tx, scope: &OrgScope) -> Result<(), HandleError> {
         let mut members: BTreeSet<MemberId> = list_members(tx, scope).await?.into_iter().collect();
@@ -103,6 +116,7 @@ impl AudienceUpdater {
         members: &[MemberId],
     ) -> Result<(), HandleError> {
         let facts = self.roster()?.contexts_of(tx, scope.org_id(), members).await?;
+        let calendar = self.calendar(tx, scope).await?;
         let keys: BTreeSet<String> = facts.iter().flat_map(derived_rules).map(Rule::key).collect();
         let mut chats = list_chats_concerning(tx, scope, members, keys).await?;
         // The new leader of a unit takes over the chats of which the unit was the ground.
@@ -117,10 +131,12 @@ impl AudienceUpdater {
             let mut diff = match rule_of(&row)? {
                 Some(rule) => {
                     let present = participants_among(tx, scope, chat, &concerned).await?;
-                    let wanted = facts
-                        .iter()
-                        .filter_map(|f| Some((f.member_id, participation(rule, f)?)))
-                        .collect();
+                    let wanted = facts.iter().filter_map(|f| {
+                        let rights = participation(rule, f)?;
+                        let had = present.get(&f.member_id).map(|had| had.beginning);
+                        Some((f.member_id, rights.since(beginning(rule, f, calendar, had))))
+                    });
+                    let wanted = wanted.collect();
                     difference(&present, &wanted)
                 }
                 None => self.diff_of_named(tx, scope, &row).await?,
@@ -158,7 +174,12 @@ impl AudienceUpdater {
             let wanted = facts
                 .iter()
                 .filter(|f| f.is_active() || f.is_suspended())
-                .map(|f| (f.member_id, Participation::new(f, may_post)))
+                .map(|f| {
+                    (
+                        f.member_id,
+                        Participation::new(f, may_post).since(Beginning::WHOLE),
+                    )
+                })
                 .collect();
             return Ok(difference(&present, &wanted));
         }

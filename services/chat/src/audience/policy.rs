@@ -1,10 +1,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
+use chrono::{DateTime, TimeDelta, Utc};
+use chrono_tz::Tz;
 use parta_ids::MemberId;
-use parta_roster::{MemberContext, Role};
+use parta_roster::{HistoryForNewcomers, MemberContext, Role, UnitGround, school_year_begin};
 
 use crate::{
-    entries::{ParticipantKind, Participation, Responsibility, Rule},
+    entries::{Beginning, ParticipantKind, Participation, Responsibility, Rule},
     talk_policy::{NamedChat, Standing, named_chat},
 };
 
@@ -28,11 +30,10 @@ pub(crate) fn participation(rule: Rule, facts: &MemberContext) -> Option<Partici
     if is_kept_out {
         return None;
     }
-    let unverified = facts.holds(Role::Teacher) && !facts.is_cleared() && !facts.is_administration();
     let is_family = facts.roles.contains(&Role::Pupil) || facts.is_parent();
     let publishes = facts.is_administrator() || facts.roles.contains(&Role::Head);
     let may_post = match rule {
-        Rule::School if facts.is_staff() && !unverified => publishes,
+        Rule::School if facts.is_staff() && !is_unverified(facts) => publishes,
         Rule::School if is_family && facts.policies.school_channel_open_to_families => false,
         Rule::Staff if facts.is_staff() => publishes,
         Rule::StaffRoom if facts.roles.contains(&Role::Teacher) || facts.is_administration() => true,
@@ -46,6 +47,112 @@ pub(crate) fn participation(rule: Rule, facts: &MemberContext) -> Option<Partici
         _ => return None,
     };
     Some(Participation::new(facts, may_post))
+}
+
+/// Whether the member is a teacher without the badge that the organization requires, and no administration.
+fn is_unverified(facts: &MemberContext) -> bool {
+    facts.holds(Role::Teacher) && !facts.is_cleared() && !facts.is_administration()
+}
+
+/// A substitute reads from this time before the substitution.
+const SUBSTITUTE_READS_BEFORE: TimeDelta = TimeDelta::days(7);
+
+/// The time and the time zone of an organization.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Calendar {
+    pub(crate) now: DateTime<Utc>,
+    pub(crate) zone: Tz,
+}
+
+/// Since when the member reads a derived chat, by the grounds on which the member is in it (F22), and not by
+/// what the member is elsewhere: a member of the staff who is in the parents' chat of a class as a parent
+/// reads it as the other parents do. `present` is the beginning of a member who is in the chat already.
+pub(crate) fn beginning(
+    rule: Rule,
+    facts: &MemberContext,
+    calendar: Calendar,
+    present: Option<Beginning>,
+) -> Beginning {
+    let present = present.unwrap_or_default();
+    Beginning {
+        staff: staff_since(rule, facts, calendar, present.staff),
+        family: family_since(rule, facts, present.family),
+    }
+}
+
+/// The administration, other staff and holders of a duty read the whole chat, teachers from the beginning of
+/// the school year in which they began, and substitutes from some days before.
+fn staff_since(
+    rule: Rule,
+    facts: &MemberContext,
+    calendar: Calendar,
+    present: Option<DateTime<Utc>>,
+) -> Option<DateTime<Utc>> {
+    use UnitGround::{ClassTeacher, Substitute, SubstituteClassTeacher, Teacher};
+    let year_of = |time| school_year_begin(time, calendar.zone);
+    let taught = |unit, permanent, substitute| {
+        let facts = Some(facts).filter(|facts| facts.is_cleared())?;
+        let begun = facts.ground_since(unit, permanent).map(year_of);
+        let substitute = facts.ground_since(unit, substitute);
+        let substitute = substitute.map(|time| time - SUBSTITUTE_READS_BEFORE);
+        begun.into_iter().chain(substitute).min()
+    };
+    let reads_whole = match rule {
+        Rule::School => facts.roles.contains(&Role::Staff) && !is_unverified(facts),
+        Rule::Staff => facts.roles.contains(&Role::Staff),
+        Rule::Pupils(unit) => facts.duty_rooms().contains(&unit),
+        _ => false,
+    };
+    let is_of_organization = rule.unit().is_none();
+    if reads_whole || (is_of_organization && facts.is_administration()) {
+        return Some(Beginning::OF_LOG);
+    }
+    match rule {
+        Rule::Pupils(unit) | Rule::Teachers(unit) => taught(unit, Teacher, Substitute),
+        Rule::Parents(unit) => taught(unit, ClassTeacher, SubstituteClassTeacher),
+        // The roster does not have the time at which a person became a teacher. It is the time at which the
+        // teacher came, and stays.
+        Rule::School | Rule::StaffRoom if facts.is_cleared() => since_year(present, year_of(calendar.now)),
+        Rule::Staff if facts.is_staff() => since_year(present, year_of(calendar.now)),
+        _ => None,
+    }
+}
+
+/// The present beginning if it is not that of another ground, which opens the whole chat.
+fn since_year(present: Option<DateTime<Utc>>, year: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    present.filter(|time| *time > Beginning::OF_LOG).or(Some(year))
+}
+
+/// Pupils read from their enrollment, and parents from their relation, but no earlier than from the
+/// enrollment of the child in the class, unless the policy `history_for_newcomers` says otherwise.
+fn family_since(rule: Rule, facts: &MemberContext, present: Option<DateTime<Utc>>) -> Option<DateTime<Utc>> {
+    let (by_pupil, by_parent) = match rule {
+        Rule::School if !facts.policies.school_channel_open_to_families => (false, false),
+        Rule::School => (facts.roles.contains(&Role::Pupil), facts.is_parent()),
+        Rule::PupilsChannel => (facts.roles.contains(&Role::Pupil), false),
+        Rule::ParentsChannel => (false, facts.is_parent()),
+        Rule::Pupils(unit) => (facts.is_pupil_in(unit), false),
+        Rule::Parents(unit) => (false, facts.is_parent_in(unit)),
+        Rule::Staff | Rule::StaffRoom | Rule::Teachers(_) => (false, false),
+    };
+    match facts.policies.history_for_newcomers {
+        HistoryForNewcomers::FromJoining => return None,
+        HistoryForNewcomers::Whole => return Some(Beginning::OF_LOG).filter(|_| by_pupil || by_parent),
+        HistoryForNewcomers::FromEnrollment => {}
+    }
+    if let Some(unit) = rule.unit() {
+        let ground = if by_pupil {
+            UnitGround::Pupil
+        } else {
+            UnitGround::Parent
+        };
+        return facts.ground_since(unit, ground).filter(|_| by_pupil || by_parent);
+    }
+    // A pupil who moves to another class stays a pupil of the organization.
+    let stayed = present.filter(|time| by_pupil && *time > Beginning::OF_LOG);
+    let enrolled = facts.pupil_since().filter(|_| by_pupil);
+    let related = facts.parent_since.filter(|_| by_parent);
+    [stayed, enrolled, related].into_iter().flatten().min()
 }
 
 /// Every rule that may give the member a participation: those of the organization and the three of each class
@@ -78,7 +185,13 @@ impl NamedAudience {
                 (_, kind) => kind,
             };
             let may_post = standing != Standing::Suspended;
-            Some((facts.member_id, Participation { may_post, kind }))
+            let participation = Participation {
+                may_post,
+                kind,
+                // Everybody reads a named chat from the joining (F22).
+                beginning: Beginning::default(),
+            };
+            Some((facts.member_id, participation))
         };
         let leads = |member| chat.may_lead.contains_key(&member);
         Self {

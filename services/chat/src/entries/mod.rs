@@ -13,8 +13,8 @@ mod storage;
 mod tests;
 
 pub(crate) use model::{
-    ChatKind, Content, Entry, ParticipantDiff, ParticipantKind, Participation, Reader, Responsibility, Rule,
-    ShownTo, difference, direct_chat_key,
+    Beginning, ChatKind, Content, Entry, ParticipantDiff, ParticipantKind, Participation, Reader,
+    Responsibility, Rule, ShownTo, difference, direct_chat_key,
 };
 pub(crate) use operations::{
     apply_diff, apply_diffs, create_chat, lock_roster, reader_of, seal_chats_of, update_chats_of_unit,

@@ -202,6 +202,27 @@ impl ParticipantKind {
     }
 }
 
+/// Since when a participant reads (F22), by each kind of ground. The wider one holds; without any, the
+/// participant reads from the joining.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Beginning {
+    /// By assignments, substitutions, duties and the roles of the staff.
+    pub(crate) staff: Option<DateTime<Utc>>,
+    /// By enrollments and relations. After a break nobody reads by them what was written before the return.
+    pub(crate) family: Option<DateTime<Utc>>,
+}
+
+impl Beginning {
+    /// Before every entry.
+    pub(crate) const OF_LOG: DateTime<Utc> = DateTime::UNIX_EPOCH;
+
+    /// The beginning of a participant who reads the whole chat.
+    pub(crate) const WHOLE: Self = Self {
+        staff: Some(Self::OF_LOG),
+        family: None,
+    };
+}
+
 /// The rights of a participant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Participation {
@@ -209,15 +230,23 @@ pub(crate) struct Participation {
     pub(crate) may_post: bool,
     /// Decides which comings and goings of others the participant sees.
     pub(crate) kind: ParticipantKind,
+    pub(crate) beginning: Beginning,
 }
 
 impl Participation {
-    /// The participation of a member.
+    /// The participation of a member who reads from the joining.
     pub(crate) fn new(facts: &MemberContext, may_post: bool) -> Self {
         Self {
             may_post,
             kind: ParticipantKind::of(facts),
+            beginning: Beginning::default(),
         }
+    }
+
+    /// The same participation with this beginning.
+    #[must_use]
+    pub(crate) fn since(self, beginning: Beginning) -> Self {
+        Self { beginning, ..self }
     }
 }
 

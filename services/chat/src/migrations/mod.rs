@@ -4,6 +4,7 @@ mod m0002_archive;
 mod m0003_post;
 mod m0004_try_post;
 mod m0005_responsible;
+mod m0006_beginnings;
 #[cfg(feature = "upgrade-test")]
 mod upgrade_test;
 
@@ -17,6 +18,7 @@ pub(crate) fn migrations() -> Vec<Box<dyn MigrationTrait>> {
         Box::new(m0003_post::MessageFunctions),
         Box::new(m0004_try_post::TryFunctions),
         Box::new(m0005_responsible::Responsible),
+        Box::new(m0006_beginnings::Beginnings),
         #[cfg(feature = "upgrade-test")]
         Box::new(upgrade_test::UpgradeTest),
     ]

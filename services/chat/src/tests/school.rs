@@ -1,5 +1,7 @@
 //! A small school: one class with two pupils, a parent, its teachers and the administration.
+use chrono::{DateTime, Utc};
 use parta_ids::{AssignmentId, ChatId, EnrollmentId, GuardianshipId, MemberId, OrgId, UnitId};
+use parta_proto::timestamp;
 use parta_proto_chat::v1::{
     self as pb, chat_service_client::ChatServiceClient, message_service_client::MessageServiceClient,
 };
@@ -63,6 +65,22 @@ pub(crate) fn enrolled(enrollment: EnrollmentId, member: MemberId, unit: UnitId)
         enrollment_id: enrollment.to_string(),
         member_id: member.to_string(),
         unit_id: unit.to_string(),
+        begin_time: None,
+    })
+}
+
+/// An enrollment whose beginning is known.
+pub(crate) fn enrolled_since(
+    enrollment: EnrollmentId,
+    member: MemberId,
+    unit: UnitId,
+    begin: DateTime<Utc>,
+) -> Member {
+    Member::EnrollmentBegun(members::EnrollmentBegun {
+        enrollment_id: enrollment.to_string(),
+        member_id: member.to_string(),
+        unit_id: unit.to_string(),
+        begin_time: Some(timestamp(begin)),
     })
 }
 
@@ -86,6 +104,7 @@ pub(crate) fn organization() -> Org {
                 nanos: 0,
             }),
             version: 1,
+            history_for_newcomers: orgs::HistoryForNewcomers::FromEnrollment.into(),
         }),
     })
 }
@@ -160,6 +179,7 @@ impl School {
                 confirmed: true,
                 kind: members::GuardianshipKind::Parent.into(),
                 unit_rooms_only: false,
+                begin_time: None,
             }),
         ];
         let known = s.membership(self.org, events).await;
@@ -174,6 +194,7 @@ impl School {
             unit_id: unit.to_string(),
             kind: kind.into(),
             substitution: false,
+            begin_time: Some(timestamp(self.fixture.env.now())),
         })
     }
 
@@ -194,6 +215,16 @@ impl School {
     /// Publishes events of membership and waits until chat has applied them.
     pub(crate) async fn apply(&self, events: Vec<Member>) {
         let token = self.fixture.membership(self.org, events).await;
+        self.wait_for(&token).await;
+    }
+
+    /// Makes the service compute every chat again.
+    pub(crate) async fn recompute(&self) {
+        let renamed = Org::OrganizationUpdated(orgs::OrganizationUpdated {
+            display_name: "Школа".into(),
+            time_zone: "Europe/Moscow".into(),
+        });
+        let token = self.fixture.org_registry(self.org, vec![renamed]).await;
         self.wait_for(&token).await;
     }
 

@@ -1,6 +1,7 @@
 //! Events of assignments in the feed of membership.
 use parta_database::{StorageError, Tx};
 use parta_ids::{AssignmentId, OrgId};
+use parta_proto::timestamp;
 use parta_proto_membership::v1::{AssignmentCreated, AssignmentEnded, membership_event::Payload};
 
 use super::{Assignment, storage};
@@ -13,6 +14,7 @@ fn beginning(row: &Assignment) -> Payload {
         unit_id: row.unit_id.to_string(),
         kind: row.kind.number(),
         substitution: row.is_substitution(),
+        begin_time: Some(timestamp(row.create_time)),
     })
 }
 

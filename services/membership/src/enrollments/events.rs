@@ -1,6 +1,7 @@
 //! Events of enrollments in the feed of membership.
 use parta_database::{StorageError, Tx};
 use parta_ids::{EnrollmentId, OrgId};
+use parta_proto::timestamp;
 use parta_proto_membership::v1::{EnrollmentBegun, EnrollmentEnded, membership_event::Payload};
 
 use super::{model::Enrollment, storage};
@@ -11,6 +12,7 @@ fn beginning(row: &Enrollment) -> Payload {
         enrollment_id: row.id.to_string(),
         member_id: row.member_id.to_string(),
         unit_id: row.unit_id.to_string(),
+        begin_time: Some(timestamp(row.create_time)),
     })
 }
 

@@ -1,21 +1,12 @@
-//! The days on which guardianships change, and the end of the school year.
-use chrono::{Datelike as _, Months, NaiveDate, TimeDelta};
+//! The days on which guardianships change.
+use chrono::{Months, NaiveDate, TimeDelta};
+
+pub(crate) use parta_roster::school_year_end;
 
 pub(crate) use crate::endings::local_date;
 
 /// A student may choose from this time before the 18th birthday.
 const CHOICE_OPENS: TimeDelta = TimeDelta::days(60);
-
-/// Returns the last day of the school year of a day: 31 August. The calendar of the organization
-/// will replace this function.
-pub(crate) fn school_year_end(day: NaiveDate) -> NaiveDate {
-    let year = if day.month() <= 8 {
-        day.year()
-    } else {
-        day.year() + 1
-    };
-    NaiveDate::from_ymd_opt(year, 8, 31).unwrap_or(NaiveDate::MAX)
-}
 
 /// Returns the 18th birthday. Someone born on 29 February has it on 28 February.
 pub(crate) fn majority(birth_date: NaiveDate) -> NaiveDate {
@@ -48,13 +39,6 @@ mod tests {
 
     fn date(text: &str) -> NaiveDate {
         text.parse().unwrap()
-    }
-
-    #[test]
-    fn school_year_ends_on_31_august() {
-        assert_eq!(school_year_end(date("2026-08-31")), date("2026-08-31"));
-        assert_eq!(school_year_end(date("2026-09-01")), date("2027-08-31"));
-        assert_eq!(school_year_end(date("2027-01-10")), date("2027-08-31"));
     }
 
     #[test]

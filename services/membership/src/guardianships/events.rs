@@ -1,6 +1,7 @@
 //! Events of guardianships in the feed of membership.
 use parta_database::{StorageError, Tx};
 use parta_ids::{GuardianshipId, MemberId, OrgId};
+use parta_proto::timestamp;
 use parta_proto_membership::v1::{
     FamilyProtectionChanged, GuardianshipChanged, GuardianshipEnded, GuardianshipEstablished,
     RelationLimit as PbLimit, RelationLimited, membership_event::Payload,
@@ -18,6 +19,7 @@ fn establishment(row: &Guardianship) -> Payload {
         confirmed: row.confirmed,
         kind: row.kind.number(),
         unit_rooms_only: row.unit_rooms_only,
+        begin_time: Some(timestamp(row.create_time)),
     })
 }
 

@@ -29,6 +29,7 @@ pub(crate) fn policies_to_proto(organization: &Organization) -> PoliciesProto {
         school_channel_open_to_families: policies.school_channel_open_to_families,
         unused_after: Some(duration(policies.unused_after)),
         version: organization.policies_version,
+        history_for_newcomers: policies.history_for_newcomers.number(),
     }
 }
 

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 use parta_access::OrgScope;
 use parta_database::{StorageError, table};
 use parta_ids::{OrgId, TypedId as _, Uuid};
-use parta_roster::Policies;
+use parta_roster::{HistoryForNewcomers, Policies};
 use sea_orm::{
     ActiveValue::Set, ColumnTrait as _, Condition, ConnectionTrait, EntityTrait as _, QueryFilter as _,
     QueryOrder as _, QuerySelect as _,
@@ -27,6 +27,7 @@ table!(entity, "organization", {
     parent_inviters_class_staff: bool,
     school_channel_open_to_families: bool,
     unused_after_seconds: i64,
+    history_for_newcomers: i32,
     policies_version: i64,
     create_time: DateTimeUtc,
     update_time: DateTimeUtc,
@@ -39,6 +40,9 @@ fn from_row(row: Model) -> Result<Organization, StorageError> {
     let seconds = row.unused_after_seconds;
     let unused_after = u64::try_from(seconds)
         .map_err(|_| StorageError::unknown_value("organization.unused_after_seconds", seconds))?;
+    let number = row.history_for_newcomers;
+    let history_for_newcomers = HistoryForNewcomers::from_number(number)
+        .ok_or_else(|| StorageError::unknown_value("organization.history_for_newcomers", number))?;
     Ok(Organization {
         id: OrgId::from_uuid(row.org_id),
         display_name: row.display_name,
@@ -53,6 +57,7 @@ fn from_row(row: Model) -> Result<Organization, StorageError> {
             parent_inviters_class_staff: row.parent_inviters_class_staff,
             school_channel_open_to_families: row.school_channel_open_to_families,
             unused_after: Duration::from_secs(unused_after),
+            history_for_newcomers,
         },
         policies_version: row.policies_version,
         create_time: row.create_time,
@@ -78,6 +83,7 @@ fn to_row(scope: &OrgScope, from: &Organization) -> Result<ActiveModel, StorageE
         parent_inviters_class_staff: Set(from.policies.parent_inviters_class_staff),
         school_channel_open_to_families: Set(from.policies.school_channel_open_to_families),
         unused_after_seconds: Set(unused_after),
+        history_for_newcomers: Set(from.policies.history_for_newcomers.number()),
         policies_version: Set(from.policies_version),
         create_time: Set(from.create_time),
         update_time: Set(from.update_time),

@@ -2,11 +2,12 @@ use std::time::Duration;
 
 use chrono::{DateTime, NaiveDate, Utc};
 use parta_ids::{MemberId, OrgId, PolicyChangeId};
-use parta_roster::Policies;
+use parta_roster::{HistoryForNewcomers, Policies};
 
 /// One policy of the document.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum PolicyPath {
+    HistoryForNewcomers,
     ParentInviters,
     SchoolChannelOpenToFamilies,
     TeacherVerification,
@@ -16,6 +17,8 @@ pub(crate) enum PolicyPath {
 /// A value of one policy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum PolicyValue {
+    /// Since when pupils and parents read what was written before they came.
+    HistoryForNewcomers(HistoryForNewcomers),
     /// Whether every verified teacher of the class may invite parents.
     ParentInviters { class_staff: bool },
     /// Whether pupils and parents may read «Общешкольный канал».
@@ -36,7 +39,8 @@ pub(crate) enum Effect {
 }
 
 impl PolicyPath {
-    pub(crate) const ALL: [Self; 4] = [
+    pub(crate) const ALL: [Self; 5] = [
+        Self::HistoryForNewcomers,
         Self::ParentInviters,
         Self::SchoolChannelOpenToFamilies,
         Self::TeacherVerification,
@@ -46,6 +50,7 @@ impl PolicyPath {
     /// The name of the field in the document. It is stored and never changes.
     pub(crate) fn name(self) -> &'static str {
         match self {
+            Self::HistoryForNewcomers => "history_for_newcomers",
             Self::ParentInviters => "parent_inviters",
             Self::SchoolChannelOpenToFamilies => "school_channel_open_to_families",
             Self::TeacherVerification => "teacher_verification",
@@ -60,6 +65,7 @@ impl PolicyPath {
     /// The value of this policy in a document.
     pub(crate) fn value(self, policies: &Policies) -> PolicyValue {
         match self {
+            Self::HistoryForNewcomers => PolicyValue::HistoryForNewcomers(policies.history_for_newcomers),
             Self::ParentInviters => PolicyValue::ParentInviters {
                 class_staff: policies.parent_inviters_class_staff,
             },
@@ -76,6 +82,10 @@ impl PolicyPath {
     /// Decodes the text of a value of this policy; `None` for one that this build does not know.
     pub(crate) fn decode(self, text: &str) -> Option<PolicyValue> {
         match (self, text) {
+            (Self::HistoryForNewcomers, _) => HistoryForNewcomers::ALL
+                .map(PolicyValue::HistoryForNewcomers)
+                .into_iter()
+                .find(|value| value.text() == text),
             (Self::ParentInviters, "PARENT_INVITERS_CLASS_STAFF") => {
                 Some(PolicyValue::ParentInviters { class_staff: true })
             }
@@ -103,6 +113,7 @@ impl PolicyPath {
 impl PolicyValue {
     pub(crate) fn path(self) -> PolicyPath {
         match self {
+            Self::HistoryForNewcomers(_) => PolicyPath::HistoryForNewcomers,
             Self::ParentInviters { .. } => PolicyPath::ParentInviters,
             Self::SchoolChannelOpenToFamilies(_) => PolicyPath::SchoolChannelOpenToFamilies,
             Self::TeacherVerification { .. } => PolicyPath::TeacherVerification,
@@ -113,6 +124,13 @@ impl PolicyValue {
     /// The text of the value, as in JSON. It is stored and never changes.
     pub(crate) fn text(self) -> String {
         let text = match self {
+            Self::HistoryForNewcomers(HistoryForNewcomers::FromEnrollment) => {
+                "HISTORY_FOR_NEWCOMERS_FROM_ENROLLMENT"
+            }
+            Self::HistoryForNewcomers(HistoryForNewcomers::FromJoining) => {
+                "HISTORY_FOR_NEWCOMERS_FROM_JOINING"
+            }
+            Self::HistoryForNewcomers(HistoryForNewcomers::Whole) => "HISTORY_FOR_NEWCOMERS_WHOLE",
             Self::ParentInviters { class_staff: true } => "PARENT_INVITERS_CLASS_STAFF",
             Self::ParentInviters { class_staff: false } => "PARENT_INVITERS_CLASS_TEACHER",
             Self::TeacherVerification { required: true } => "TEACHER_VERIFICATION_REQUIRED",
@@ -125,6 +143,7 @@ impl PolicyValue {
 
     fn set(self, policies: &mut Policies) {
         match self {
+            Self::HistoryForNewcomers(value) => policies.history_for_newcomers = value,
             Self::ParentInviters { class_staff } => policies.parent_inviters_class_staff = class_staff,
             Self::SchoolChannelOpenToFamilies(open) => policies.school_channel_open_to_families = open,
             Self::TeacherVerification { required } => policies.verification_required = required,
@@ -137,6 +156,12 @@ impl PolicyValue {
 /// more adults reach pupils. Equal numbers give the same.
 fn breadth(value: PolicyValue) -> (u8, bool) {
     match value {
+        // It opens entries, and lets nobody meet or write to anybody.
+        PolicyValue::HistoryForNewcomers(value) => match value {
+            HistoryForNewcomers::FromJoining => (0, false),
+            HistoryForNewcomers::FromEnrollment => (1, false),
+            HistoryForNewcomers::Whole => (2, false),
+        },
         // Parents join by the links of any verified teacher of the class, not only of the class teacher.
         PolicyValue::ParentInviters { class_staff } => (u8::from(class_staff), true),
         // In a channel only publishers write and families do not see the readers, so that nobody meets.

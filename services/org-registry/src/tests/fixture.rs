@@ -226,6 +226,7 @@ impl Fixture {
                 enrollment_id: self.env.id::<parta_ids::EnrollmentId>().to_string(),
                 member_id: member.to_string(),
                 unit_id: unit.to_string(),
+                begin_time: None,
             };
             self.apply(org, Payload::EnrollmentBegun(begun)).await;
         }

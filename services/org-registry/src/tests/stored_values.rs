@@ -24,6 +24,7 @@ on_both!(
             (2, "kind = 77"),
             (3, "kind = 0"),
             (4, "unused_after_seconds = -1"),
+            (5, "history_for_newcomers = 77"),
         ] {
             let org = fixture.school(number).await;
             let (administrator, body) = (

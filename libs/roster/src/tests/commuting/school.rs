@@ -1,6 +1,7 @@
 //! A model of a school, which makes the events of all kinds as the two services publish them.
 use std::collections::{BTreeMap, BTreeSet};
 
+use chrono::{DateTime, TimeDelta};
 use parta_ids::{
     AssignmentId, DutyId, EnrollmentId, GuardianshipId, InvitationId, JoinRequestId, MemberId,
     RosterImportId, SuspensionId, TypedId, UnitId, Uuid,
@@ -11,6 +12,12 @@ use parta_proto_org_registry::v1::{self as orgs, org_registry_event::Payload as 
 /// The text of the id with a number.
 fn text<T: TypedId>(number: u32) -> String {
     T::from_uuid(Uuid::from_u128(u128::from(number) + 1)).to_string()
+}
+
+/// The beginning of the fact with a number. A build that publishes none made some of them.
+fn begin_of(number: u32) -> Option<prost_types::Timestamp> {
+    let begin = DateTime::UNIX_EPOCH + TimeDelta::days(number.into());
+    (!number.is_multiple_of(5)).then(|| parta_proto::timestamp(begin))
 }
 
 /// An event of one of the feeds.
@@ -88,6 +95,7 @@ fn policies(bits: u8) -> Option<orgs::Policies> {
     Some(orgs::Policies {
         school_channel_open_to_families: bits & 1 == 1,
         version: i64::from(bits),
+        history_for_newcomers: i32::from(bits >> 1 & 3),
         ..Default::default()
     })
 }
@@ -126,6 +134,7 @@ impl School {
                     unit_id,
                     kind: i32::from(flags % 2) + 1,
                     substitution: flags & 2 == 2,
+                    begin_time: begin_of(id),
                 };
                 self.assignments.insert(id, created.clone());
                 Event::Member(Member::AssignmentCreated(created))
@@ -141,6 +150,7 @@ impl School {
                     enrollment_id: text::<EnrollmentId>(id),
                     member_id,
                     unit_id,
+                    begin_time: begin_of(id),
                 };
                 self.enrollments.insert(id, begun.clone());
                 Event::Member(Member::EnrollmentBegun(begun))
@@ -251,6 +261,7 @@ impl School {
                     child_id,
                     confirmed,
                     unit_rooms_only,
+                    begin_time: begin_of(id),
                     ..Default::default()
                 };
                 self.guardianships.insert(id, made.clone());

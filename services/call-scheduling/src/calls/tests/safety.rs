@@ -187,6 +187,7 @@ on_both!(families_see_only_their_own_participants, |database| async move {
         confirmed: true,
         kind: GuardianshipKind::Parent.into(),
         unit_rooms_only: false,
+        begin_time: None,
     };
     fixture
         .test_env

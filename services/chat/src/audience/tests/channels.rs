@@ -103,6 +103,7 @@ on_both!(families_of_a_channel_are_not_listed, |database| async move {
         confirmed: true,
         kind: members::GuardianshipKind::Parent.into(),
         unit_rooms_only: false,
+        begin_time: None,
     });
     s.apply(vec![admitted_in(both, &roles, true), child]).await;
     for (kind, reader) in [

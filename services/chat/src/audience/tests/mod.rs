@@ -1,3 +1,4 @@
+mod beginnings;
 mod channels;
 mod history;
 mod losing;

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::super::policy::{derived_rules, participation};
 use crate::{
-    entries::{ParticipantKind, Participation, Rule, difference, direct_chat_key},
+    entries::{Beginning, ParticipantKind, Participation, Rule, difference, direct_chat_key},
     talk_policy::{may_name, may_talk, must_leave},
 };
 
@@ -123,7 +123,7 @@ proptest! {
     ) {
         let rights = |map: BTreeMap<MemberId, bool>| -> BTreeMap<_, _> {
             map.into_iter()
-                .map(|(m, may_post)| (m, Participation { may_post, kind: ParticipantKind::Pupil }))
+                .map(|(m, may_post)| (m, Participation { may_post, kind: ParticipantKind::Pupil, beginning: Beginning::default() }))
                 .collect()
         };
         let (mut present, wanted) = (rights(present), rights(wanted));

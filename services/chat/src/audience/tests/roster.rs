@@ -223,6 +223,7 @@ on_both!(
                 nanos: 0,
             }),
             version: 2,
+            history_for_newcomers: orgs::HistoryForNewcomers::FromEnrollment.into(),
         };
         let event = Org::PoliciesChanged(orgs::PoliciesChanged {
             policies: Some(policies),

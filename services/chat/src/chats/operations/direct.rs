@@ -12,8 +12,8 @@ use super::{
 use crate::{
     context::{Context, Run},
     entries::{
-        ChatKind, Participation, apply_diff, create_chat, difference, direct_chat_key, find_chat_by_key,
-        lock_roster, participants,
+        Beginning, ChatKind, Participation, apply_diff, create_chat, difference, direct_chat_key,
+        find_chat_by_key, lock_roster, participants,
     },
     error::Error,
     talk_policy::may_talk,
@@ -21,7 +21,12 @@ use crate::{
 
 /// The two members of a personal chat.
 fn pair(people: [&MemberContext; 2]) -> BTreeMap<MemberId, Participation> {
-    let pair = people.map(|facts| (facts.member_id, Participation::new(facts, true)));
+    let pair = people.map(|facts| {
+        (
+            facts.member_id,
+            Participation::new(facts, true).since(Beginning::WHOLE),
+        )
+    });
     pair.into()
 }
 

@@ -52,6 +52,7 @@ impl School {
             confirmed: true,
             kind: members::GuardianshipKind::Parent.into(),
             unit_rooms_only: false,
+            begin_time: None,
         };
         self.apply(vec![Member::GuardianshipEstablished(related)]).await;
     }

@@ -20,6 +20,7 @@ impl School {
             unit_id: self.class.to_string(),
             kind: AssignmentKind::ClassTeacher.into(),
             substitution,
+            begin_time: None,
         };
         self.apply(vec![Member::AssignmentCreated(task)]).await;
         (teacher, assignment)

@@ -146,6 +146,7 @@ on_both!(protected_adult_is_in_no_list_of_families, |database| async move {
         confirmed: true,
         kind: members::GuardianshipKind::Parent.into(),
         unit_rooms_only: false,
+        begin_time: None,
     });
     let joined = admitted(neighbor, Role::Parent, false);
     school.apply(vec![joined, related, changed(true)]).await;

@@ -333,6 +333,7 @@ on_both!(
             unit_id: s.class.to_string(),
             kind: AssignmentKind::ClassTeacher.into(),
             substitution: true,
+            begin_time: None,
         };
         s.apply(vec![Member::AssignmentCreated(task)]).await;
         // A member of the staff without clearance names her child, and makes no chat with it.
@@ -447,7 +448,7 @@ impl School {
             let people = people.all(conn).await.unwrap();
             let mut people: Vec<_> = people
                 .iter()
-                .map(|p| format!("{} {} {}", p.member_id, p.may_post, p.kind))
+                .map(|p| format!("{} {} {} {}", p.member_id, p.may_post, p.kind, p.visible_after))
                 .collect();
             people.sort();
             let responsible = [row.responsible_id, row.deputy_id, row.ground_unit_id];
@@ -459,16 +460,5 @@ impl School {
             ));
         }
         stored
-    }
-
-    /// Makes the service compute every chat again.
-    async fn recompute(&self) {
-        use parta_proto_org_registry::v1::{self as orgs, org_registry_event::Payload as Org};
-        let renamed = Org::OrganizationUpdated(orgs::OrganizationUpdated {
-            display_name: "Школа".into(),
-            time_zone: "Europe/Moscow".into(),
-        });
-        let token = self.fixture.org_registry(self.org, vec![renamed]).await;
-        self.wait_for(&token).await;
     }
 }

@@ -11,14 +11,12 @@ use sea_orm::{
 };
 
 use super::{
-    chat,
-    chats::responsibility_of,
-    entry,
-    kinds::{kind_of, participant_kind},
-    log::to_row,
-    participant, participants,
+    chat, chats::responsibility_of, entry, kinds::kind_of, log::to_row, participant, participants,
+    times::TimesOfLog,
 };
-use crate::entries::{ChatKind, Content, Entry, ParticipantDiff, ParticipantKind, Responsibility, ShownTo};
+use crate::entries::{
+    Beginning, ChatKind, Content, Entry, ParticipantDiff, ParticipantKind, Responsibility, ShownTo,
+};
 
 /// The entries and responsibilities that a change of participants wrote.
 #[derive(Default)]
@@ -100,16 +98,17 @@ async fn apply_to_locked(
     }
     // Those who join together read all their joinings.
     let joining_after = head.head_seq + i64::try_from(leaves.len()).unwrap_or(i64::MAX);
-    let rows: Vec<_> = joins
-        .iter()
-        .map(|(member, rights)| {
-            let shown_to = ShownTo::of_joining(chat_kind, rights.kind);
-            let at = record(Content::Joining(**member, shown_to), tx.now(), new_id());
-            let is_limited = reads_from_joining(chat_kind, rights.kind);
-            let visible_after = if is_limited { joining_after } else { 0 };
-            participants::joining(scope, chat, **member, **rights, (at, visible_after))
-        })
-        .collect();
+    let mut log = TimesOfLog::new(tx, scope, &head);
+    let mut rows = Vec::with_capacity(joins.len());
+    for (member, rights) in joins {
+        let left_seq = known.get(member).and_then(|row| row.left_seq);
+        let bounds = log
+            .bounds_of_joining(rights.beginning, joining_after, left_seq)
+            .await?;
+        let shown_to = ShownTo::of_joining(chat_kind, rights.kind);
+        let at = record(Content::Joining(*member, shown_to), tx.now(), new_id());
+        rows.push(participants::joining(scope, chat, *member, *rights, at, bounds));
+    }
     // A member who returns reuses the old row.
     let rejoin = OnConflict::columns([
         participant::Column::OrgId,
@@ -123,6 +122,9 @@ async fn apply_to_locked(
         participant::Column::MayPost,
         participant::Column::Kind,
         participant::Column::VisibleAfter,
+        participant::Column::StaffSince,
+        participant::Column::FamilySince,
+        participant::Column::ReturnedAfter,
     ])
     .to_owned();
     for some in rows.chunks(500) {
@@ -132,17 +134,19 @@ async fn apply_to_locked(
             .await?;
     }
     for (member, rights) in &diff.changes {
-        use participant::Column::{Kind, MayPost, VisibleAfter};
-        update_participant(tx, scope, (chat, *member), MayPost, rights.may_post).await?;
-        update_participant(tx, scope, (chat, *member), Kind, rights.kind as i16).await?;
-        // The beginning follows the kind: who loses the badge or the role of the staff reads no more than
-        // others of the new kind.
+        use participant::Column::{FamilySince, Kind, MayPost, StaffSince, VisibleAfter};
+        let at = (chat, *member);
+        update_participant(tx, scope, at, MayPost, rights.may_post).await?;
+        update_participant(tx, scope, at, Kind, rights.kind as i16).await?;
+        // A ground that ends takes what only it opened, and one that begins opens more.
         let Some(row) = known.get(member) else { continue };
-        let was_limited = reads_from_joining(chat_kind, participant_kind(row)?);
-        let is_limited = reads_from_joining(chat_kind, rights.kind);
-        if was_limited != is_limited {
-            let visible_after = if is_limited { row.joined_seq - 1 } else { 0 };
-            update_participant(tx, scope, (chat, *member), VisibleAfter, visible_after).await?;
+        let Beginning { staff, family } = rights.beginning;
+        if participants::beginning_of(row) != rights.beginning {
+            let bounds = (row.joined_seq - 1, row.returned_after);
+            let visible_after = log.visible_after(rights.beginning, bounds).await?;
+            update_participant(tx, scope, at, VisibleAfter, visible_after).await?;
+            update_participant(tx, scope, at, StaffSince, staff).await?;
+            update_participant(tx, scope, at, FamilySince, family).await?;
         }
     }
     for some in entries.chunks(500) {
@@ -165,18 +169,6 @@ async fn apply_to_locked(
     }
     head.update(tx).await?;
     Ok(entries)
-}
-
-/// Whether a member of this kind reads a chat from the joining only (F22): everybody in a named chat,
-/// families in a chat of the organization or of a unit, and unverified teachers in the staff room. The others
-/// read it whole. The two of a personal chat join together.
-fn reads_from_joining(chat: ChatKind, member: ParticipantKind) -> bool {
-    match (chat, member) {
-        (ChatKind::Direct, _) => false,
-        (ChatKind::Custom, _) | (_, ParticipantKind::Pupil | ParticipantKind::Parent) => true,
-        (ChatKind::StaffRoom, ParticipantKind::Staff) => true,
-        (_, ParticipantKind::Staff | ParticipantKind::ClearedStaff) => false,
-    }
 }
 
 /// Whether nobody may write in a chat, because pupils are left alone in it (F15), or because nobody is

@@ -45,9 +45,16 @@ table!(pub(crate) participant, "participant", {
     may_post: bool,
     /// The kind of the participant.
     kind: i16,
-    /// The member reads the entries after this sequence number: 0, or the one before the change by which the
-    /// member joined, if the member reads from the joining only (F22).
+    /// The member reads the entries after this sequence number. It follows from the three columns below and
+    /// is stored, so that reads and sends look at one number only (F22).
     visible_after: i64,
+    /// Since when the member reads by the grounds of the staff; `None` if none of them opens the past.
+    staff_since: Option<DateTimeUtc>,
+    /// Since when the member reads by the grounds of a family; `None` if none of them opens the past.
+    family_since: Option<DateTimeUtc>,
+    /// The grounds of a family open no entry up to this one, because the member returned after it; 0 if the
+    /// member has never left.
+    returned_after: i64,
 });
 
 table!(pub(crate) entry, "entry", {

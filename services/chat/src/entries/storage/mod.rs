@@ -8,6 +8,7 @@ mod heads;
 mod kinds;
 mod log;
 mod participants;
+mod times;
 mod unread;
 
 pub(crate) use apply::{Applied, apply_diffs};

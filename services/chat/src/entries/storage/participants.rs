@@ -15,7 +15,7 @@ use super::{
     kinds::{kind_of, known_kind, participant_kind},
     padded, participant,
 };
-use crate::entries::{ChatKind, ParticipantKind, Participation};
+use crate::entries::{Beginning, ChatKind, ParticipantKind, Participation};
 
 /// Locks and returns the row of a chat. Until the commit nobody else changes its participants or its log.
 pub(crate) async fn lock_chat(
@@ -79,10 +79,18 @@ async fn lock_in_order(
     Ok(query.all(tx).await?)
 }
 
+pub(super) fn beginning_of(row: &participant::Model) -> Beginning {
+    Beginning {
+        staff: row.staff_since,
+        family: row.family_since,
+    }
+}
+
 fn rights(row: &participant::Model) -> Result<Participation, StorageError> {
     Ok(Participation {
         may_post: row.may_post,
         kind: participant_kind(row)?,
+        beginning: beginning_of(row),
     })
 }
 
@@ -276,13 +284,15 @@ pub(crate) async fn silence(tx: &Tx, scope: &OrgScope, chats: &[ChatId]) -> Resu
     Ok(())
 }
 
-/// The row of a member who joins at `seq`, and reads the entries after `visible_after`.
+/// The row of a member who joins at `seq`, reads the entries after `visible_after`, and reads no entry up to
+/// `returned_after` by the grounds of a family.
 pub(super) fn joining(
     scope: &OrgScope,
     chat: ChatId,
     member: MemberId,
     rights: Participation,
-    (seq, visible_after): (i64, i64),
+    seq: i64,
+    (visible_after, returned_after): (i64, i64),
 ) -> participant::ActiveModel {
     participant::ActiveModel {
         org_id: Set(scope.org_id().uuid()),
@@ -295,6 +305,9 @@ pub(super) fn joining(
         may_post: Set(rights.may_post),
         kind: Set(rights.kind as i16),
         visible_after: Set(visible_after),
+        staff_since: Set(rights.beginning.staff),
+        family_since: Set(rights.beginning.family),
+        returned_after: Set(returned_after),
     }
 }
 

@@ -82,6 +82,7 @@ on_both!(
                 confirmed: true,
                 kind: members::GuardianshipKind::Parent.into(),
                 unit_rooms_only: false,
+                begin_time: None,
             })
         };
         let changed = |roles: &[Role]| {

@@ -147,6 +147,9 @@ impl Fixture {
             may_post: Set(true),
             kind: Set(1),
             visible_after: Set(0),
+            staff_since: Set(None),
+            family_since: Set(None),
+            returned_after: Set(0),
         };
         participant::Entity::insert(row)
             .exec_without_returning(tx)

@@ -4,6 +4,7 @@ use std::{collections::BTreeSet, time::Duration};
 use chrono::NaiveDate;
 use parta_proto::{elapsed, timestamp};
 use parta_proto_org_registry::v1::{self as pb, ParentInviters, TeacherVerification};
+use parta_roster::HistoryForNewcomers;
 use parta_status::{FieldViolations, field};
 use prost_types::FieldMask;
 
@@ -44,6 +45,9 @@ fn unused_after(from: &pb::Policies) -> Option<Duration> {
 
 fn value_of(path: PolicyPath, from: &pb::Policies) -> Result<PolicyValue, &'static str> {
     match path {
+        PolicyPath::HistoryForNewcomers => HistoryForNewcomers::from_number(from.history_for_newcomers)
+            .map(PolicyValue::HistoryForNewcomers)
+            .ok_or("must be FROM_ENROLLMENT, FROM_JOINING or WHOLE"),
         PolicyPath::ParentInviters => match from.parent_inviters() {
             ParentInviters::ClassStaff => Ok(true),
             ParentInviters::ClassTeacher => Ok(false),

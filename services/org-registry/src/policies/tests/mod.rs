@@ -6,7 +6,7 @@ mod updating;
 use std::time::Duration;
 
 use parta_ids::OrgId;
-use parta_roster::Policies;
+use parta_roster::{HistoryForNewcomers, Policies};
 use serde_json::{Value, json};
 
 use super::model::{Effect, PolicyPath, PolicyValue, ValueChange, differences, widens, with_values};
@@ -65,6 +65,9 @@ fn dropping(confirm: &Value) -> Value {
 fn every_value(path: PolicyPath) -> Vec<PolicyValue> {
     let both = [false, true];
     match path {
+        PolicyPath::HistoryForNewcomers => HistoryForNewcomers::ALL
+            .map(PolicyValue::HistoryForNewcomers)
+            .to_vec(),
         PolicyPath::ParentInviters => both
             .map(|class_staff| PolicyValue::ParentInviters { class_staff })
             .to_vec(),

@@ -40,6 +40,7 @@ on_both!(
             "school_channel_open_to_families": false,
             "unused_after": "7200s",
             "version": "2",
+            "history_for_newcomers": "HISTORY_FOR_NEWCOMERS_FROM_ENROLLMENT",
         });
         assert_eq!(updated["policies"], policies);
         let applied = &updated["applied_change"];
