@@ -45,14 +45,15 @@ pub(super) async fn heads(options: Options) -> anyhow::Result<Measured> {
         let process = env.suite.process_ids().await.into_values().next();
         let peak_mib = peak_kib(process.context("no server")?) / 1024.0;
         let connect_seconds = watch_all(env, options.organizations).await?;
-        let per_second = transactions_at_rest(urls, options.duration().max(REST)).await?;
+        let at_rest = transactions_at_rest(urls, options.duration().max(REST)).await?;
         Ok(Numbers::from([
             ("applied_seconds", applied.as_secs_f64()),
             ("restart_seconds", restart_seconds),
             ("peak_mib", peak_mib),
             ("connect_seconds", connect_seconds),
             ("change_ms", change(env).await?.as_secs_f64() * 1_000.0),
-            ("per_second", per_second),
+            ("per_second", at_rest.mean),
+            ("busiest_per_second", at_rest.busiest),
         ]))
     })];
     let folder = tempfile::tempdir()?;
@@ -145,24 +146,38 @@ async fn change(env: &TestEnv) -> anyhow::Result<Duration> {
     Ok(begin.elapsed())
 }
 
-/// Returns how many transactions a second a service runs on its database while nobody calls it.
-async fn transactions_at_rest(urls: &[String], duration: Duration) -> anyhow::Result<f64> {
-    let before = transactions(urls).await?;
-    tokio::time::sleep(duration).await;
-    let count = transactions(urls).await? - before;
-    #[expect(clippy::cast_precision_loss, reason = "five databases")]
-    let services = urls.len() as f64;
-    Ok(count / duration.as_secs_f64() / services)
+/// Transactions a second that a service runs on its database while nobody calls it.
+struct AtRest {
+    mean: f64,
+    /// Of the service that runs the most.
+    busiest: f64,
 }
 
-/// Returns the number of transactions in these databases so far. The statistics of a connection arrive within
-/// a second.
-async fn transactions(urls: &[String]) -> anyhow::Result<f64> {
-    let mut sum = 0.0;
+/// Counts the transactions of each service at rest. The statistics of a connection that has become idle
+/// arrive within ten seconds. The count begins after that, so that those of the start are not included.
+async fn transactions_at_rest(urls: &[String], duration: Duration) -> anyhow::Result<AtRest> {
+    tokio::time::sleep(REST).await;
+    let before = transactions(urls).await?;
+    tokio::time::sleep(duration).await;
+    let after = transactions(urls).await?;
+    let each = after.iter().zip(&before);
+    let rates: Vec<f64> = each
+        .map(|(after, before)| (after - before) / duration.as_secs_f64())
+        .collect();
+    #[expect(clippy::cast_precision_loss, reason = "five databases")]
+    let services = rates.len() as f64;
+    Ok(AtRest {
+        mean: rates.iter().sum::<f64>() / services,
+        busiest: rates.into_iter().fold(0.0, f64::max),
+    })
+}
+
+/// Returns the number of transactions in each of these databases so far.
+async fn transactions(urls: &[String]) -> anyhow::Result<Vec<f64>> {
+    let mut counts = Vec::with_capacity(urls.len());
     for url in urls {
         let sql = "SELECT (xact_commit + xact_rollback)::text FROM pg_stat_database WHERE datname = current_database()";
-        let count: f64 = query_text(url, sql).await?.parse()?;
-        sum += count;
+        counts.push(query_text(url, sql).await?.parse()?);
     }
-    Ok(sum)
+    Ok(counts)
 }

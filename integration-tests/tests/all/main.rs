@@ -11,6 +11,7 @@ mod founding;
 mod jobs;
 mod journey;
 mod language;
+mod lost_host;
 mod malformed;
 mod operator_services;
 mod people;

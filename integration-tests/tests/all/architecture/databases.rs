@@ -21,6 +21,10 @@ const WITHOUT_A_MACRO: &[(&str, &str)] = &[
         "falls back to the shared server for a test that crashes a server",
     ),
     (
+        "integration-tests/tests/all/lost_host.rs",
+        "a database for each service of a process whose connections to PostgreSQL the test silences",
+    ),
+    (
         "integration-tests/src/suite/processes.rs",
         "a database for each process of a suite, which runs on SQLite in one process and on PostgreSQL in five",
     ),

@@ -184,13 +184,14 @@ impl Fixture {
         self.test_env.channel("chat", &transport)
     }
 
-    /// [`Fixture::replica_with`] that reaches the database by this URL.
+    /// [`Fixture::replica_with`] that reaches the database by this URL, over this many connections.
     pub(crate) async fn replica_at(
         &self,
         url: &str,
         bus: Arc<dyn Bus>,
         frame_timeout: Duration,
-    ) -> ServiceChannel {
+        connections: usize,
+    ) -> Vec<ServiceChannel> {
         let (config, secrets) = (DatabaseConfig::new(url), self.test_env.secrets.clone());
         let db = Db::connect(&config, "chat", secrets, self.env.clone())
             .await
@@ -201,7 +202,8 @@ impl Fixture {
             (&db, &bus, frame_timeout),
             &self.config,
         );
-        self.test_env.channel("chat", &transport)
+        let channel = |_| self.test_env.channel("chat", &transport);
+        (0..connections).map(channel).collect()
     }
 
     /// Publishes events in the feed of org-registry. Returns the consistency token of the last one.
@@ -298,7 +300,7 @@ fn start_chat(
     }
     let limits = Limits {
         calls: 1_024,
-        streams: 1_024,
+        streams: 4_096,
         ..Limits::default()
     };
     let layers = || test_env.layers(GRPC_SERVICES, limits);

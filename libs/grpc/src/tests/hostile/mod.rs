@@ -233,6 +233,31 @@ fn connection_has_a_limited_number_of_streams() {
 }
 
 /// The permits are those of a call and of a stream whose client gives no space for the first byte.
+/// A proxy has one connection for many clients. HTTP/2 limits the streams that a side resets because of
+/// faults of the other one, and the small frames that nobody has read, over the whole life of a connection.
+/// Calls that are refused before their request has arrived, and calls that are canceled, count as neither.
+#[test]
+fn proxy_connection_survives_refused_and_canceled_calls() {
+    /// More than the 1,024 resets that h2 allows.
+    const CALLS: usize = 1_500;
+    run_paused(async {
+        let test_env = TestEnv::new();
+        let (server, person) = (serve(&test_env, ConnectionLimits::default()), test_env.person().0);
+        let client = server.connect(ONE).await;
+        for _ in 0..CALLS {
+            let mut refused = client.begin(GET_CHAT, None).await;
+            refused.send_partly();
+            assert_eq!(refused.end().await, Ending::Refused("CREDENTIAL_MISSING".into()));
+            let mut canceled = client.begin(SUBSCRIBE, Some(&person)).await;
+            canceled.send_last("");
+            canceled.head().await;
+            canceled.cancel();
+        }
+        assert_eq!(client.call(GET_CHAT, &person).await, Ending::Ok);
+        assert!(client.accepts_calls().await);
+    });
+}
+
 #[test]
 fn response_that_is_not_read_is_ended() {
     run_paused(async {

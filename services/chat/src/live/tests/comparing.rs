@@ -276,20 +276,32 @@ on_postgres!(
     idle_streams_take_few_statements_while_the_bus_is_lost,
     "SQLite has no round trips to count, and the same tasks run",
     |database| async move {
-        const STREAMS: usize = 200;
+        const CONNECTIONS: usize = 20;
+        const STREAMS_OF_EACH: usize = 100;
         const SECONDS: usize = 10;
         let school = School::open(database).await;
         let counter = parta_testkit::StatementCounter::to(school.fixture.database.url()).await;
-        let channel = school
+        let channels = school
             .fixture
-            .replica_at(counter.url(), Arc::new(LossyBus), Duration::from_millis(100))
+            .replica_at(
+                counter.url(),
+                Arc::new(LossyBus),
+                Duration::from_millis(100),
+                CONNECTIONS,
+            )
             .await;
-        let mut subscribers = Vec::new();
-        for n in 0..STREAMS {
-            let member = [school.pupil, school.classmate, school.class_teacher, school.head][n % 4];
-            let subscriber = Subscriber::open(&school, channel.clone(), member, Default::default()).await;
-            subscribers.push(subscriber);
-        }
+        let members = [school.pupil, school.classmate, school.class_teacher, school.head];
+        let opened = channels.into_iter().map(async |channel| {
+            let mut subscribers = Vec::with_capacity(STREAMS_OF_EACH);
+            for n in 0..STREAMS_OF_EACH {
+                let member = members[n % members.len()];
+                let opened = Subscriber::open(&school, channel.clone(), member, Default::default());
+                subscribers.push(opened.await);
+            }
+            subscribers
+        });
+        let opened = futures::future::join_all(opened).await;
+        let mut subscribers: Vec<_> = opened.into_iter().flatten().collect();
         let before = counter.count();
         let idle = subscribers
             .iter_mut()
