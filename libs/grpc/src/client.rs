@@ -123,7 +123,8 @@ impl ClientBuilder {
                 Transport::Replicas(Replicas::new(name, &uri, source))
             }
             Target::Memory(pipe) => {
-                let endpoint = endpoint("http://in-process.invalid", None).map_err(|e| wrong(error_chain(&e)))?;
+                let endpoint =
+                    endpoint("http://in-process.invalid", None).map_err(|e| wrong(error_chain(&e)))?;
                 let connector = tower::service_fn(move |_| pipe.clone().connect());
                 Transport::Memory(Arc::new(endpoint.connect_with_connector_lazy(connector)))
             }

@@ -15,6 +15,7 @@ use anyhow::{Context as _, anyhow, bail, ensure};
 use parta_grpc::ClientBuilder;
 use parta_ids::Env;
 use parta_status::error_chain;
+use parta_status::error_chain;
 use rustls::{
     InconsistentKeys, RootCertStore,
     pki_types::{
