@@ -15,7 +15,6 @@ use anyhow::{Context as _, anyhow, bail, ensure};
 use parta_grpc::ClientBuilder;
 use parta_ids::Env;
 use parta_status::error_chain;
-use parta_status::error_chain;
 use rustls::{
     InconsistentKeys, RootCertStore,
     pki_types::{
@@ -285,8 +284,8 @@ fn read(certificate_file: &Path, key_file: &Path, env: &Env) -> anyhow::Result<C
     }
 }
 
-/// Reads a private key. An encrypted one has a message of its own: the PEM parser passes it over, or calls its
-/// header wrong base64.
+/// Reads a private key. An encrypted one has a message of its own: the PEM parser passes it over, or calls
+/// its header wrong base64.
 fn read_key(file: &Path) -> anyhow::Result<PrivateKeyDer<'static>> {
     let place = || format!("the private key in {}", file.display());
     let text = std::fs::read(file).with_context(place)?;
@@ -306,7 +305,10 @@ fn read_key(file: &Path) -> anyhow::Result<PrivateKeyDer<'static>> {
 fn readable(error: pem::Error) -> anyhow::Error {
     match error {
         pem::Error::MissingSectionEnd { end_marker } => {
-            anyhow!("the line -----END {}----- is missing", String::from_utf8_lossy(&end_marker))
+            anyhow!(
+                "the line -----END {}----- is missing",
+                String::from_utf8_lossy(&end_marker)
+            )
         }
         pem::Error::IllegalSectionStart { .. } => anyhow!("a line that begins with -----BEGIN has no end"),
         other => other.into(),

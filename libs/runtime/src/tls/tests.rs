@@ -48,7 +48,11 @@ fn unusable_files_are_refused() {
         ("", one.key.as_str(), "has no certificate"),
         (one.certificate.as_str(), "", "has no private key in PEM"),
         // The two files are exchanged.
-        (one.certificate.as_str(), one.certificate.as_str(), "has no private key in PEM"),
+        (
+            one.certificate.as_str(),
+            one.certificate.as_str(),
+            "has no private key in PEM",
+        ),
         (one.key.as_str(), one.certificate.as_str(), "has no certificate"),
         (
             one.certificate.as_str(),
@@ -99,7 +103,10 @@ fn encrypted_private_key_is_called_so() {
         let text = files.refusal(&issued.certificate, key);
         let file = files.folder.path().join("tls.key");
         let named = format!("the private key in {} is encrypted", file.display());
-        assert!(text.contains(&named) && text.contains("without a passphrase"), "{text}");
+        assert!(
+            text.contains(&named) && text.contains("without a passphrase"),
+            "{text}"
+        );
         assert!(!text.contains("base64"), "{text}");
     }
 }
