@@ -1,5 +1,6 @@
 //! Rules that the schemas of Kubernetes do not know. Each is proved by a change that only it finds
 //! (tests).
+mod addresses;
 mod monitoring;
 mod network;
 mod objects;
@@ -71,6 +72,11 @@ pub(crate) const RULES: &[(&str, Rule)] = &[
         "only membership reaches the mail server and the SMS gateway",
         network::delivery,
     ),
+    (
+        "addresses outside of the cluster are public ones",
+        addresses::private,
+    ),
+    ("exceptions lie within their network", addresses::exceptions),
     ("the route has the public services and no other", network::route),
     ("the server trusts the proxies of its route", network::proxies),
     ("a load balancer admits clients", network::balancers),
