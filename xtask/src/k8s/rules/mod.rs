@@ -6,6 +6,7 @@ mod network;
 mod objects;
 mod parts;
 mod pods;
+mod secrets;
 
 use serde_json::Value;
 
@@ -14,6 +15,7 @@ use super::{
     manifests::{Manifests, items, name, pod},
 };
 pub(crate) use pods::{chosen_ids, single};
+pub(crate) use secrets::is_secret;
 
 /// The name of the pod with all services, and of the settings that all pods share.
 const ALL: &str = "parta";
@@ -29,7 +31,8 @@ pub(crate) const RULES: &[(&str, Rule)] = &[
     ("objects are unique", objects::unique),
     ("selectors match the labels of their pods", objects::selectors),
     ("references lead to objects", objects::references),
-    ("no Secret is rendered", objects::secrets),
+    ("no Secret is rendered", secrets::rendered),
+    ("settings of pods are no secrets", secrets::settings),
     ("arguments name a service", objects::arguments),
     ("settings are keys of the configuration", objects::settings),
     ("ports are those of the binary", objects::ports),

@@ -237,6 +237,14 @@ pub(super) fn mutations() -> Vec<Mutation> {
         "/data/config.yaml".to_owned(),
         json!("exporters: {otlp: {endpoint: \"collector:443\"}}"),
     ));
+    all.push((
+        "otel",
+        "settings of pods are no secrets",
+        "ConfigMap",
+        "otel-collector",
+        "/data/config.yaml".to_owned(),
+        json!("exporters: {otlp: {headers: {authorization: \"Bearer hunter2\"}}}"),
+    ));
     all
 }
 
