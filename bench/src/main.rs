@@ -135,7 +135,11 @@ async fn run(options: Options) -> anyhow::Result<()> {
             }
             // The remaining cases still run, but the command exits with an error.
             Err(error) => {
-                println!("bench: {} failed: {error:#}", case.name);
+                println!(
+                    "bench: {} failed: {}",
+                    case.name,
+                    parta_status::error_chain(&*error)
+                );
                 failed.push(case.name);
             }
         }

@@ -129,8 +129,9 @@ impl Server {
             }
             ensure!(
                 begin.elapsed() < START_TIMEOUT,
-                "{} does not accept connections: {error:#}\n{}",
+                "{} does not accept connections: {}\n{}",
                 self.competitor.name(),
+                parta_status::error_chain(&*error),
                 self.log()
             );
         }

@@ -4,6 +4,7 @@
 //! The rules apply to comments, documents, string literals, and the comments and texts of configuration, Helm
 //! templates, SQL and scripts.
 #![expect(clippy::expect_used, reason = "a test may fail loudly")]
+mod errors;
 mod sentences;
 mod texts;
 

@@ -20,14 +20,14 @@ use futures::{
 use parta_access::ServiceIdentity;
 use parta_ids::Env;
 use parta_proto::Package;
-use parta_status::RpcError;
+use parta_status::{RpcError, error_chain};
 use tonic::{
     Status,
     transport::{Channel, ClientTlsConfig, Endpoint},
 };
 use tower::{Service, ServiceBuilder, ServiceExt as _};
 
-use self::replicas::{EndpointSource, Failed, Replicas, chain};
+use self::replicas::{EndpointSource, Failed, Replicas};
 pub use self::{
     request::{Idempotent, OnBehalf, RequestExt},
     retry::Patience,
@@ -119,11 +119,12 @@ impl ClientBuilder {
                 let tls = self.tls.clone();
                 let uri: http::Uri = text.parse().map_err(|e| wrong(format!("{e}")))?;
                 let source: EndpointSource = Arc::new(move || endpoint(&text, tls.as_ref()));
-                source().map_err(|e| wrong(chain(&e)))?;
+                source().map_err(|e| wrong(error_chain(&e)))?;
                 Transport::Replicas(Replicas::new(name, &uri, source))
             }
             Target::Memory(pipe) => {
-                let endpoint = endpoint("http://in-process.invalid", None).map_err(|e| wrong(chain(&e)))?;
+                let endpoint =
+                    endpoint("http://in-process.invalid", None).map_err(|e| wrong(error_chain(&e)))?;
                 let connector = tower::service_fn(move |_| pipe.clone().connect());
                 Transport::Memory(Arc::new(endpoint.connect_with_connector_lazy(connector)))
             }
@@ -216,7 +217,7 @@ impl Service<RpcRequest> for Transport {
     reason = "tonic keeps the error of the transport as the source"
 )]
 fn unreachable(error: impl std::error::Error + Send + Sync + 'static) -> Status {
-    tracing::debug!(error = %chain(&error), "transport failed");
+    tracing::debug!(error = %error_chain(&error), "transport failed");
     Status::from_error(Box::new(error))
 }
 

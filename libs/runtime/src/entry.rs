@@ -2,6 +2,7 @@
 use std::{path::Path, process::ExitCode, time::Duration};
 
 use parta_ids::Env;
+use parta_status::error_chain;
 
 use crate::{
     ConfigArgs, Running, Service, Settings, Sources,
@@ -135,7 +136,7 @@ pub fn run(main: impl Future<Output = anyhow::Result<()>>) -> ExitCode {
     match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            eprintln!("error: {}", error_chain(&*error));
             ExitCode::FAILURE
         }
     }

@@ -9,6 +9,7 @@ use parta_ids::TypedId;
 use parta_proto_membership::internal::v1::{
     GetRevocationsRequest, revocation_service_client::RevocationServiceClient,
 };
+use parta_status::error_chain;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -68,7 +69,7 @@ impl Poll {
                     }
                 }
                 Err(error) => {
-                    let error = format!("{error:#}");
+                    let error = error_chain(&*error);
                     tracing::debug!(error, "revocations could not be polled");
                     if !reported && answered.elapsed() >= REPORT_AFTER {
                         reported = true;

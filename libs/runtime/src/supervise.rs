@@ -2,6 +2,7 @@
 use std::time::{Duration, Instant};
 
 use futures::FutureExt as _;
+use parta_status::error_chain;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::Instrument as _;
 
@@ -30,7 +31,7 @@ async fn run_supervised(task: Task, cancel: CancellationToken) {
             if let Ok(Err(error)) = run {
                 tracing::info!(
                     task = &*task.name,
-                    error = format!("{error:#}"),
+                    error = error_chain(&*error),
                     "task failed during shutdown"
                 );
             }
@@ -40,7 +41,7 @@ async fn run_supervised(task: Task, cancel: CancellationToken) {
             Ok(Ok(())) => tracing::warn!(task = &*task.name, "task ended early, starting again"),
             Ok(Err(error)) => tracing::error!(
                 task = &*task.name,
-                error = format!("{error:#}"),
+                error = error_chain(&*error),
                 "task failed, starting again"
             ),
             Err(_) => tracing::error!(task = &*task.name, "task panicked, starting again"),

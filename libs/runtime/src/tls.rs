@@ -11,12 +11,16 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context as _, ensure};
+use anyhow::{Context as _, anyhow, bail, ensure};
 use parta_grpc::ClientBuilder;
 use parta_ids::Env;
+use parta_status::error_chain;
 use rustls::{
-    RootCertStore,
-    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
+    InconsistentKeys, RootCertStore,
+    pki_types::{
+        CertificateDer, PrivateKeyDer,
+        pem::{self, PemObject as _},
+    },
     server::{ClientHello, ResolvesServerCert},
     sign::CertifiedKey,
 };
@@ -30,6 +34,9 @@ use crate::config::ServerSettings;
 /// Mounted files are replaced without a notice that all platforms give, so that they are read again this
 /// often.
 const PERIOD: Duration = Duration::from_secs(30);
+
+/// The marks of an encrypted private key: PKCS#8, and the older form of OpenSSL.
+const ENCRYPTED: [&str; 2] = ["-----BEGIN ENCRYPTED PRIVATE KEY-----", "Proc-Type: 4,ENCRYPTED"];
 
 /// The TLS of a process.
 pub(crate) struct Tls {
@@ -94,7 +101,7 @@ async fn keep_current(files: Box<dyn Reload>, cancel: CancellationToken) {
             }
             Ok(false) => refused = None,
             Err(error) => {
-                let error = format!("{error:#}");
+                let error = error_chain(&*error);
                 if refused.as_ref() != Some(&error) {
                     tracing::error!(error, "{name} not replaced: its files cannot be used");
                     refused = Some(error);
@@ -147,7 +154,9 @@ impl Reload for TrustedAuthority {
 pub fn read_authority(file: &Path) -> anyhow::Result<Vec<u8>> {
     let pem = std::fs::read(file).with_context(|| format!("file {}", file.display()))?;
     let certificates = CertificateDer::pem_slice_iter(&pem).collect::<Result<Vec<_>, _>>();
-    let certificates = certificates.with_context(|| format!("certificates in {}", file.display()))?;
+    let certificates = certificates
+        .map_err(readable)
+        .with_context(|| format!("certificates in {}", file.display()))?;
     ensure!(!certificates.is_empty(), "{} has no certificate", file.display());
     let mut roots = RootCertStore::empty();
     for (index, certificate) in certificates.into_iter().enumerate() {
@@ -231,6 +240,7 @@ impl Reload for ServerTls {
 fn read(certificate_file: &Path, key_file: &Path, env: &Env) -> anyhow::Result<CertifiedKey> {
     let chain = CertificateDer::pem_file_iter(certificate_file)
         .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        .map_err(readable)
         .with_context(|| format!("certificates in {}", certificate_file.display()))?;
     let mut validities = Vec::new();
     for (index, certificate) in chain.iter().enumerate() {
@@ -254,16 +264,55 @@ fn read(certificate_file: &Path, key_file: &Path, env: &Env) -> anyhow::Result<C
         certificate_file.display(),
         validity.not_before
     );
-    let key = PrivateKeyDer::from_pem_file(key_file)
-        .with_context(|| format!("the private key in {} (PEM, not encrypted)", key_file.display()))?;
+    let key = read_key(key_file)?;
     let provider = rustls::crypto::aws_lc_rs::default_provider();
-    CertifiedKey::from_der(chain, key, &provider).with_context(|| {
-        format!(
-            "the key in {} is not that of the certificate in {}",
-            key_file.display(),
-            certificate_file.display()
-        )
-    })
+    let key = provider
+        .key_provider
+        .load_private_key(key)
+        .with_context(|| format!("the private key in {} cannot be used", key_file.display()))?;
+    let certified = CertifiedKey::new(chain, key);
+    match certified.keys_match() {
+        // Not every kind of key can be compared.
+        Ok(()) | Err(rustls::Error::InconsistentKeys(InconsistentKeys::Unknown)) => Ok(certified),
+        Err(error) => Err(error).with_context(|| {
+            format!(
+                "the key in {} is not that of the certificate in {}",
+                key_file.display(),
+                certificate_file.display()
+            )
+        }),
+    }
+}
+
+/// Reads a private key. An encrypted one has a message of its own: the PEM parser passes it over, or calls
+/// its header wrong base64.
+fn read_key(file: &Path) -> anyhow::Result<PrivateKeyDer<'static>> {
+    let place = || format!("the private key in {}", file.display());
+    let text = std::fs::read(file).with_context(place)?;
+    let contains = |mark: &str| text.windows(mark.len()).any(|part| part == mark.as_bytes());
+    ensure!(
+        !ENCRYPTED.iter().any(|mark| contains(mark)),
+        "{} is encrypted: store it without a passphrase, for example as `openssl pkey` prints it",
+        place()
+    );
+    match PrivateKeyDer::from_pem_slice(&text) {
+        Err(pem::Error::NoItemsFound) => bail!("{} has no private key in PEM", file.display()),
+        read => read.map_err(readable).with_context(place),
+    }
+}
+
+/// The error of the PEM parser, with texts in place of lists of bytes.
+fn readable(error: pem::Error) -> anyhow::Error {
+    match error {
+        pem::Error::MissingSectionEnd { end_marker } => {
+            anyhow!(
+                "the line -----END {}----- is missing",
+                String::from_utf8_lossy(&end_marker)
+            )
+        }
+        pem::Error::IllegalSectionStart { .. } => anyhow!("a line that begins with -----BEGIN has no end"),
+        other => other.into(),
+    }
 }
 
 #[cfg(test)]

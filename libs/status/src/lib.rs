@@ -1,10 +1,11 @@
 //! Refusals of calls: documented reasons with google.rpc details, and their conversion to and from gRPC
-//! statuses.
+//! statuses. Also the text of an error with its causes.
 //!
 //! The code of a reason is that of the proto that declares it, so that code and documentation cannot diverge.
 #![warn(missing_docs)]
 
 mod common;
+mod error_chain;
 pub mod field;
 pub mod name;
 mod rpc_error;
@@ -13,6 +14,7 @@ pub use common::{
     caller_not_accepted, conflict, etag_mismatch, invalid, not_found, not_serving, overloaded,
     permission_denied, quarantined, stale, unauthenticated_missing, unavailable,
 };
+pub use error_chain::error_chain;
 pub use field::FieldViolations;
 pub use parta_proto::Reason;
 pub use rpc_error::RpcError;

@@ -6,7 +6,7 @@ use std::{
 };
 
 use clap::ValueEnum;
-use parta_status::RpcError;
+use parta_status::{RpcError, error_chain};
 use prost::Message;
 use prost_reflect::{DynamicMessage, SerializeOptions};
 use serde_json::Value;
@@ -28,7 +28,7 @@ pub enum Failure {
     #[error("{}", explain(.0))]
     Refused(Box<Status>),
     /// The command failed locally. Exit code 1.
-    #[error("{0:#}")]
+    #[error("{}", local(.0))]
     Local(anyhow::Error),
     /// The server could not be reached. Exit code 3.
     #[error("The server cannot be reached. Check --server and --service: {}", .0.message())]
@@ -76,6 +76,10 @@ impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
         Self::Local(error.into())
     }
+}
+
+fn local(error: &anyhow::Error) -> String {
+    error_chain(&**error)
 }
 
 /// Formats a refusal for people: the message, the reason and the rejected fields.

@@ -9,6 +9,7 @@ mod facts;
 mod manifests;
 mod measure;
 mod readme;
+mod refused;
 mod render;
 mod rules;
 #[cfg(test)]
@@ -68,7 +69,7 @@ pub(crate) fn check(tools: &Tools, write: bool) -> anyhow::Result<()> {
         &|| validators::trivy(tools, folder.path()),
         &|| validators::schemas(tools, folder.path(), &validators::VERSIONS),
         &|| validators::custom(tools, folder.path()),
-        &|| render::refuse_bad_values(tools),
+        &|| refused::check(tools, &facts),
         &|| versions::unchanged(tools, &profiles, &rendered),
         &validators::alerts,
     ])?;

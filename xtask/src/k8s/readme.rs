@@ -26,8 +26,8 @@ const DOCUMENTS: [&str; 2] = ["k8s/README.md", "k8s/UPGRADING.md"];
 const VALUES: &str = "school.yaml";
 /// Files of membership that exist during and after a rotation of the signing key.
 const OF_ROTATION: [&str; 2] = ["token-signing-next.pem", "token-signing-previous.pem"];
-/// The render of `helm install`.
-const INSTALLED: &str = "helm-install";
+/// The end of the names of renders of `helm install`.
+const INSTALLED: &str = "helm-install.yaml";
 
 /// Prints objects instead of creating them, and builds folders instead of applying them.
 const KUBECTL: &str = r#"case "$*" in
@@ -40,7 +40,7 @@ esac
 const HELM: &str = r#"case "$*" in
 *oci://*) ;;
 "install "*|"upgrade "*)
-    file=$OUT/helm-$1.yaml
+    file=${file%.yaml}-helm-$1.yaml
     shift
     exec "$REAL/helm" template "$@" >"$file"
     ;;
@@ -58,8 +58,10 @@ const NOT_EXECUTED: &[(&str, &str)] = &[
     ("kubectl label", "needs a cluster"),
     ("kubectl get", "needs a cluster"),
     ("kubectl rollout", "needs a cluster"),
+    ("kubectl port-forward", "needs a cluster"),
     ("helm uninstall", "needs a cluster"),
     ("parta application", "needs a server"),
+    ("parta login", "needs a server"),
     ("helm push", "`cargo xtask image --release` runs it"),
     ("helm pull", "`cargo xtask image --release` runs it"),
     ("helm install parta oci:", "`cargo xtask image --release` runs it"),
@@ -81,14 +83,18 @@ pub(super) fn check(tools: &Tools, parta: &Path) -> anyhow::Result<()> {
         run.execute(tools, &filled(&script))
             .with_context(|| document.to_owned())?;
     }
-    let (created, rendered) = (run.created()?, run.rendered(INSTALLED)?);
+    let (created, installed) = (run.created()?, run.rendered(INSTALLED)?);
     check_created(&created, &Facts::read()?)?;
-    let missing = missing_secrets(&rendered, &created);
-    ensure!(
-        missing.is_empty(),
-        "k8s/README.md creates no Secret with {}",
-        missing.join(", ")
-    );
+    ensure!(installed.len() > 1, "k8s/README.md lacks an installation");
+    for rendered in &installed {
+        let missing = missing_secrets(rendered, &created);
+        ensure!(
+            missing.is_empty(),
+            "k8s/README.md creates no Secret with {}",
+            missing.join(", ")
+        );
+    }
+    check_short_path(&readme)?;
     validators::schemas(tools, &run.out, &validators::VERSIONS[2..])?;
     compare_rows(tools, &readme)?;
     let skipped = run.skipped()?;
@@ -197,9 +203,16 @@ impl Run {
         Ok(Manifests(all))
     }
 
-    fn rendered(&self, name: &str) -> anyhow::Result<Manifests> {
-        let path = self.out.join(format!("{name}.yaml"));
-        Manifests::parse(&fs::read_to_string(&path).with_context(|| path.display().to_string())?)
+    /// Returns the renders whose names have this end.
+    fn rendered(&self, end: &str) -> anyhow::Result<Vec<Manifests>> {
+        let mut found = Vec::new();
+        for entry in fs::read_dir(&self.out)? {
+            let path = entry?.path();
+            if path.display().to_string().ends_with(end) {
+                found.push(Manifests::parse(&fs::read_to_string(&path)?)?);
+            }
+        }
+        Ok(found)
     }
 
     /// Returns the number of commands that were not executed. Fails if one has no reason.
@@ -307,6 +320,13 @@ fn missing_secrets(rendered: &Manifests, created: &Manifests) -> Vec<String> {
     for workload in rendered.parta() {
         for volume in items(&pod(workload)["volumes"]) {
             needs(&volume["secret"]["secretName"], &Value::Null);
+            for source in items(&volume["projected"]["sources"]) {
+                let secret = &source["secret"];
+                needs(&secret["name"], &Value::Null);
+                for item in items(&secret["items"]) {
+                    needs(&secret["name"], &item["key"]);
+                }
+            }
         }
         for container in containers(workload) {
             for source in items(&container["envFrom"]) {
@@ -321,6 +341,36 @@ fn missing_secrets(rendered: &Manifests, created: &Manifests) -> Vec<String> {
     missing
 }
 
+/// The lines of the README that stand on the first screen.
+const FIRST_SCREEN_LINES: usize = 45;
+/// The heading of the short path.
+const SHORT_PATH: &str = "## The short path";
+
+/// Fails if the short path is not on the first screen, or does not lead from nothing to a founded school.
+fn check_short_path(readme: &str) -> anyhow::Result<()> {
+    let first: Vec<&str> = readme.lines().take(FIRST_SCREEN_LINES).collect();
+    let first = first.join("\n");
+    let (_, path) = first
+        .split_once(SHORT_PATH)
+        .with_context(|| format!("the first screen of k8s/README.md lacks {SHORT_PATH}"))?;
+    let script = commands(path);
+    let mut rest = script.as_str();
+    for command in [
+        "kubectl create namespace",
+        "parta keys make",
+        "kubectl create secret",
+        "helm install",
+        "parta application approve",
+        "parta login",
+    ] {
+        let (_, after) = rest
+            .split_once(command)
+            .with_context(|| format!("the first screen of k8s/README.md lacks `{command}`, in this order"))?;
+        rest = after;
+    }
+    Ok(())
+}
+
 /// Fails if a row about this chart differs from what is counted in the render, except for the findings of
 /// trivy, which takes longer than everything else.
 fn compare_rows(tools: &Tools, readme: &str) -> anyhow::Result<()> {
@@ -333,6 +383,21 @@ fn compare_rows(tools: &Tools, readme: &str) -> anyhow::Result<()> {
         let text = profile.render(tools, Path::new(CHART))?;
         let row = measure::counts(&profile.name, &text)?;
         ensure!(readme.contains(&row), "k8s/README.md lacks the row {row}");
+        Ok(())
+    })?;
+    let sized: Vec<_> = profiles
+        .iter()
+        .filter(|profile| measure::SIZES.contains(&profile.name.as_str()))
+        .collect();
+    ensure!(sized.len() == measure::SIZES.len(), "a profile is missing");
+    parallel::map(&sized, |profile| {
+        let manifests = Manifests::parse(&profile.render(tools, Path::new(CHART))?)?;
+        let size = measure::size(&profile.name, &manifests)?;
+        ensure!(readme.contains(&size), "k8s/README.md, sizes: lacks {size}");
+        let first = measure::first_containers(&manifests)?;
+        for text in first {
+            ensure!(readme.contains(&text), "k8s/README.md, sizes: lacks {text}");
+        }
         Ok(())
     })
     .map(drop)
@@ -365,5 +430,25 @@ mod tests {
             "{missing:?}"
         );
         assert!(missing.contains(&"parta-delivery null".to_owned()), "{missing:?}");
+        // The keys of all services are in one volume.
+        let single = Manifests::parse(&read("k8s/single-node/parta.yaml").unwrap()).unwrap();
+        let missing = missing_secrets(&single, &created("parta-keys-chat"));
+        for lost in [r#"parta-keys-chat "chat.pem""#, "parta-keys-membership null"] {
+            assert!(missing.contains(&lost.to_owned()), "{lost}: {missing:?}");
+        }
+    }
+
+    #[test]
+    fn short_path_is_on_the_first_screen() {
+        let readme = read(DOCUMENTS[0]).unwrap();
+        check_short_path(&readme).unwrap();
+        for wrong in [
+            readme.replace("## The short path", "## A path"),
+            readme.replacen("helm install", "helm template", 1),
+            readme.replacen("parta keys make", "parta keys rotate", 1),
+            format!("{}{readme}", "\n".repeat(FIRST_SCREEN_LINES - 10)),
+        ] {
+            check_short_path(&wrong).unwrap_err();
+        }
     }
 }

@@ -11,7 +11,7 @@ use super::{
     components::{self, COMPONENTS},
     manifests::Manifests,
 };
-use crate::{execute, parallel, python, root, target};
+use crate::{execute, python, root, target};
 
 /// Requirements of the validators.
 pub(super) const WHEELS: &str = "xtask/k8s.txt";
@@ -37,169 +37,11 @@ pub(crate) const CHART: &str = "k8s/chart";
 pub(crate) const DEFAULT: &str = "default";
 
 /// The digest of zeros of the image of Parta, which every render here has.
-const PLACEHOLDER: &[&str] = &["--set", "image.allowPlaceholder=true"];
+pub(super) const PLACEHOLDER: &[&str] = &["--set", "image.allowPlaceholder=true"];
 /// The values that a route needs.
 const ROUTE: &[&str] = &[
     "route.hostnames={parta.school.example}",
     "route.trustedProxies={192.0.2.0/24}",
-];
-
-/// Values that the schema refuses, each a mistake that operators make.
-const BAD_VALUES: &[&str] = &[
-    "services.chat.replica=2",
-    "services.chat.replicas=two",
-    "services.chat.replicas=0",
-    "services.gradebook.replicas=1",
-    "services.chat.databaseSecret=Parta_Chat",
-    "services.chat.filesSecret=parta/files",
-    "services.chat.resources.limits.cpu=1",
-    "services.chat.resources.limits.memory=many",
-    "services.chat.resources.requests.cpu=100Mi",
-    "services.chat.resources.requests.cpu=0m",
-    "image.digest=latest",
-    "image.tag=1.0",
-    "image.repository=Parta",
-    "config.max_calls=1",
-    r"config.membership\.smtp_url=smtps://user:password@mail.example",
-    r"config.call_scheduling\.livekit_api_secret=secret",
-    r"config.call_scheduling\.livekit_api_key=key",
-    r"config.bus\.password=password",
-    r"config.bus\.nkey_seed=seed",
-    r"config.bus\.url=nats://other:4222",
-    r"config.server\.tls_key_file=/etc/key.pem",
-    r"config.chat\.listen=0.0.0.0:80",
-    r"config.chat\.address=http://other:7710",
-    r"config.chat\.database_url=sqlite://chat",
-    r"config.keys\.folder=/tmp",
-    r"config.bus\.user=",
-    "stop.graceSeconds=1",
-    "stop.drainSeconds=-1",
-    "nats.url=http://nats:4222",
-    "nats.url=nats://user:password@nats:4222",
-    "telemetry.otlpEndpoint=collector",
-    "telemetry.otlpEndpoint=https://collector:4317",
-    "telemetry.otlpEndpoint=http://collector",
-    "networkPolicy.database.port=70000",
-    "networkPolicy.clients=null",
-    "networkPolicy.clients[0].podSelectr.matchLabels.app=gateway",
-    "networkPolicy.clients[0].podSelector.matchLabels=null",
-    "networkPolicy.nats.to[0].namespaceSelector.matchLabel.name=nats",
-    "networkPolicy.delivery.to[0].ipBlock.cidr=everywhere",
-    "networkPolicy.delivery.to[0].ipBlock.cidr=999.1.1.1/99",
-    "networkPolicy.delivery.to[0].ipBlock.cidr=10.0.0.0",
-    "networkPolicy.delivery.to[0].ipBlock.cidr=:::::/64",
-    "route.enabled=maybe",
-    "route.hostnames={not a host}",
-    "route.trustedProxies={999.1.1.1/99}",
-    "route.trustedProxies={10.0.0.0/33}",
-    "route.trustedProxies={0.0.0.0/0}",
-    "route.trustedProxies={fd00::/129}",
-    "route.trustedProxies={:::::}",
-    "route.trustedProxies={gateway}",
-    "singleNode.enabled=yes",
-    "singleNode.replicas=2",
-    "singleNode.storage.size=10",
-    "singleNode.storage.accessMode=ReadWriteMany",
-    "singleNode.fsGroup=0",
-    "singleNode.serviceType=NodePort",
-    "singleNode.serviceType=LoadBalancer",
-    "singleNode.enabled=true,natsServer.enabled=true",
-    "singleNode.enabled=true,cnpg.enabled=true",
-    "singleNode.enabled=true,autoscaling.enabled=true",
-    "natsServer.replicas=2",
-    "natsServer.image.digest=latest",
-    "natsServer.image.tag=2",
-    "cnpg.instances=0",
-    "cnpg.maxConnections=10",
-    "cnpg.backup.objectStore=s3://backups",
-    "cnpg.backup.schedule=30 2 * * *",
-    "autoscaling.services.invitation.min=2",
-    "autoscaling.services.chat.min=1",
-    "autoscaling.services.chat.averageCpu=80%",
-    "autoscaling.services.chat.averageCpu=700Mi",
-    "autoscaling.services.chat.averageCpu=0m",
-    "otelCollector.forward.endpoint=http://collector:4317",
-    "monitoring.enabled=true",
-    "monitoring.interval=often",
-    "monitoring.labels.release=a label",
-    "externalSecrets.store.kind=Vault",
-    "externalSecrets.refreshInterval=often",
-    "certManager.issuer.kind=Authority",
-    "certManager.enabled=true,certManager.authorityConfigMap=",
-    "certManager.authorityConfigMap=parta/authority",
-    "networkPolicy.dns.ports={}",
-];
-
-/// Values in JSON that the schema refuses.
-const BAD_JSON: &[&str] = &[
-    r#"config={"server.grace_seconds": "60"}"#,
-    r#"networkPolicy.clients=[{"podSelectr": {}}]"#,
-    r#"networkPolicy.clients=[{"podSelector": {}}]"#,
-    r#"networkPolicy.clients=[{"namespaceSelector": {"matchLabels": {}}}]"#,
-    r#"networkPolicy.delivery.to=[{"ipBlock": {"cidr": "0.0.0.0/0"}, "podSelector": {"matchLabels": {"a": "b"}}}]"#,
-];
-
-/// Values that the schema cannot compare, and a word of the chart's own refusal.
-const BAD_COMBINATIONS: &[(&str, &str)] = &[
-    ("image.allowPlaceholder=false", "image.digest is a placeholder"),
-    (
-        "natsServer.enabled=true,natsServer.image.digest=sha256:\
-         0000000000000000000000000000000000000000000000000000000000000000",
-        "natsServer.image.digest is a placeholder",
-    ),
-    (
-        "stop.graceSeconds=5,stop.drainSeconds=60",
-        "stop.drainSeconds is a part of stop.graceSeconds",
-    ),
-    ("route.enabled=true", "route.hostnames: name the server"),
-    (
-        "route.enabled=true,route.hostnames={parta.school.example}",
-        "route.trustedProxies: name the networks",
-    ),
-    (
-        "singleNode.enabled=true,singleNode.serviceType=LoadBalancer",
-        "networkPolicy.clients needs an ipBlock",
-    ),
-    (
-        "natsServer.enabled=true,nats.url=nats://nats.messaging:4222",
-        "nats.url: the NATS of natsServer",
-    ),
-    (
-        "nats.url=nats://nats.messaging:4333",
-        "networkPolicy.nats.port is 4222, and nats.url has the port 4333",
-    ),
-    (
-        "networkPolicy.nats.port=4333",
-        "networkPolicy.nats.port is 4333, and nats.url has the port 4222",
-    ),
-    (
-        "telemetry.otlpEndpoint=http://collector:4318",
-        "networkPolicy.telemetry.port is 4317, and telemetry.otlpEndpoint has the port 4318",
-    ),
-    (
-        "cnpg.enabled=true,networkPolicy.database.port=6432",
-        "the PostgreSQL of cnpg has the port 5432",
-    ),
-    (
-        "services.chat.databaseSecret=parta-database-invitation",
-        "services.invitation.databaseSecret: services.chat has the same Secret",
-    ),
-    (
-        "services.chat.keysSecret=parta-keys-membership",
-        "services.membership.keysSecret: services.chat has the same Secret",
-    ),
-    (
-        "services.chat.resources.limits.memory=100Mi",
-        "limits.memory 100Mi is less than requests.memory 128Mi",
-    ),
-    (
-        "autoscaling.enabled=true,autoscaling.services.chat.min=9",
-        "min is 9, max is 6",
-    ),
-    (
-        "singleNode.enabled=true,certManager.enabled=true",
-        "a single node needs certManager.dnsNames",
-    ),
 ];
 
 /// Installed programs.
@@ -384,26 +226,6 @@ pub(crate) fn profiles() -> anyhow::Result<Vec<Profile>> {
         &[ROUTE, &routed].concat(),
     ));
     Ok(found)
-}
-
-/// Fails if the schema lets a mistake through.
-pub(crate) fn refuse_bad_values(tools: &Tools) -> anyhow::Result<()> {
-    let single = BAD_VALUES.iter().map(|value| ("--set", *value, "schema"));
-    let json = BAD_JSON.iter().map(|value| ("--set-json", *value, "schema"));
-    let combined = BAD_COMBINATIONS
-        .iter()
-        .map(|(values, why)| ("--set", *values, *why));
-    let mistakes: Vec<_> = single.chain(json).chain(combined).collect();
-    parallel::map(&mistakes, |(option, values, why)| {
-        match tools.template(Path::new(CHART), &[PLACEHOLDER, &[option, values]].concat()) {
-            Ok(_) => bail!("the chart renders with {values}"),
-            Err(error) => {
-                ensure!(error.to_string().contains(why), "{values}: {error}");
-                Ok(())
-            }
-        }
-    })
-    .map(drop)
 }
 
 /// The files that are rendered and committed, by path.

@@ -16,6 +16,7 @@ use std::{
 
 use futures::{StreamExt as _, future::BoxFuture, stream};
 use hyper_util::rt::TokioIo;
+use parta_status::error_chain;
 use tokio::{
     net::TcpStream,
     sync::{Notify, watch},
@@ -298,7 +299,7 @@ impl Connector {
     }
 
     async fn connect(&self, address: SocketAddr) -> Result<Channel, String> {
-        let endpoint = (self.endpoint)().map_err(|error| chain(&error))?;
+        let endpoint = (self.endpoint)().map_err(|error| error_chain(&error))?;
         let tcp = tower::service_fn(move |_| async move {
             let stream = TcpStream::connect(address).await?;
             stream.set_nodelay(true)?;
@@ -306,21 +307,10 @@ impl Connector {
         });
         let connected = tokio::time::timeout(CONNECT_TIMEOUT, endpoint.connect_with_connector(tcp)).await;
         match connected {
-            Ok(connected) => connected.map_err(|error| chain(&error)),
+            Ok(connected) => connected.map_err(|error| error_chain(&error)),
             Err(_) => Err("the connection took too long".to_owned()),
         }
     }
-}
-
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        text.push_str(": ");
-        text.push_str(&inner.to_string());
-        cause = inner.source();
-    }
-    text
 }
 
 #[cfg(test)]

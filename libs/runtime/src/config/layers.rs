@@ -1,6 +1,7 @@
 //! Reads the layers and distributes their keys.
 use std::{
     collections::BTreeMap,
+    ffi::{OsStr, OsString},
     fmt,
     ops::RangeInclusive,
     path::{Path, PathBuf},
@@ -46,18 +47,15 @@ pub struct ConfigArgs {
 pub struct Sources {
     /// Command line options.
     pub args: ConfigArgs,
-    /// Environment variables. Those named `PARTA__SECTION__KEY` are read.
-    pub environment: Vec<(String, String)>,
+    /// Environment variables. Those named `PARTA__SECTION__KEY` are read; one that is not UTF-8 is an error.
+    pub environment: Vec<(OsString, OsString)>,
 }
 
 impl Sources {
     /// Returns the sources of the process.
     #[must_use]
     pub fn of_process(args: ConfigArgs) -> Self {
-        let text = |s: std::ffi::OsString| s.into_string().ok();
-        let environment = std::env::vars_os()
-            .filter_map(|(k, v)| Some((text(k)?, text(v)?)))
-            .collect();
+        let environment = std::env::vars_os().collect();
         Self { args, environment }
     }
 
@@ -99,8 +97,13 @@ impl Sources {
         }
         let mut overrides = Vec::new();
         for (name, text) in &self.environment {
-            let Some(key) = name.strip_prefix("PARTA__") else {
-                continue;
+            let (name, key, text) = match variable(name, text) {
+                Some(Ok(variable)) => variable,
+                Some(Err(problem)) => {
+                    problems.push(problem);
+                    continue;
+                }
+                None => continue,
             };
             // Files of Secrets often end with a line break, which is no part of the value.
             let text = text.trim_end_matches(['\r', '\n']);
@@ -112,7 +115,7 @@ impl Sources {
                 ));
                 continue;
             }
-            overrides.push((key.to_lowercase().replace("__", "."), text, name.as_str()));
+            overrides.push((key.to_lowercase().replace("__", "."), text, name));
         }
         overrides.sort();
         for assignment in &self.args.set {
@@ -176,6 +179,29 @@ impl Sources {
             _ => Ok(files),
         }
     }
+}
+
+/// The beginning of the names of variables that are keys of the configuration.
+const PREFIX: &str = "PARTA__";
+
+/// Returns the name, the key and the text of a variable, and `None` for a variable that is no key. The
+/// problem of one that is not UTF-8 does not contain the value, which may be a secret.
+fn variable<'a>(name: &'a OsStr, text: &'a OsStr) -> Option<Result<(&'a str, &'a str, &'a str), String>> {
+    if !name.as_encoded_bytes().starts_with(PREFIX.as_bytes()) {
+        return None;
+    }
+    let Some(utf8) = name.to_str() else {
+        let name = name.to_string_lossy();
+        return Some(Err(format!(
+            "the name of the variable {name} is not UTF-8: correct or remove it"
+        )));
+    };
+    let Some(text) = text.to_str() else {
+        return Some(Err(format!(
+            "{utf8} is not UTF-8: give it a text, or remove the variable"
+        )));
+    };
+    utf8.strip_prefix(PREFIX).map(|key| Ok((utf8, key, text)))
 }
 
 /// The act for which the configuration is read.

@@ -4,7 +4,7 @@ use crate::{
     config::{ConfigArgs, check},
 };
 use serde::Deserialize;
-use std::path::Path;
+use std::{ffi::OsString, path::Path};
 
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -34,11 +34,8 @@ const CHAT: Service = Service {
     migrations: Vec::new,
 };
 
-fn environment(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
-    pairs
-        .iter()
-        .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
-        .collect()
+fn environment(pairs: &[(&str, &str)]) -> Vec<(OsString, OsString)> {
+    pairs.iter().map(|(k, v)| (k.into(), v.into())).collect()
 }
 
 #[test]
@@ -134,6 +131,39 @@ fn each_empty_variable_is_named() {
     // The command line unsets a key that a file sets.
     let (settings, _) = Sources::set(["chat.database_url="]).load(&[CHAT]).unwrap();
     assert!(settings.services["chat"].database.url.is_none());
+}
+
+/// A Secret with a binary file, or a file in another encoding, would be ignored as a key that is not set.
+#[cfg(unix)]
+#[test]
+fn each_variable_that_is_not_utf8_is_named() {
+    let bytes = |bytes: &[u8]| <OsString as std::os::unix::ffi::OsStringExt>::from_vec(bytes.to_vec());
+    let sources = Sources {
+        environment: vec![
+            ("PARTA__CHAT__DATABASE_MIGRATE_URL".into(), bytes(b"hunter2\xff")),
+            (bytes(b"PARTA__BUS__PASS\xff"), "hunter2".into()),
+            // These are no keys of the configuration.
+            ("LESSCHARSET".into(), bytes(b"\xff")),
+            (bytes(b"\xffPARTA__BUS__USER"), "user".into()),
+        ],
+        ..Sources::default()
+    };
+    for refused in [sources.load(&[CHAT]), sources.load_for_migration(&[CHAT])] {
+        let error = refused.unwrap_err();
+        let [value, name] = &error.0[..] else {
+            panic!("{error}")
+        };
+        assert!(
+            value.contains("PARTA__CHAT__DATABASE_MIGRATE_URL is not UTF-8"),
+            "{error}"
+        );
+        assert!(
+            name.contains("name of the variable PARTA__BUS__PASS\u{fffd} is not UTF-8"),
+            "{error}"
+        );
+        let text = error.to_string();
+        assert!(!text.contains("hunter2") && !text.contains("xff"), "{text}");
+    }
 }
 
 /// `kubectl create secret --from-file` keeps the line break at the end of the file.

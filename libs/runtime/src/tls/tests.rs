@@ -46,7 +46,29 @@ fn unusable_files_are_refused() {
     let (one, other) = (authority.issue("localhost"), authority.issue("localhost"));
     for (certificate, key, expected) in [
         ("", one.key.as_str(), "has no certificate"),
-        (one.certificate.as_str(), "", "the private key in"),
+        (one.certificate.as_str(), "", "has no private key in PEM"),
+        // The two files are exchanged.
+        (
+            one.certificate.as_str(),
+            one.certificate.as_str(),
+            "has no private key in PEM",
+        ),
+        (one.key.as_str(), one.certificate.as_str(), "has no certificate"),
+        (
+            one.certificate.as_str(),
+            "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n",
+            "cannot be used",
+        ),
+        (
+            one.certificate.as_str(),
+            "-----BEGIN PRIVATE KEY-----\nAAAA\n",
+            "the line -----END PRIVATE KEY----- is missing",
+        ),
+        (
+            one.certificate.as_str(),
+            "-----BEGIN PRIVATE KEY\nAAAA\n-----END PRIVATE KEY-----\n",
+            "a line that begins with -----BEGIN has no end",
+        ),
         (
             one.certificate.as_str(),
             other.key.as_str(),
@@ -67,6 +89,26 @@ fn unusable_files_are_refused() {
     let empty = files.folder.path().join("empty.crt");
     std::fs::write(&empty, "").unwrap();
     assert!(authority_error(&empty).contains("has no certificate"));
+}
+
+/// The parser passes the first form over, and calls the second one wrong base64.
+#[test]
+fn encrypted_private_key_is_called_so() {
+    let (files, authority) = (Files::new(), Authority::new());
+    let issued = authority.issue("localhost");
+    let pkcs8 = issued.key.replace("PRIVATE KEY", "ENCRYPTED PRIVATE KEY");
+    let openssl = "-----BEGIN EC PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-256-CBC,00\n\n\
+                   AAAA\n-----END EC PRIVATE KEY-----\n";
+    for key in [pkcs8.as_str(), openssl, &openssl.replace('\n', "\r\n")] {
+        let text = files.refusal(&issued.certificate, key);
+        let file = files.folder.path().join("tls.key");
+        let named = format!("the private key in {} is encrypted", file.display());
+        assert!(
+            text.contains(&named) && text.contains("without a passphrase"),
+            "{text}"
+        );
+        assert!(!text.contains("base64"), "{text}");
+    }
 }
 
 /// With an authority that is PEM around other bytes, the start would succeed and every handshake would fail.

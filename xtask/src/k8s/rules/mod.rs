@@ -1,10 +1,12 @@
 //! Rules that the schemas of Kubernetes do not know. Each is proved by a change that only it finds
 //! (tests).
+mod addresses;
 mod monitoring;
 mod network;
 mod objects;
 mod parts;
 mod pods;
+mod secrets;
 
 use serde_json::Value;
 
@@ -13,6 +15,7 @@ use super::{
     manifests::{Manifests, items, name, pod},
 };
 pub(crate) use pods::{chosen_ids, single};
+pub(crate) use secrets::is_secret;
 
 /// The name of the pod with all services, and of the settings that all pods share.
 const ALL: &str = "parta";
@@ -28,7 +31,8 @@ pub(crate) const RULES: &[(&str, Rule)] = &[
     ("objects are unique", objects::unique),
     ("selectors match the labels of their pods", objects::selectors),
     ("references lead to objects", objects::references),
-    ("no Secret is rendered", objects::secrets),
+    ("no Secret is rendered", secrets::rendered),
+    ("settings of pods are no secrets", secrets::settings),
     ("arguments name a service", objects::arguments),
     ("settings are keys of the configuration", objects::settings),
     ("ports are those of the binary", objects::ports),
@@ -71,6 +75,11 @@ pub(crate) const RULES: &[(&str, Rule)] = &[
         "only membership reaches the mail server and the SMS gateway",
         network::delivery,
     ),
+    (
+        "addresses outside of the cluster are public ones",
+        addresses::private,
+    ),
+    ("exceptions lie within their network", addresses::exceptions),
     ("the route has the public services and no other", network::route),
     ("the server trusts the proxies of its route", network::proxies),
     ("a load balancer admits clients", network::balancers),

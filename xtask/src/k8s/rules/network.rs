@@ -218,42 +218,15 @@ fn failing_with(manifests: &Manifests, mut holds: impl FnMut(&str, &Value) -> bo
     found
 }
 
-/// The networks that are not public, by the network that contains them. Some clusters have pods or servers of
-/// metadata in the reserved ones.
-const PRIVATE: &[(&str, &[&str])] = &[
-    (
-        "0.0.0.0/0",
-        &[
-            "10.0.0.0/8",
-            "100.64.0.0/10",
-            "169.254.0.0/16",
-            "172.16.0.0/12",
-            "192.0.0.0/24",
-            "192.168.0.0/16",
-            "198.18.0.0/15",
-            "240.0.0.0/4",
-        ],
-    ),
-    ("::/0", &["fc00::/7", "fe80::/10"]),
-];
-
-/// Only membership reaches addresses outside of the cluster, and only public ones.
+/// Only membership reaches addresses outside of the cluster.
 pub(super) fn delivery(manifests: &Manifests, _: &Facts) -> Vec<String> {
     failing(manifests.parta(), |workload| {
-        let outside: Vec<&Value> = policy(manifests, workload)
+        let outside = policy(manifests, workload)
             .into_iter()
             .flat_map(|policy| items(&policy["spec"]["egress"]))
             .flat_map(|rule| items(&rule["to"]))
-            .map(|peer| &peer["ipBlock"])
-            .filter(|block| block.is_object())
-            .collect();
-        let public = outside.iter().all(|block| {
-            let except: Vec<&str> = items(&block["except"]).map(text).collect();
-            let private = PRIVATE.iter().find(|(all, _)| block["cidr"] == **all);
-            private.is_none_or(|(_, private)| private.iter().all(|network| except.contains(network)))
-        });
-        let delivers = ["membership", ALL].contains(&text(&workload["metadata"]["name"]));
-        public && outside.is_empty() != delivers
+            .any(|peer| peer["ipBlock"].is_object());
+        outside == ["membership", ALL].contains(&text(&workload["metadata"]["name"]))
     })
 }
 

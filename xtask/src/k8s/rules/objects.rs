@@ -93,10 +93,6 @@ pub(super) fn references(manifests: &Manifests, _: &Facts) -> Vec<String> {
     found
 }
 
-pub(super) fn secrets(manifests: &Manifests, _: &Facts) -> Vec<String> {
-    manifests.of("Secret").map(name).collect()
-}
-
 pub(super) fn arguments(manifests: &Manifests, facts: &Facts) -> Vec<String> {
     failing(manifests.parta(), |workload| {
         let own = text(&workload["metadata"]["name"]);

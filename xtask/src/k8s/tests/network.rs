@@ -16,7 +16,9 @@ pub(super) fn mutations() -> Vec<Mutation> {
     let callers = "ingress comes from the table of calls and from clients";
     let servers = "pods reach their servers and nothing else";
     let empty = "no peer is selected by an empty selector";
-    let public = "only membership reaches the mail server and the SMS gateway";
+    let public = "addresses outside of the cluster are public ones";
+    let exceptions = "exceptions lie within their network";
+    let to = |cidr: &str, except: &[&str]| json!({"ipBlock": {"cidr": cidr, "except": except}});
     let forwards = "the collector reaches the one to which it forwards";
     let mutations: Vec<Change> = vec![
         (
@@ -124,8 +126,73 @@ pub(super) fn mutations() -> Vec<Mutation> {
             "gateway-api",
             public,
             "membership",
-            "/spec/egress/4/to/0/ipBlock/except/7",
+            "/spec/egress/4/to/0/ipBlock/except/11",
             json!("255.0.0.0/8"),
+        ),
+        // NAT64 and 6to4 reach private addresses of IPv4.
+        (
+            "gateway-api",
+            public,
+            "membership",
+            "/spec/egress/4/to/1/ipBlock/cidr",
+            json!("::/0"),
+        ),
+        (
+            "gateway-api",
+            public,
+            "membership",
+            "/spec/egress/4/to/-",
+            to("64::/16", &["64:ff9b::/96"]),
+        ),
+        (
+            "gateway-api",
+            public,
+            "membership",
+            "/spec/egress/4/to/-",
+            to("64::/16", &["64:ff9b:1::/48"]),
+        ),
+        (
+            "single-node",
+            public,
+            "parta",
+            "/spec/egress/1/to/1/ipBlock/except/2",
+            json!("2002::/24"),
+        ),
+        (
+            "otel",
+            public,
+            "otel-collector",
+            "/spec/egress/-",
+            json!({"ports": [{"port": 443, "protocol": "TCP"}], "to": [to("0.0.0.0/0", &[])]}),
+        ),
+        (
+            "gateway-api",
+            exceptions,
+            "membership",
+            "/spec/egress/4/to/1/ipBlock/except/-",
+            json!("64:ff9b::/96"),
+        ),
+        (
+            "gateway-api",
+            exceptions,
+            "membership",
+            "/spec/egress/4/to/1/ipBlock/except/-",
+            json!("2000::/3"),
+        ),
+        // The API server takes it for a network of IPv4.
+        (
+            "gateway-api",
+            exceptions,
+            "membership",
+            "/spec/egress/4/to/1",
+            to("::/0", &["::ffff:0:0/96"]),
+        ),
+        (
+            "gateway-api",
+            exceptions,
+            "chat",
+            "/spec/ingress/0/from/-",
+            to("10.0.0.0/8", &["10.0.0.0/8"]),
         ),
         (
             "gateway-api",
@@ -169,6 +236,14 @@ pub(super) fn mutations() -> Vec<Mutation> {
         "otel-collector",
         "/data/config.yaml".to_owned(),
         json!("exporters: {otlp: {endpoint: \"collector:443\"}}"),
+    ));
+    all.push((
+        "otel",
+        "settings of pods are no secrets",
+        "ConfigMap",
+        "otel-collector",
+        "/data/config.yaml".to_owned(),
+        json!("exporters: {otlp: {headers: {authorization: \"Bearer hunter2\"}}}"),
     ));
     all
 }

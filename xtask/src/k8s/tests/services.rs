@@ -3,6 +3,8 @@ use serde_json::{Value, json};
 
 use super::{Mutation, POD};
 
+const NO_SECRETS: &str = "settings of pods are no secrets";
+
 /// Mistakes in the services and the route.
 pub(super) fn mutations() -> Vec<Mutation> {
     let container = |path: &str| format!("{POD}/containers/0{path}");
@@ -62,6 +64,48 @@ pub(super) fn mutations() -> Vec<Mutation> {
             "chat",
             "/kind".into(),
             json!("Secret"),
+        ),
+        (
+            NO_SECRETS,
+            "ConfigMap",
+            "parta",
+            "/data/PARTA__MEMBERSHIP__SMS_HEADERS".into(),
+            json!("[\"Authorization: Bearer hunter2\"]"),
+        ),
+        (
+            NO_SECRETS,
+            "ConfigMap",
+            "parta",
+            "/data/PARTA__MEMBERSHIP__SMS_URL".into(),
+            json!("https://sms.example/send?to={phone}&msg={text}&key=hunter2"),
+        ),
+        (
+            NO_SECRETS,
+            "ConfigMap",
+            "parta",
+            "/data/PARTA__MEMBERSHIP__SMS_BODY".into(),
+            json!("{\"key\": \"hunter2\"}"),
+        ),
+        (
+            NO_SECRETS,
+            "ConfigMap",
+            "parta",
+            "/data/PARTA__CALL_SCHEDULING__LIVEKIT_API_KEY".into(),
+            json!("hunter2"),
+        ),
+        (
+            NO_SECRETS,
+            "ConfigMap",
+            "parta",
+            "/data/PARTA__BUS__URL".into(),
+            json!("nats://parta:hunter2@nats:4222"),
+        ),
+        (
+            NO_SECRETS,
+            "Deployment",
+            "chat",
+            container("/env/-"),
+            json!({"name": "PARTA__BUS__NKEY_SEED", "value": "hunter2"}),
         ),
         (
             "arguments name a service",
