@@ -106,7 +106,7 @@ livenessProbe:
   timeoutSeconds: 5
 {{- end }}
 
-{{/* How a Service says what its port speaks. */}}
+{{/* The protocol of the port of a Service. */}}
 {{- define "parta.appProtocol" -}}
 {{ ternary "https" "kubernetes.io/h2c" .Values.certManager.enabled }}
 {{- end }}
@@ -131,6 +131,16 @@ livenessProbe:
     {{- end }}
   to:
     {{- toYaml .Values.networkPolicy.delivery.to | nindent 4 }}
+{{- end }}
+
+{{- define "parta.egressMedia" -}}
+# The media server.
+- ports:
+    {{- range .Values.networkPolicy.media.ports }}
+    - {port: {{ . }}, protocol: TCP}
+    {{- end }}
+  to:
+    {{- toYaml .Values.networkPolicy.media.to | nindent 4 }}
 {{- end }}
 
 {{- define "parta.egressTelemetry" -}}

@@ -206,6 +206,11 @@ pub(crate) fn profiles() -> anyhow::Result<Vec<Profile>> {
         &["ha", "openshift"],
         &[ROUTE, &parts].concat(),
     ));
+    found.push(Profile::new(
+        "media",
+        &[],
+        &["services.call-scheduling.envSecret=parta-media"],
+    ));
     let public = [
         "route.enabled=false",
         "certManager.enabled=true",

@@ -162,7 +162,7 @@ pub(super) fn ingress(manifests: &Manifests, facts: &Facts) -> Vec<String> {
 }
 
 /// Beside calls, every pod reaches names, its database, NATS and the collector by the same rules, and
-/// membership the mail server and the SMS gateway. It has no other rule.
+/// membership the mail server and the SMS gateway, call-scheduling the media server. It has no other rule.
 pub(super) fn servers(manifests: &Manifests, facts: &Facts) -> Vec<String> {
     let bus = setting(manifests, "PARTA__BUS__URL").and_then(port_of);
     let collector = setting(manifests, "PARTA__TELEMETRY__OTLP_ENDPOINT").and_then(port_of);
@@ -187,7 +187,7 @@ pub(super) fn servers(manifests: &Manifests, facts: &Facts) -> Vec<String> {
             common.insert(rule);
         }
         // The database has one port in one rule; that of delivery is the only one with addresses of others.
-        let delivers = ["membership", ALL].contains(&own);
+        let delivers = reaches_others(manifests, own);
         let (delivery, databases): (Vec<Opening>, Vec<Opening>) = rest
             .into_iter()
             .partition(|rule| delivers && rule.peers.iter().all(|peer| peer.contains("ipBlock")));
@@ -218,7 +218,20 @@ fn failing_with(manifests: &Manifests, mut holds: impl FnMut(&str, &Value) -> bo
     found
 }
 
-/// Only membership reaches addresses outside of the cluster.
+/// Whether a pod reaches servers outside of the cluster: membership the mail server and the SMS gateway, and
+/// call-scheduling the media server that its Secret names.
+fn reaches_others(manifests: &Manifests, own: &str) -> bool {
+    let mut calls = manifests
+        .parta()
+        .filter(|workload| workload["metadata"]["name"] == "call-scheduling");
+    let names_media_server = calls.any(|workload| {
+        let settings = &workload["spec"]["template"]["spec"]["containers"][0]["envFrom"];
+        items(settings).any(|source| source["secretRef"].is_object())
+    });
+    ["membership", ALL].contains(&own) || (own == "call-scheduling" && names_media_server)
+}
+
+/// Only membership, and call-scheduling with a media server, reach addresses outside of the cluster.
 pub(super) fn delivery(manifests: &Manifests, _: &Facts) -> Vec<String> {
     failing(manifests.parta(), |workload| {
         let outside = policy(manifests, workload)
@@ -226,7 +239,7 @@ pub(super) fn delivery(manifests: &Manifests, _: &Facts) -> Vec<String> {
             .flat_map(|policy| items(&policy["spec"]["egress"]))
             .flat_map(|rule| items(&rule["to"]))
             .any(|peer| peer["ipBlock"].is_object());
-        outside == ["membership", ALL].contains(&text(&workload["metadata"]["name"]))
+        outside == reaches_others(manifests, text(&workload["metadata"]["name"]))
     })
 }
 
