@@ -13,7 +13,7 @@ const CLOSE: Duration = Duration::from_secs(1);
 /// The machine of the tests may be loaded.
 const MARGIN: Duration = Duration::from_secs(2);
 
-/// How much of the loss the process has noticed when SIGTERM arrives.
+/// The part of the loss that the process has noticed when SIGTERM arrives.
 #[derive(Clone, Copy, PartialEq)]
 enum Noticed {
     Nothing,
