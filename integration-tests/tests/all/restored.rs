@@ -267,7 +267,7 @@ pub(crate) async fn forget_codes(suite: &Suite) {
     let db = Database::connect(urls.get(membership.unwrap()).unwrap_or(&sqlite))
         .await
         .unwrap();
-    db.execute_unprepared("DELETE FROM sign_in_limit").await.unwrap();
+    db.execute_unprepared("DELETE FROM limit_bucket").await.unwrap();
     db.close().await.unwrap();
 }
 
