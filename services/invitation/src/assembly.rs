@@ -19,7 +19,7 @@ use parta_proto_invitation::{
         invitation_service_server::InvitationServiceServer,
     },
 };
-use parta_roster::{Change, ConsumerNames, Projection, Roster, RosterObserver};
+use parta_roster::{Change, ConsumerNames, Projection, Roster, RosterObserver, StagedImportJob};
 use parta_runtime::{PURGE_INTERVAL, ServiceContext, Task};
 use tokio_util::sync::CancellationToken;
 
@@ -31,7 +31,7 @@ use crate::{
     context::Context,
     feed,
     grpc::Server,
-    invitations::{CreateImportedLinks, END_JOB, IMPORT_JOB, ImportObserver, ReleaseObserver},
+    invitations::{CreateImportedLinks, END_JOB, IMPORT_JOB, IMPORT_OBSERVER, ReleaseObserver},
 };
 
 const CONSUMERS: ConsumerNames = ConsumerNames {
@@ -84,9 +84,11 @@ impl Ports {
     /// Runs the jobs: they finish interrupted acceptances, end requests, and create the links of imports.
     pub(crate) fn job_runner(&self) -> JobRunner {
         let resume = ResumeAdmissions(self.context());
-        let import = CreateImportedLinks {
+        let import = StagedImportJob {
             db: self.db.clone(),
-            secrets: self.secrets.clone(),
+            creator: CreateImportedLinks {
+                secrets: self.secrets.clone(),
+            },
         };
         let settle = SettleRequests(self.context());
         JobRunner::new(self.db.clone())
@@ -108,7 +110,7 @@ struct Observer;
 #[async_trait]
 impl RosterObserver for Observer {
     async fn changed(&self, tx: &Tx, org: OrgId, changes: &[Change]) -> Result<(), HandleError> {
-        ImportObserver.changed(tx, org, changes).await?;
+        IMPORT_OBSERVER.changed(tx, org, changes).await?;
         ReleaseObserver.changed(tx, org, changes).await?;
         DecisionObserver.changed(tx, org, changes).await
     }

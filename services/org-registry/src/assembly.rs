@@ -20,7 +20,7 @@ use parta_proto_org_registry::{
         unit_service_server::UnitServiceServer,
     },
 };
-use parta_roster::{Members, Roster, RosterObserver};
+use parta_roster::{Members, Roster, RosterObserver, StagedImportJob};
 use parta_runtime::{ServiceContext, Task};
 use tokio_util::sync::CancellationToken;
 
@@ -32,7 +32,7 @@ use crate::{
     feed,
     organizations::Organizations,
     policies::PolicyChanges,
-    units::{CreateImportedUnits, IMPORT_JOB, ImportObserver, Units},
+    units::{CreateImportedUnits, IMPORT_JOB, IMPORT_OBSERVER, Units},
 };
 
 /// The name of the consumer of membership. The service keeps the half of organizations itself.
@@ -81,7 +81,10 @@ impl Ports {
     /// Returns the runner of the jobs: they appoint founding administrators and create imported classes.
     pub(crate) fn job_runner(&self) -> JobRunner {
         let appoint = AppointAdministrator::new(self.db.clone(), self.context());
-        let import = CreateImportedUnits(self.db.clone());
+        let import = StagedImportJob {
+            db: self.db.clone(),
+            creator: CreateImportedUnits,
+        };
         JobRunner::new(self.db.clone())
             .handle(APPOINT_JOB, Limits::default(), Arc::new(appoint))
             .handle(IMPORT_JOB, Limits::default(), Arc::new(import))
@@ -90,7 +93,7 @@ impl Ports {
 
 /// Returns the observer that enqueues the jobs for the classes of staged roster imports.
 pub(crate) fn roster_observer() -> Arc<dyn RosterObserver> {
-    Arc::new(ImportObserver)
+    Arc::new(IMPORT_OBSERVER)
 }
 
 /// Returns the roster, and the task that keeps its half of members up to date.

@@ -20,7 +20,7 @@ mod tests;
 
 pub(crate) use events::{role_to_proto, snapshot};
 pub(crate) use model::{Invitation, State};
-pub(crate) use observers::{CreateImportedLinks, IMPORT_JOB, ImportObserver, ReleaseObserver};
+pub(crate) use observers::{CreateImportedLinks, IMPORT_JOB, IMPORT_OBSERVER, ReleaseObserver};
 pub(crate) use operations::{END_JOB, LINKS_PER_CALL, RevokedLinks, managed, stop_of};
 pub use operations::{end_revoked_again, revoke_open_links};
 pub(crate) use policy::{manages_sample, rules};

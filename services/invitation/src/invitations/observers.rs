@@ -2,15 +2,12 @@
 //! revokes those that name it.
 use async_trait::async_trait;
 use parta_access::{Caller, OrgScope, Principal, Secrets};
-use parta_database::{Db, Tx};
+use parta_database::Tx;
 use parta_feed::HandleError;
 use parta_ids::{OrgId, RosterImportId, TypedId};
-use parta_jobs::{Job, JobError, JobHandler};
 use parta_proto_membership::v1::RosterImportStaged;
-use parta_roster::{Change, RosterObserver};
+use parta_roster::{Change, CreateStaged, RosterObserver, StagedImportObserver};
 use parta_status::RpcError;
-use prost::Message as _;
-use tonic::Code;
 
 use super::{events::role_from_proto, operations, storage};
 use crate::error::Error;
@@ -21,30 +18,16 @@ const RELEASE: &str = "invitation.release";
 /// The kind of the job that creates the links of a staged roster import.
 pub(crate) const IMPORT_JOB: &str = "invitation.create_imported_links";
 
-/// Enqueues the job that creates the links of a staged roster import. The handler of the feed itself decides
-/// nothing that a rule could refuse.
-pub(crate) struct ImportObserver;
-
-#[async_trait]
-impl RosterObserver for ImportObserver {
-    async fn changed(&self, tx: &Tx, org: OrgId, changes: &[Change]) -> Result<(), HandleError> {
-        for change in changes {
-            let Change::RosterImportStaged { key, staged } = change else {
-                continue;
-            };
-            if staged.invitations.is_empty() {
-                continue;
-            }
-            let payload = RosterImportStaged {
-                units: Vec::new(),
-                ..staged.clone()
-            };
-            let payload = payload.encode_to_vec();
-            parta_jobs::enqueue(tx, IMPORT_JOB, Some(org), payload, *key).await?;
-        }
-        Ok(())
-    }
-}
+/// Enqueues [`IMPORT_JOB`].
+pub(crate) const IMPORT_OBSERVER: StagedImportObserver = StagedImportObserver {
+    job: IMPORT_JOB,
+    part: |staged| {
+        (!staged.invitations.is_empty()).then(|| RosterImportStaged {
+            units: Vec::new(),
+            ..staged.clone()
+        })
+    },
+};
 
 /// Revokes the links that name a record which staff released: they were made before, and may be in the hands
 /// of the person from whom the record was taken (F10).
@@ -69,40 +52,19 @@ impl RosterObserver for ReleaseObserver {
     }
 }
 
-/// Runs [`IMPORT_JOB`].
+/// Creates the links in [`IMPORT_JOB`].
 pub(crate) struct CreateImportedLinks {
-    pub(crate) db: Db,
     pub(crate) secrets: Secrets,
 }
 
 #[async_trait]
-impl JobHandler for CreateImportedLinks {
-    async fn run(&self, job: &Job) -> Result<(), JobError> {
-        let (Ok(staged), Some(org)) = (RosterImportStaged::decode(job.payload.as_slice()), job.org_id) else {
-            return Err(JobError::Fatal("the payload is not a staged import".to_owned()));
-        };
-        let staged = &staged;
-        let created = self
-            .db
-            .write(|tx| async move { self.create(&tx, org, staged).await })
-            .await;
-        created.map_err(|error| {
-            // A message of a refusal may quote a name, so the failure has its reason only.
-            let refusal = RpcError::from(error);
-            let reason = refusal.reason().to_owned();
-            match refusal.code() {
-                Code::Unavailable => JobError::Retry(reason),
-                _ => JobError::Fatal(reason),
-            }
-        })
-    }
-}
+impl CreateStaged for CreateImportedLinks {
+    type Error = Error;
 
-impl CreateImportedLinks {
-    async fn create(&self, tx: &Tx, org: OrgId, staged: &RosterImportStaged) -> Result<(), Error> {
-        let import: RosterImportId = event_id(&staged.roster_import_id)?;
+    async fn create(&self, tx: &Tx, org: OrgId, part: &RosterImportStaged) -> Result<(), Error> {
+        let import: RosterImportId = event_id(&part.roster_import_id)?;
         let scope = &OrgScope::for_consumer(operations::IMPORT, org);
-        for expected in &staged.invitations {
+        for expected in &part.invitations {
             let Some(role) = role_from_proto(expected.role()) else {
                 tracing::error!(org.id = %org, import.id = %import, "staged import names a role that links do not give");
                 continue;

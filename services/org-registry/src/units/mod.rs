@@ -18,6 +18,6 @@ mod tests;
 
 pub(crate) use events::snapshot;
 pub(crate) use grpc::Units;
-pub(crate) use observers::{CreateImportedUnits, IMPORT_JOB, ImportObserver};
+pub(crate) use observers::{CreateImportedUnits, IMPORT_JOB, IMPORT_OBSERVER};
 pub(crate) use operations::create_staff_room;
 pub(crate) use policy::rules;
