@@ -1,12 +1,9 @@
 //! The hash chain: the hash of each sealed row covers the row, its sequence number and the previous hash,
 //! with the key of the service.
 use hmac::{Hmac, KeyInit, Mac};
-use parta_database::{Db, StorageError, Tx};
+use parta_database::{Db, StorageError, Tx, insert_if_absent};
 use parta_ids::OrgId;
-use sea_orm::{
-    ActiveValue::Set, ColumnTrait, EntityTrait, IntoActiveModel, QueryFilter, QueryOrder, QuerySelect,
-    sea_query::OnConflict,
-};
+use sea_orm::{ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 use sha2::Sha256;
 use subtle::ConstantTimeEq;
 use uuid::Uuid;
@@ -98,10 +95,7 @@ async fn seal_batch(tx: &Tx, chain: Uuid) -> Result<u64, StorageError> {
         seq: 0,
         hash: Vec::new(),
     };
-    head::Entity::insert(first.into_active_model())
-        .on_conflict(OnConflict::new().do_nothing().to_owned())
-        .exec_without_returning(tx)
-        .await?;
+    insert_if_absent::<head::Entity>(tx, first).await?;
     let head = head::Entity::find_by_id(chain).lock_exclusive().one(tx).await?;
     let head::Model {
         mut seq, mut hash, ..

@@ -2,13 +2,12 @@
 //! at its head.
 use parta_ids::{OrgId, TypedId};
 use sea_orm::{
-    ActiveValue::Set,
-    ColumnTrait as _, ConnectionTrait, EntityTrait as _, QueryFilter as _, Statement,
-    sea_query::{Expr, OnConflict},
+    ActiveValue::Set, ColumnTrait as _, ConnectionTrait, EntityTrait as _, QueryFilter as _, Statement,
+    sea_query::Expr,
 };
 use uuid::Uuid;
 
-use crate::StorageError;
+use crate::{StorageError, insert_if_absent};
 
 crate::table!(epoch, "event_epoch", {
     #[sea_orm(primary_key, auto_increment = false)]
@@ -64,10 +63,7 @@ pub(crate) async fn ensure(tx: &impl ConnectionTrait, epoch: Uuid) -> Result<(),
         epoch_id: Set(EPOCH_ID),
         epoch: Set(epoch),
     };
-    epoch::Entity::insert(row)
-        .on_conflict(OnConflict::new().do_nothing().to_owned())
-        .exec_without_returning(tx)
-        .await?;
+    insert_if_absent::<epoch::Entity>(tx, row).await?;
     Ok(())
 }
 

@@ -3,13 +3,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use parta_access::OrgScope;
-use parta_database::{StorageError, table};
+use parta_database::{StorageError, insert_if_absent, table};
 use parta_ids::{FlowId, InvitationId, JoinRequestId, MemberId, OrgId, ReservationId, TypedId as _, Uuid};
 use sea_orm::{
-    ActiveValue::Set,
-    ColumnTrait as _, Condition as Where, ConnectionTrait, EntityTrait as _, QueryFilter as _,
-    QueryOrder as _, QuerySelect as _,
-    sea_query::{Expr, OnConflict},
+    ActiveValue::Set, ColumnTrait as _, Condition as Where, ConnectionTrait, EntityTrait as _,
+    QueryFilter as _, QueryOrder as _, QuerySelect as _, sea_query::Expr,
 };
 
 use super::model::{LinkUse, Reservation, Stage};
@@ -78,11 +76,7 @@ pub(crate) async fn insert(
         lease_time: Set(now),
         finish_time: Set(None),
     };
-    let inserted = Entity::insert(row)
-        .on_conflict(OnConflict::new().do_nothing().to_owned())
-        .exec_without_returning(conn)
-        .await?;
-    Ok(inserted == 1)
+    insert_if_absent::<Entity>(conn, row).await
 }
 
 pub(crate) async fn find(

@@ -3,13 +3,13 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use parta_access::OrgScope;
-use parta_database::{StorageError, table};
+use parta_database::{StorageError, insert_if_absent, table};
 use parta_ids::{InvitationId, MemberId, OrgId, RosterImportId, TypedId as _, UnitId};
 use sea_orm::{
     ActiveValue::Set,
     ColumnTrait as _, Condition as Where, ConnectionTrait, EntityTrait as _, ExprTrait as _,
     QueryFilter as _, QueryOrder as _, QuerySelect as _, UpdateMany,
-    sea_query::{Expr, Func, OnConflict, SimpleExpr},
+    sea_query::{Expr, Func, SimpleExpr},
 };
 
 use super::{
@@ -109,16 +109,11 @@ pub(crate) async fn insert(
         revoke_time: Set(invitation.revoke_time),
         revision: Set(invitation.revision),
     };
-    let insert = Entity::insert(row);
-    if invitation.roster_import_id.is_none() {
-        insert.exec_without_returning(conn).await?;
-        return Ok(true);
+    if invitation.roster_import_id.is_some() {
+        return insert_if_absent::<Entity>(conn, row).await;
     }
-    let inserted = insert
-        .on_conflict(OnConflict::new().do_nothing().to_owned())
-        .exec_without_returning(conn)
-        .await?;
-    Ok(inserted == 1)
+    Entity::insert(row).exec_without_returning(conn).await?;
+    Ok(true)
 }
 
 pub(crate) async fn find(

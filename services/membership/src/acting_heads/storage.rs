@@ -1,12 +1,10 @@
 //! The table `acting_head` and named queries over it.
 use chrono::{DateTime, Utc};
 use parta_access::OrgScope;
-use parta_database::{StorageError, table};
+use parta_database::{StorageError, insert_if_absent, table};
 use parta_ids::{ActingHeadId, MemberId, OrgId, TypedId as _};
 use sea_orm::{
-    ColumnTrait as _, ConnectionTrait, EntityTrait as _, IntoActiveModel as _, QueryFilter as _,
-    QuerySelect as _,
-    sea_query::{Expr, OnConflict},
+    ColumnTrait as _, ConnectionTrait, EntityTrait as _, QueryFilter as _, QuerySelect as _, sea_query::Expr,
 };
 
 use super::model::ActingHead;
@@ -81,11 +79,7 @@ pub(super) async fn insert(
         end_time: of.end_time,
         end_cause: of.end_cause.clone(),
     };
-    let inserted = Entity::insert(row.into_active_model())
-        .on_conflict(OnConflict::new().do_nothing().to_owned())
-        .exec_without_returning(conn)
-        .await?;
-    Ok(inserted == 1)
+    insert_if_absent::<Entity>(conn, row).await
 }
 
 /// Loads an acting head, ended or not.

@@ -3,9 +3,9 @@
 //! as the invitations, which invitation never deletes.
 use chrono::{DateTime, Utc};
 use parta_access::OrgScope;
-use parta_database::{StorageError, Tx, table};
+use parta_database::{StorageError, Tx, insert_if_absent, table};
 use parta_ids::{InvitationId, TypedId as _};
-use sea_orm::{ActiveValue::Set, ConnectionTrait, EntityTrait as _, sea_query::OnConflict};
+use sea_orm::{ActiveValue::Set, ConnectionTrait, EntityTrait as _};
 
 use entity::{ActiveModel, Entity};
 
@@ -50,10 +50,7 @@ pub(in crate::join_requests) async fn insert_ended(
         invitation_id: Set(invitation.uuid()),
         end_time: Set(now),
     };
-    Entity::insert(row)
-        .on_conflict(OnConflict::new().do_nothing().to_owned())
-        .exec_without_returning(conn)
-        .await?;
+    insert_if_absent::<Entity>(conn, row).await?;
     Ok(())
 }
 
