@@ -1,6 +1,7 @@
 //! Storage shared by the features: functions that list and end rows, and facts about members that end.
 use chrono::{DateTime, Utc};
 use parta_access::OrgScope;
+use parta_database::StorageError;
 use parta_ids::{MemberId, TypedId, Uuid};
 use sea_orm::{
     ColumnTrait as _, Condition, ConnectionTrait, DbErr, EntityTrait, QueryFilter as _, QueryOrder as _,
@@ -63,6 +64,16 @@ pub(crate) async fn load_page<E: EntityTrait>(
         .limit(limit)
         .all(conn)
         .await
+}
+
+/// Deletes the rows whose time was before another one, in all organizations.
+pub(crate) async fn delete_before<E: EntityTrait>(
+    conn: &impl ConnectionTrait,
+    time: E::Column,
+    before: DateTime<Utc>,
+) -> Result<(), StorageError> {
+    E::delete_many().filter(time.lt(before)).exec(conn).await?;
+    Ok(())
 }
 
 /// A table of facts about members that end, for example duties.

@@ -2,10 +2,9 @@
 use chrono::{DateTime, Utc};
 use parta_database::{StorageError, table};
 use parta_ids::{AccountId, FlowId, TypedId as _};
-use sea_orm::{
-    ActiveValue::Set, ColumnTrait as _, ConnectionTrait, EntityTrait as _, QueryFilter as _,
-    sea_query::OnConflict,
-};
+use sea_orm::{ActiveValue::Set, ConnectionTrait, EntityTrait as _, sea_query::OnConflict};
+
+use crate::storage::delete_before;
 
 table!(join_flow, "join_flow", {
     #[sea_orm(primary_key, auto_increment = false)]
@@ -42,11 +41,7 @@ pub(super) async fn delete_join_flows(
     conn: &impl ConnectionTrait,
     created_before: DateTime<Utc>,
 ) -> Result<(), StorageError> {
-    join_flow::Entity::delete_many()
-        .filter(join_flow::Column::CreateTime.lt(created_before))
-        .exec(conn)
-        .await?;
-    Ok(())
+    delete_before::<join_flow::Entity>(conn, join_flow::Column::CreateTime, created_before).await
 }
 
 /// Finds the account behind a join flow.

@@ -10,6 +10,7 @@ use sea_orm::{
     sea_query::{Expr, OnConflict},
 };
 
+use crate::storage::delete_before;
 use entity::{ActiveModel, Column, Entity};
 
 table!(entity, "contact_change", {
@@ -95,9 +96,5 @@ pub(super) async fn delete_old(
     conn: &impl ConnectionTrait,
     created_before: DateTime<Utc>,
 ) -> Result<(), StorageError> {
-    Entity::delete_many()
-        .filter(Column::CreateTime.lt(created_before))
-        .exec(conn)
-        .await?;
-    Ok(())
+    delete_before::<Entity>(conn, Column::CreateTime, created_before).await
 }

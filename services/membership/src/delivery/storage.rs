@@ -9,6 +9,7 @@ use sea_orm::{
 };
 
 use super::model::OutboxMessage;
+use crate::storage::delete_before;
 use entity::{ActiveModel, Column, Entity, Model};
 
 table!(entity, "outbox_message", {
@@ -58,9 +59,5 @@ pub(super) async fn delete_old(
     conn: &impl ConnectionTrait,
     created_before: DateTime<Utc>,
 ) -> Result<(), StorageError> {
-    Entity::delete_many()
-        .filter(Column::CreateTime.lt(created_before))
-        .exec(conn)
-        .await?;
-    Ok(())
+    delete_before::<Entity>(conn, Column::CreateTime, created_before).await
 }

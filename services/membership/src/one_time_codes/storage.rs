@@ -9,6 +9,7 @@ use sea_orm::{
 };
 
 use super::model::{OneTimeCode, Use};
+use crate::storage::delete_before;
 use entity::{Column, Entity, Model};
 
 table!(entity, "one_time_code", {
@@ -156,11 +157,7 @@ pub(super) async fn delete_old(
     conn: &impl ConnectionTrait,
     created_before: DateTime<Utc>,
 ) -> Result<(), StorageError> {
-    Entity::delete_many()
-        .filter(Column::CreateTime.lt(created_before))
-        .exec(conn)
-        .await?;
-    Ok(())
+    delete_before::<Entity>(conn, Column::CreateTime, created_before).await
 }
 
 /// Deletes all codes, and returns their number.

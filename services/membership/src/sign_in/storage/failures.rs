@@ -4,11 +4,11 @@ use chrono::{DateTime, Utc};
 use parta_database::{StorageError, table};
 use sea_orm::{
     ActiveValue::Set,
-    ColumnTrait as _, ConnectionTrait, EntityTrait as _, QueryFilter as _,
+    ConnectionTrait, EntityTrait as _,
     sea_query::{Expr, ExprTrait as _, OnConflict},
 };
 
-use crate::sign_in::model::FAILURES_MAX;
+use crate::{sign_in::model::FAILURES_MAX, storage::delete_before};
 
 table!(failure, "sign_in_failure", {
     #[sea_orm(primary_key, auto_increment = false)]
@@ -65,9 +65,5 @@ pub(in crate::sign_in) async fn delete_old(
     conn: &impl ConnectionTrait,
     counted_before: DateTime<Utc>,
 ) -> Result<(), StorageError> {
-    failure::Entity::delete_many()
-        .filter(failure::Column::LatestTime.lt(counted_before))
-        .exec(conn)
-        .await?;
-    Ok(())
+    delete_before::<failure::Entity>(conn, failure::Column::LatestTime, counted_before).await
 }

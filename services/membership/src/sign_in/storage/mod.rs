@@ -15,7 +15,7 @@ use super::{
     model::{ATTEMPTS_MAX, PROOF_LIFE},
     proof::ProofDigest,
 };
-use crate::delivery::Purpose;
+use crate::{delivery::Purpose, storage::delete_before};
 
 table!(flow, "sign_in_flow", {
     #[sea_orm(primary_key, auto_increment = false)]
@@ -173,9 +173,5 @@ pub(super) async fn delete_flows(
     conn: &impl ConnectionTrait,
     expired_before: DateTime<Utc>,
 ) -> Result<(), StorageError> {
-    flow::Entity::delete_many()
-        .filter(flow::Column::ExpireTime.lt(expired_before))
-        .exec(conn)
-        .await?;
-    Ok(())
+    delete_before::<flow::Entity>(conn, flow::Column::ExpireTime, expired_before).await
 }
