@@ -36,7 +36,7 @@ pub use connection::{Connection, Transaction};
 pub use db::Db;
 pub use error::StorageError;
 pub use head::LogHead;
-pub use insert::insert_if_absent;
+pub use insert::{insert_if_absent, insert_or_replace};
 pub use metrics::count_skipped_row;
 pub use migrations::migrations;
 pub use pooled_connection::PooledConnection;

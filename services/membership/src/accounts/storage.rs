@@ -1,12 +1,11 @@
 //! The tables `account` and `account_address` and named queries over them. Accounts belong to no
 //! organization, so the queries have no scope.
 use chrono::{DateTime, Utc};
-use parta_database::{StorageError, table};
+use parta_database::{StorageError, insert_or_replace, table};
 use parta_ids::{AccountId, TypedId as _, Uuid};
 use sea_orm::{
-    ActiveValue::Set,
-    ColumnTrait as _, ConnectionTrait, EntityTrait as _, QueryFilter as _, QueryOrder as _, QuerySelect as _,
-    sea_query::{Expr, OnConflict},
+    ActiveValue::Set, ColumnTrait as _, ConnectionTrait, EntityTrait as _, QueryFilter as _, QueryOrder as _,
+    QuerySelect as _, sea_query::Expr,
 };
 
 use super::model::{Account, is_phone};
@@ -111,16 +110,8 @@ pub(crate) async fn replace_address(
         verify_time: Set(now),
         end_time: Set(None),
     };
-    use account_address::Column as C;
     // The person may return to an earlier address.
-    let known = OnConflict::columns([C::Address, C::AccountId])
-        .update_columns([C::VerifyTime, C::EndTime])
-        .to_owned();
-    account_address::Entity::insert(row)
-        .on_conflict(known)
-        .exec_without_returning(conn)
-        .await?;
-    Ok(())
+    insert_or_replace::<account_address::Entity>(conn, row).await
 }
 
 pub(crate) async fn find(

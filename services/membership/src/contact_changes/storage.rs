@@ -2,12 +2,10 @@
 //! queries take no `OrgScope`. The addresses are in `sign_in_flow`, in the rows of the two flows of
 //! a change.
 use chrono::{DateTime, Utc};
-use parta_database::{StorageError, table};
+use parta_database::{StorageError, insert_or_replace, table};
 use parta_ids::{AccountId, FlowId, TypedId as _};
 use sea_orm::{
-    ActiveValue::Set,
-    ColumnTrait as _, ConnectionTrait, EntityTrait as _, QueryFilter as _,
-    sea_query::{Expr, OnConflict},
+    ActiveValue::Set, ColumnTrait as _, ConnectionTrait, EntityTrait as _, QueryFilter as _, sea_query::Expr,
 };
 
 use crate::storage::delete_before;
@@ -49,19 +47,7 @@ pub(super) async fn upsert(
         create_time: Set(now),
         confirm_time: Set(None),
     };
-    let overwrite = OnConflict::column(Column::AccountId)
-        .update_columns([
-            Column::FlowId,
-            Column::PresentFlowId,
-            Column::CreateTime,
-            Column::ConfirmTime,
-        ])
-        .to_owned();
-    Entity::insert(row)
-        .on_conflict(overwrite)
-        .exec_without_returning(conn)
-        .await?;
-    Ok(())
+    insert_or_replace::<Entity>(conn, row).await
 }
 
 /// Finds the latest change of an account.

@@ -1,12 +1,9 @@
 //! The table `one_time_code` and named queries over it.
 use chrono::{DateTime, Utc};
 use parta_access::OrgScope;
-use parta_database::{StorageError, table};
+use parta_database::{StorageError, insert_or_replace, table};
 use parta_ids::{AccountId, MemberId, OrgId, SessionId, TypedId};
-use sea_orm::{
-    ColumnTrait as _, ConnectionTrait, EntityTrait as _, IntoActiveModel as _, QueryFilter as _,
-    QuerySelect as _, sea_query::OnConflict,
-};
+use sea_orm::{ColumnTrait as _, ConnectionTrait, EntityTrait as _, QueryFilter as _, QuerySelect as _};
 
 use super::model::{OneTimeCode, Use};
 use crate::storage::delete_before;
@@ -78,27 +75,7 @@ pub(super) async fn upsert(
         confirm_time: code.confirm_time,
         confirmer_id: code.confirmer_id.map(TypedId::uuid),
     };
-    let replace = OnConflict::columns([Column::OrgId, Column::MemberId])
-        .update_columns([
-            Column::CodeId,
-            Column::AccountId,
-            Column::RequesterId,
-            Column::IssuerId,
-            Column::CreateTime,
-            Column::ExpireTime,
-            Column::CodeDigest,
-            Column::SessionId,
-            Column::UseTime,
-            Column::UseRequestId,
-            Column::ConfirmTime,
-            Column::ConfirmerId,
-        ])
-        .to_owned();
-    Entity::insert(row.into_active_model())
-        .on_conflict(replace)
-        .exec_without_returning(conn)
-        .await?;
-    Ok(())
+    insert_or_replace::<Entity>(conn, row).await
 }
 
 /// Loads the latest code of a member.

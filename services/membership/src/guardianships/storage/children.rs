@@ -1,12 +1,9 @@
 //! The table `child_record` and named queries over it.
 use chrono::NaiveDate;
 use parta_access::OrgScope;
-use parta_database::{StorageError, table};
+use parta_database::{StorageError, insert_or_replace, table};
 use parta_ids::{MemberId, OrgId, TypedId as _, Uuid};
-use sea_orm::{
-    ColumnTrait as _, ConnectionTrait, EntityTrait as _, IntoActiveModel as _, QueryFilter as _,
-    QuerySelect as _, sea_query::OnConflict,
-};
+use sea_orm::{ColumnTrait as _, ConnectionTrait, EntityTrait as _, QueryFilter as _, QuerySelect as _};
 
 use super::order;
 use crate::guardianships::model::ChildRecord;
@@ -69,20 +66,7 @@ pub(crate) async fn save(
         order_date: order.as_ref().map(|order| order.date),
         order_text: order.map(|order| order.text),
     };
-    let known = OnConflict::columns([Column::OrgId, Column::MemberId])
-        .update_columns([
-            Column::BirthDate,
-            Column::Protected,
-            Column::OrderNumber,
-            Column::OrderDate,
-            Column::OrderText,
-        ])
-        .to_owned();
-    Entity::insert(row.into_active_model())
-        .on_conflict(known)
-        .exec_without_returning(conn)
-        .await?;
-    Ok(())
+    insert_or_replace::<Entity>(conn, row).await
 }
 
 /// Lists the children whose families are protected.

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
 use parta_access::OrgScope;
-use parta_database::{StorageError, table};
+use parta_database::{StorageError, insert_or_replace, table};
 use parta_ids::{AccountId, InvitationId, JoinRequestId, MemberId, OrgId, TypedId, UnitId, Uuid};
 use parta_roster::Role;
 use sea_orm::{
@@ -409,19 +409,7 @@ pub(super) async fn upsert_admission(
         member_id: Set(member.uuid()),
         create_time: Set(now),
     };
-    let key = [
-        admission::Column::OrgId,
-        admission::Column::InvitationId,
-        admission::Column::AccountId,
-    ];
-    let again = sea_orm::sea_query::OnConflict::columns(key)
-        .update_columns([admission::Column::MemberId, admission::Column::CreateTime])
-        .to_owned();
-    admission::Entity::insert(row)
-        .on_conflict(again)
-        .exec_without_returning(conn)
-        .await?;
-    Ok(())
+    insert_or_replace::<admission::Entity>(conn, row).await
 }
 
 /// Deletes by which invitations an account became a member.

@@ -2,12 +2,9 @@
 use std::collections::BTreeSet;
 
 use parta_access::OrgScope;
-use parta_database::{StorageError, table};
+use parta_database::{StorageError, insert_or_replace, table};
 use parta_ids::{MemberId, TypedId};
-use sea_orm::{
-    ColumnTrait as _, Condition, ConnectionTrait, EntityTrait as _, IntoActiveModel as _,
-    sea_query::OnConflict,
-};
+use sea_orm::{ColumnTrait as _, Condition, ConnectionTrait, EntityTrait as _};
 
 use crate::{roles::model::VerificationEnd, storage::load_page};
 use entity::{Column, Entity, Model};
@@ -50,20 +47,7 @@ pub(in crate::roles) async fn save(
         announcer_id: end.announcer_id.uuid(),
         create_time: end.create_time,
     };
-    let replace = OnConflict::columns([Column::OrgId, Column::MemberId])
-        .update_columns([
-            Column::LastDate,
-            Column::DueTime,
-            Column::Cause,
-            Column::AnnouncerId,
-            Column::CreateTime,
-        ])
-        .to_owned();
-    Entity::insert(row.into_active_model())
-        .on_conflict(replace)
-        .exec_without_returning(conn)
-        .await?;
-    Ok(())
+    insert_or_replace::<Entity>(conn, row).await
 }
 
 /// Loads the announced end of a member.

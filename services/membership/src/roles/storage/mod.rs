@@ -6,12 +6,9 @@ pub(super) mod ends;
 use std::collections::BTreeSet;
 
 use parta_access::OrgScope;
-use parta_database::{StorageError, table};
+use parta_database::{StorageError, insert_or_replace, table};
 use parta_ids::{MemberId, TypedId};
-use sea_orm::{
-    ColumnTrait as _, Condition, ConnectionTrait, EntityTrait as _, IntoActiveModel as _,
-    sea_query::OnConflict,
-};
+use sea_orm::{ColumnTrait as _, Condition, ConnectionTrait, EntityTrait as _};
 
 use super::VerificationRequest;
 use crate::storage::load_page;
@@ -38,14 +35,7 @@ pub(super) async fn save(
         evidence: request.evidence.clone(),
         create_time: request.create_time,
     };
-    let replace = OnConflict::columns([Column::OrgId, Column::MemberId])
-        .update_columns([Column::Evidence, Column::CreateTime])
-        .to_owned();
-    Entity::insert(row.into_active_model())
-        .on_conflict(replace)
-        .exec_without_returning(conn)
-        .await?;
-    Ok(())
+    insert_or_replace::<Entity>(conn, row).await
 }
 
 /// Deletes the request of a member. Returns whether there was one.
