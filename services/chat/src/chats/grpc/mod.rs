@@ -7,7 +7,7 @@ use parta_status::field;
 use tonic::{Request, Response, Status};
 
 use super::operations::{
-    AddParticipants, CreateChat, CreateDirectChat, GetChat, ListChats, ListParticipants,
+    AddParticipants, ChangeChat, CreateChat, CreateDirectChat, GetChat, ListChats, ListParticipants,
     ListUnsupervisedChats, RemoveParticipants, TransferResponsibility,
 };
 use crate::{chats::model::TITLE_MAX, context::Context};
@@ -136,10 +136,10 @@ impl ChatService for Chats {
             let org_id = field::id(v, "org_id", &r.org_id);
             let chat_id = field::id(v, "chat_id", &r.chat_id);
             let member_ids = convert::members(v, &r.member_ids);
-            Some(AddParticipants {
+            Some(ChangeChat {
                 org_id: org_id?,
                 chat_id: chat_id?,
-                member_ids,
+                change: AddParticipants { member_ids },
             })
         })?;
         let done = self.edge.mutate(&call, &command).await?;
@@ -158,10 +158,10 @@ impl ChatService for Chats {
             let org_id = field::id(v, "org_id", &r.org_id);
             let chat_id = field::id(v, "chat_id", &r.chat_id);
             let member_ids = convert::members(v, &r.member_ids);
-            Some(RemoveParticipants {
+            Some(ChangeChat {
                 org_id: org_id?,
                 chat_id: chat_id?,
-                member_ids,
+                change: RemoveParticipants { member_ids },
             })
         })?;
         let done = self.edge.mutate(&call, &command).await?;
@@ -187,11 +187,13 @@ impl ChatService for Chats {
                 "deputy_id",
                 "must be another member than responsible_id",
             );
-            Some(TransferResponsibility {
+            Some(ChangeChat {
                 org_id: org_id?,
                 chat_id: chat_id?,
-                responsible_id: responsible_id?,
-                deputy_id,
+                change: TransferResponsibility {
+                    responsible_id: responsible_id?,
+                    deputy_id,
+                },
             })
         })?;
         let done = self.edge.mutate(&call, &command).await?;

@@ -10,7 +10,9 @@ use parta_roster::Roster;
 use sea_orm::ConnectionTrait;
 
 pub(crate) use direct::CreateDirectChat;
-pub(crate) use mutations::{AddParticipants, CreateChat, RemoveParticipants, TransferResponsibility};
+pub(crate) use mutations::{
+    AddParticipants, ChangeChat, CreateChat, RemoveParticipants, TransferResponsibility,
+};
 pub(crate) use queries::{GetChat, ListChats, ListParticipants, ListUnsupervisedChats, UnsupervisedChat};
 
 use crate::{

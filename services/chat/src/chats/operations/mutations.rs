@@ -1,6 +1,6 @@
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, future::Future};
 
-use parta_access::{Caller, OrgScope, authorize};
+use parta_access::{Caller, Decision, OrgScope, authorize};
 use parta_database::Tx;
 use parta_edge::{Mutation, Stored};
 use parta_ids::{ChatId, MemberId, OrgId, TypedId};
@@ -97,53 +97,61 @@ impl Mutation for CreateChat {
     }
 }
 
-/// Adds participants to a custom chat. A present participant stays.
-pub(crate) struct AddParticipants {
-    pub(crate) org_id: OrgId,
-    pub(crate) chat_id: ChatId,
-    pub(crate) member_ids: Vec<MemberId>,
+/// A custom chat whose row is locked.
+pub(crate) struct CustomChat {
+    row: chat::Model,
+    present: BTreeMap<MemberId, Participation>,
 }
 
-impl Mutation for AddParticipants {
+/// A change of the participants of a custom chat or of its responsible member.
+pub(crate) trait ChatChange: Send + Sync {
+    /// Whether the change may take the right to it from the caller. A repetition then returns the result as
+    /// long as the caller may read the chat up to the leaving.
+    const MAY_TAKE_RIGHT: bool;
+
+    /// The members whom the change removes; `None` if it removes nobody whom it names.
+    fn removed(&self) -> Option<&[MemberId]> {
+        None
+    }
+
+    /// Returns the audience of the chat after the change, or refuses the change.
+    fn audience(
+        &self,
+        run: Run<'_>,
+        grant: &Grant,
+        chat: &CustomChat,
+    ) -> impl Future<Output = Result<NamedAudience, Error>> + Send;
+}
+
+/// Changes a custom chat.
+pub(crate) struct ChangeChat<C> {
+    pub(crate) org_id: OrgId,
+    pub(crate) chat_id: ChatId,
+    pub(crate) change: C,
+}
+
+impl<C: ChatChange> Mutation for ChangeChat<C> {
     type Context = Context;
     type Grant = Grant;
     type Outcome = ();
-    /// `None` for a member of the administration who does not take part.
+    /// `None` for a member of the administration who never took part.
     type View = Option<ChatView>;
     type Error = Error;
 
     async fn authorize(&self, run: Run<'_>) -> Result<Grant, Error> {
-        authorize_choice(run, (self.org_id, self.chat_id), None).await
+        authorize_choice(run, (self.org_id, self.chat_id), self.change.removed()).await
     }
 
-    async fn act(&self, run: Run<'_>, Grant { scope, facts }: &Grant) -> Result<(), Error> {
+    async fn act(&self, run: Run<'_>, grant: &Grant) -> Result<(), Error> {
         let Run { context, tx, caller } = run;
+        let Grant { scope, facts } = grant;
         let row = lock_custom_chat(tx, scope, facts, self.chat_id).await?;
-        authorize(
-            caller,
-            self.org_id,
-            policy::choose_people(facts, is_responsible(facts, &row)),
-        )?;
+        let decision = decide(facts, is_responsible(facts, &row), self.change.removed());
+        authorize(caller, self.org_id, decision)?;
         let present = participants(tx, scope, self.chat_id).await?;
-        if self.member_ids.contains(&facts.member_id) && !present.contains_key(&facts.member_id) {
-            return Err(Error::second_person_required());
-        }
-        if row.unsupervised || row.responsible_id.is_none() {
-            // Nothing else changes in a read-only chat while nobody is responsible (F17).
-            return Err(Error::unsupervised(self.chat_id));
-        }
-        let people = check_named(context, tx, facts, &present, &self.member_ids).await?;
-        let had = responsibility_of(&row);
-        let audience = named_audience(&people, had);
-        if audience.responsibility.member != had.member || !audience.is_led {
-            // The responsible member has no ground toward one of them.
-            let first = self
-                .member_ids
-                .iter()
-                .find(|member| !present.contains_key(member));
-            return Err(first.map_or_else(|| Error::unsupervised(self.chat_id), |m| Error::not_reachable(*m)));
-        }
-        apply(context, tx, scope, &row, &present, audience).await?;
+        let chat = CustomChat { row, present };
+        let audience = self.change.audience(run, grant, &chat).await?;
+        apply(context, tx, scope, &chat, audience).await?;
         audit(tx, caller, self.org_id, self.chat_id).await
     }
 
@@ -153,7 +161,18 @@ impl Mutation for AddParticipants {
         Grant { scope, facts }: &Grant,
         (): &(),
     ) -> Result<Option<ChatView>, Error> {
-        load_if_readable(run.tx, scope, facts, self.chat_id).await
+        match ChatView::load(run.tx, scope, facts.member_id, self.chat_id).await {
+            Err(Error::UnknownChat(_)) => Ok(None),
+            view => Ok(Some(view?)),
+        }
+    }
+
+    async fn regrant(&self, run: Run<'_>, (): &()) -> Result<Grant, Error> {
+        if C::MAY_TAKE_RIGHT {
+            authorize_repetition(run, (self.org_id, self.chat_id), self.change.removed()).await
+        } else {
+            self.authorize(run).await
+        }
     }
 
     fn repeated(&self, context: &Context) {
@@ -161,37 +180,64 @@ impl Mutation for AddParticipants {
     }
 }
 
-/// Names the responsible member of a custom chat and the deputy, who join it if they are not in it.
+/// Adds participants. A present participant stays.
+pub(crate) struct AddParticipants {
+    pub(crate) member_ids: Vec<MemberId>,
+}
+
+impl ChatChange for AddParticipants {
+    const MAY_TAKE_RIGHT: bool = false;
+
+    async fn audience(
+        &self,
+        Run { context, tx, .. }: Run<'_>,
+        Grant { facts, .. }: &Grant,
+        CustomChat { row, present }: &CustomChat,
+    ) -> Result<NamedAudience, Error> {
+        let chat_id = ChatId::from_uuid(row.chat_id);
+        if self.member_ids.contains(&facts.member_id) && !present.contains_key(&facts.member_id) {
+            return Err(Error::second_person_required());
+        }
+        if row.unsupervised || row.responsible_id.is_none() {
+            // Nothing else changes in a read-only chat while nobody is responsible (F17).
+            return Err(Error::unsupervised(chat_id));
+        }
+        let people = check_named(context, tx, facts, present, &self.member_ids).await?;
+        let had = responsibility_of(row);
+        let audience = named_audience(&people, had);
+        if audience.responsibility.member != had.member || !audience.is_led {
+            // The responsible member has no ground toward one of them.
+            let first = self
+                .member_ids
+                .iter()
+                .find(|member| !present.contains_key(member));
+            return Err(first.map_or_else(|| Error::unsupervised(chat_id), |m| Error::not_reachable(*m)));
+        }
+        Ok(audience)
+    }
+}
+
+/// Names the responsible member and the deputy, who join the chat if they are not in it. The caller may pass
+/// the responsibility on, and have left the chat since.
 pub(crate) struct TransferResponsibility {
-    pub(crate) org_id: OrgId,
-    pub(crate) chat_id: ChatId,
     pub(crate) responsible_id: MemberId,
     pub(crate) deputy_id: Option<MemberId>,
 }
 
-impl Mutation for TransferResponsibility {
-    type Context = Context;
-    type Grant = Grant;
-    type Outcome = ();
-    /// `None` for a member of the administration who does not take part.
-    type View = Option<ChatView>;
-    type Error = Error;
+impl ChatChange for TransferResponsibility {
+    const MAY_TAKE_RIGHT: bool = true;
 
-    async fn authorize(&self, run: Run<'_>) -> Result<Grant, Error> {
-        authorize_choice(run, (self.org_id, self.chat_id), None).await
-    }
-
-    async fn act(&self, run: Run<'_>, Grant { scope, facts }: &Grant) -> Result<(), Error> {
-        let Run { context, tx, caller } = run;
-        let row = lock_custom_chat(tx, scope, facts, self.chat_id).await?;
-        let is_responsible = is_responsible(facts, &row);
-        authorize(caller, self.org_id, policy::choose_people(facts, is_responsible))?;
+    async fn audience(
+        &self,
+        Run { context, tx, .. }: Run<'_>,
+        Grant { facts, .. }: &Grant,
+        CustomChat { row, present }: &CustomChat,
+    ) -> Result<NamedAudience, Error> {
         let named: Vec<_> = [self.responsible_id].into_iter().chain(self.deputy_id).collect();
-        if named.contains(&facts.member_id) && !is_responsible {
+        if named.contains(&facts.member_id) && !is_responsible(facts, row) {
             return Err(Error::second_person_required());
         }
-        let present = participants(tx, scope, self.chat_id).await?;
-        let people = check_named(context, tx, facts, &present, &named).await?;
+        let people = check_named(context, tx, facts, present, &named).await?;
         let may_lead = named_chat(&people).may_lead;
         if let Some(member) = named.iter().find(|member| !may_lead.contains_key(member)) {
             return Err(Error::not_cleared(*member));
@@ -201,93 +247,40 @@ impl Mutation for TransferResponsibility {
             deputy: self.deputy_id,
             unit: None,
         };
-        let audience = named_audience(&people, wanted);
-        apply(context, tx, scope, &row, &present, audience).await?;
-        audit(tx, caller, self.org_id, self.chat_id).await
-    }
-
-    async fn view(
-        &self,
-        run: Run<'_>,
-        Grant { scope, facts }: &Grant,
-        (): &(),
-    ) -> Result<Option<ChatView>, Error> {
-        load_if_readable(run.tx, scope, facts, self.chat_id).await
-    }
-
-    /// A caller who passed the responsibility on by this act, and may have left the chat since, gets the
-    /// result as long as the caller may read the chat up to the leaving.
-    async fn regrant(&self, run: Run<'_>, (): &()) -> Result<Grant, Error> {
-        authorize_repetition(run, (self.org_id, self.chat_id), None).await
-    }
-
-    fn repeated(&self, context: &Context) {
-        context.sink.compare_organization(self.org_id);
+        Ok(named_audience(&people, wanted))
     }
 }
 
-/// Removes participants from a custom chat, and those who may not be in it without them. A member who does
-/// not participate is passed over.
+/// Removes participants, and those who may not be in the chat without them. A member who does not participate
+/// is passed over. The caller may leave the chat, also as one of those who leave with the removed members.
 pub(crate) struct RemoveParticipants {
-    pub(crate) org_id: OrgId,
-    pub(crate) chat_id: ChatId,
     pub(crate) member_ids: Vec<MemberId>,
 }
 
-impl Mutation for RemoveParticipants {
-    type Context = Context;
-    type Grant = Grant;
-    type Outcome = ();
-    /// `None` for a member of the administration who never took part.
-    type View = Option<ChatView>;
-    type Error = Error;
+impl ChatChange for RemoveParticipants {
+    const MAY_TAKE_RIGHT: bool = true;
 
-    async fn authorize(&self, run: Run<'_>) -> Result<Grant, Error> {
-        let removed = Some(self.member_ids.as_slice());
-        authorize_choice(run, (self.org_id, self.chat_id), removed).await
+    fn removed(&self) -> Option<&[MemberId]> {
+        Some(&self.member_ids)
     }
 
-    async fn act(&self, run: Run<'_>, Grant { scope, facts }: &Grant) -> Result<(), Error> {
-        let Run { context, tx, caller } = run;
-        let row = lock_custom_chat(tx, scope, facts, self.chat_id).await?;
-        let only_oneself = is_only(facts, &self.member_ids);
-        let decision = policy::remove(facts, is_responsible(facts, &row), only_oneself);
-        authorize(caller, self.org_id, decision)?;
-        let present = participants(tx, scope, self.chat_id).await?;
+    async fn audience(
+        &self,
+        Run { context, tx, .. }: Run<'_>,
+        Grant { scope, facts }: &Grant,
+        CustomChat { row, present }: &CustomChat,
+    ) -> Result<NamedAudience, Error> {
         let staying = present.keys().filter(|m| !self.member_ids.contains(m));
         let staying: Vec<_> = staying.copied().collect();
-        let had = responsibility_of(&row);
+        let had = responsibility_of(row);
         let is_removed =
             |member: MemberId| present.contains_key(&member) && self.member_ids.contains(&member);
         if had.member.is_some_and(is_removed) && !staying.is_empty() {
-            return Err(Error::responsible_required(self.chat_id));
+            return Err(Error::responsible_required(ChatId::from_uuid(row.chat_id)));
         }
-        let people = context.roster.contexts_of(tx, self.org_id, &staying).await?;
+        let people = context.roster.contexts_of(tx, facts.org_id, &staying).await?;
         // Those leave too who were in the chat under the responsibility of one of these members (F14).
-        let removed = &self.member_ids;
-        let audience = decide_named(&context.roster, tx, scope, &people, had, removed).await?;
-        apply(context, tx, scope, &row, &present, audience).await?;
-        audit(tx, caller, self.org_id, self.chat_id).await
-    }
-
-    async fn view(
-        &self,
-        run: Run<'_>,
-        Grant { scope, facts }: &Grant,
-        (): &(),
-    ) -> Result<Option<ChatView>, Error> {
-        load_if_readable(run.tx, scope, facts, self.chat_id).await
-    }
-
-    /// A caller who left by this act, also as one of those who leave with the removed members, gets the
-    /// result as long as the caller may read the chat up to the leaving.
-    async fn regrant(&self, run: Run<'_>, (): &()) -> Result<Grant, Error> {
-        let removed = Some(self.member_ids.as_slice());
-        authorize_repetition(run, (self.org_id, self.chat_id), removed).await
-    }
-
-    fn repeated(&self, context: &Context) {
-        context.sink.compare_organization(self.org_id);
+        Ok(decide_named(&context.roster, tx, scope, &people, had, &self.member_ids).await?)
     }
 }
 
@@ -297,8 +290,14 @@ fn is_responsible(facts: &MemberContext, row: &chat::Model) -> bool {
     row.kind != ChatKind::Custom as i16 || row.responsible_id == Some(facts.member_id.uuid())
 }
 
-fn is_only(facts: &MemberContext, members: &[MemberId]) -> bool {
-    members.iter().all(|member| *member == facts.member_id)
+/// Decides whether the caller may change a chat. `removed` are the members whom the change removes; `None` if
+/// it removes nobody whom it names.
+fn decide(facts: &MemberContext, is_responsible: bool, removed: Option<&[MemberId]>) -> Decision {
+    let Some(removed) = removed else {
+        return policy::choose_people(facts, is_responsible);
+    };
+    let is_only_oneself = removed.iter().all(|member| *member == facts.member_id);
+    policy::remove(facts, is_responsible, is_only_oneself)
 }
 
 /// Finds a chat in which the caller participates, and for the administration every custom chat: it chooses
@@ -320,8 +319,7 @@ async fn find_chosen_chat(
     }
 }
 
-/// Authorizes a caller who chooses the participants of a chat. `removed` are the members whom the act
-/// removes; `None` if it does something else.
+/// Authorizes a caller who chooses the participants of a chat; `removed` as in [`decide`].
 async fn authorize_choice(
     run: Run<'_>,
     (org, chat): (OrgId, ChatId),
@@ -332,12 +330,7 @@ async fn authorize_choice(
     let (scope, _) = context.reader(tx, caller, org).await?;
     let facts = context.roster.caller_context(tx, caller, org).await?;
     let row = find_chosen_chat(tx, &scope, &facts, chat).await?;
-    let is_responsible = is_responsible(&facts, &row);
-    let decision = match removed {
-        Some(removed) => policy::remove(&facts, is_responsible, is_only(&facts, removed)),
-        None => policy::choose_people(&facts, is_responsible),
-    };
-    let scope = authorize(caller, org, decision)?;
+    let scope = authorize(caller, org, decide(&facts, is_responsible(&facts, &row), removed))?;
     Ok(Grant { scope, facts })
 }
 
@@ -350,11 +343,7 @@ async fn authorize_repetition(
 ) -> Result<Grant, Error> {
     let Run { context, tx, caller } = run;
     let facts = context.roster.caller_context(tx, caller, org).await?;
-    let decision = match removed {
-        Some(removed) => policy::remove(&facts, true, is_only(&facts, removed)),
-        None => policy::choose_people(&facts, true),
-    };
-    let scope = authorize(caller, org, decision)?;
+    let scope = authorize(caller, org, decide(&facts, true, removed))?;
     if let Err(Error::UnknownChat(_)) = load_readable(tx, &scope, facts.member_id, chat).await {
         find_chosen_chat(tx, &scope, &facts, chat).await?;
     }
@@ -384,8 +373,7 @@ async fn apply(
     context: &Context,
     tx: &Tx,
     scope: &OrgScope,
-    row: &chat::Model,
-    present: &BTreeMap<MemberId, Participation>,
+    CustomChat { row, present }: &CustomChat,
     audience: NamedAudience,
 ) -> Result<(), Error> {
     let mut diff = difference(present, &audience.participants);
@@ -395,19 +383,6 @@ async fn apply(
         apply_diff(tx, &*context.sink, scope, chat, &diff).await?;
     }
     Ok(())
-}
-
-/// The chat for a caller who may read it.
-async fn load_if_readable(
-    tx: &Tx,
-    scope: &OrgScope,
-    facts: &MemberContext,
-    chat: ChatId,
-) -> Result<Option<ChatView>, Error> {
-    match ChatView::load(tx, scope, facts.member_id, chat).await {
-        Err(Error::UnknownChat(_)) => Ok(None),
-        view => Ok(Some(view?)),
-    }
 }
 
 /// Checks that the caller may name those of these members who are not in the chat, and that all may be in it
