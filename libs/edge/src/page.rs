@@ -23,6 +23,24 @@ pub struct Page<V> {
     pub next_page_token: String,
 }
 
+impl<V> Page<V> {
+    /// Converts each item.
+    pub fn map<W>(self, convert: impl FnMut(V) -> W) -> Page<W> {
+        Page {
+            items: self.items.into_iter().map(convert).collect(),
+            next_page_token: self.next_page_token,
+        }
+    }
+
+    /// Converts each item; returns the first error.
+    pub fn try_map<W, E>(self, convert: impl FnMut(V) -> Result<W, E>) -> Result<Page<W>, E> {
+        Ok(Page {
+            items: self.items.into_iter().map(convert).collect::<Result<_, E>>()?,
+            next_page_token: self.next_page_token,
+        })
+    }
+}
+
 impl PageRequest {
     /// Decodes the fields `page_size` (50 by default, at most 200) and `page_token`. `filter` holds
     /// everything else that selects the list.

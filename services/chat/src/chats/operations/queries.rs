@@ -64,7 +64,7 @@ impl Query for ListChats {
             count_unread(tx, &scope, &page.items).await?
         };
         let view = |membership: ChatMembership| {
-            Ok(ChatView {
+            Ok::<_, StorageError>(ChatView {
                 kind: membership.kind()?,
                 shows_responsibility: shows_responsibility(&membership)?,
                 peer: peers.get(&membership.chat_id()).copied(),
@@ -72,14 +72,7 @@ impl Query for ListChats {
                 membership,
             })
         };
-        Ok(Read::plain(Page {
-            items: page
-                .items
-                .into_iter()
-                .map(view)
-                .collect::<Result<_, StorageError>>()?,
-            next_page_token: page.next_page_token,
-        }))
+        Ok(Read::plain(page.try_map(view)?))
     }
 }
 
@@ -111,19 +104,12 @@ impl Query for ListUnsupervisedChats {
             .page
             .page(tx, caller, rows, |row| ChatId::from_uuid(row.chat_id));
         let view = |chat: chat::Model| {
-            Ok(UnsupervisedChat {
+            Ok::<_, StorageError>(UnsupervisedChat {
                 kind: kind_of(&chat)?,
                 chat,
             })
         };
-        Ok(Read::plain(Page {
-            items: page
-                .items
-                .into_iter()
-                .map(view)
-                .collect::<Result<_, StorageError>>()?,
-            next_page_token: page.next_page_token,
-        }))
+        Ok(Read::plain(page.try_map(view)?))
     }
 }
 

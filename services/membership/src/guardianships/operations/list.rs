@@ -49,11 +49,8 @@ impl Query for ListGuardianships {
         };
         let after = self.page.after(tx, caller)?;
         let rows = storage::list(tx, &scope, &filter, after, self.page.limit()).await?;
-        let Page {
-            items,
-            next_page_token,
-        } = self.page.page(tx, caller, rows, |row| row.id);
-        let children = items.iter().map(|row| row.child_id).collect();
+        let page = self.page.page(tx, caller, rows, |row| row.id);
+        let children = page.items.iter().map(|row| row.child_id).collect();
         let limits = storage::limits::list_of_children(tx, &scope, &children).await?;
         let view = |row: super::Guardianship| {
             let in_force = limits
@@ -66,10 +63,7 @@ impl Query for ListGuardianships {
                 in_force,
             }
         };
-        let page = Page {
-            items: items.into_iter().map(view).collect(),
-            next_page_token,
-        };
+        let page = page.map(view);
         Ok(if facts.is_staff() {
             Read::audited(page, org, "guardianships")
         } else {

@@ -121,10 +121,6 @@ impl Query for ListJoinRequests {
                 member_ids: member_ids.unwrap_or_default(),
             }
         };
-        let page = Page {
-            items: rows.items.into_iter().map(suggested).collect(),
-            next_page_token: rows.next_page_token,
-        };
-        Ok(Read::audited(page, self.org_id, "joinRequests"))
+        Ok(Read::audited(rows.map(suggested), self.org_id, "joinRequests"))
     }
 }
