@@ -4,7 +4,7 @@ use parta_proto_membership::v1::{self as pb, enrollment_service_server::Enrollme
 use parta_status::field;
 use tonic::{Request, Response, Status};
 
-use super::operations::{EnrollPupil, TransferPupil};
+use super::operations::EnrollPupil;
 use crate::context::Context;
 
 /// The server of the service.
@@ -34,6 +34,7 @@ impl EnrollmentService for Enrollments {
                 org_id: org_id?,
                 member_id: member_id?,
                 unit_id: unit_id?,
+                from_unit_id: None,
             })
         })?;
         let done = self.edge.mutate(&call, &command).await?;
@@ -53,11 +54,11 @@ impl EnrollmentService for Enrollments {
             let member_id = field::id(v, "member_id", &r.member_id);
             let from_unit_id = field::id(v, "from_unit_id", &r.from_unit_id);
             let to_unit_id = field::id(v, "to_unit_id", &r.to_unit_id);
-            Some(TransferPupil {
+            Some(EnrollPupil {
                 org_id: org_id?,
                 member_id: member_id?,
-                from_unit_id: from_unit_id?,
-                to_unit_id: to_unit_id?,
+                unit_id: to_unit_id?,
+                from_unit_id: Some(from_unit_id?),
             })
         })?;
         let done = self.edge.mutate(&call, &command).await?;

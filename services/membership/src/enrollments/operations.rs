@@ -37,12 +37,14 @@ pub(crate) struct Begun {
 
 impl Stored for Begun {}
 
-/// Enrolls a pupil in a unit.
+/// Enrolls a pupil in a unit, or moves the pupil to it from another one.
 #[derive(Debug)]
 pub(crate) struct EnrollPupil {
     pub(crate) org_id: OrgId,
     pub(crate) member_id: MemberId,
     pub(crate) unit_id: UnitId,
+    /// The unit that a transferred pupil leaves.
+    pub(crate) from_unit_id: Option<UnitId>,
 }
 
 impl Mutation for EnrollPupil {
@@ -62,46 +64,11 @@ impl Mutation for EnrollPupil {
         // Between the decision and the lock the caller may have lost the role.
         self.authorize(run).await?;
         context.require_unit(tx, self.org_id, self.unit_id).await?;
+        if let Some(from) = self.from_unit_id {
+            let ended = end(tx, scope, self.member_id, from).await?;
+            storage::note_decision(tx, scope, ended.ok_or_else(Error::not_enrolled)?).await?;
+        }
         let id = begin(tx, scope, self.member_id, self.unit_id).await?;
-        let id = id.ok_or_else(Error::already_enrolled)?;
-        audit(tx, caller, self.org_id, id).await?;
-        Ok(Begun { enrollment_id: id })
-    }
-
-    async fn view(&self, _: Run<'_>, _: &OrgScope, outcome: &Begun) -> Result<EnrollmentId, Error> {
-        Ok(outcome.enrollment_id)
-    }
-}
-
-/// Moves a pupil from one unit to another.
-#[derive(Debug)]
-pub(crate) struct TransferPupil {
-    pub(crate) org_id: OrgId,
-    pub(crate) member_id: MemberId,
-    pub(crate) from_unit_id: UnitId,
-    pub(crate) to_unit_id: UnitId,
-}
-
-impl Mutation for TransferPupil {
-    type Context = Context;
-    type Grant = OrgScope;
-    type Outcome = Begun;
-    type View = EnrollmentId;
-    type Error = Error;
-
-    async fn authorize(&self, run: Run<'_>) -> Result<OrgScope, Error> {
-        may_manage(run, self.org_id).await
-    }
-
-    async fn act(&self, run: Run<'_>, scope: &OrgScope) -> Result<Begun, Error> {
-        let Run { context, tx, caller } = run;
-        require_pupil(tx, scope, self.member_id).await?;
-        // Between the decision and the lock the caller may have lost the role.
-        self.authorize(run).await?;
-        context.require_unit(tx, self.org_id, self.to_unit_id).await?;
-        let ended = end(tx, scope, self.member_id, self.from_unit_id).await?;
-        storage::note_decision(tx, scope, ended.ok_or_else(Error::not_enrolled)?).await?;
-        let id = begin(tx, scope, self.member_id, self.to_unit_id).await?;
         let id = id.ok_or_else(Error::already_enrolled)?;
         audit(tx, caller, self.org_id, id).await?;
         Ok(Begun { enrollment_id: id })
