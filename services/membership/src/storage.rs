@@ -1,4 +1,6 @@
 //! Storage shared by the features: functions that list and end rows, and facts about members that end.
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, Utc};
 use parta_access::OrgScope;
 use parta_database::StorageError;
@@ -64,6 +66,22 @@ pub(crate) async fn load_page<E: EntityTrait>(
         .limit(limit)
         .all(conn)
         .await
+}
+
+/// Loads the rows about members of an organization, of all or `among` these, that follow `after` in the order
+/// of the members' ids, at most `limit`.
+pub(crate) async fn load_page_of_members<E: EntityTrait>(
+    conn: &impl ConnectionTrait,
+    (org, member): (E::Column, E::Column),
+    scope: &OrgScope,
+    among: Option<BTreeSet<MemberId>>,
+    (after, limit): (Option<MemberId>, u64),
+) -> Result<Vec<E::Model>, DbErr> {
+    let among = among.map(|ids| member.is_in(ids.into_iter().map(TypedId::uuid)));
+    let rows = Condition::all()
+        .add(org.eq(scope.org_id().uuid()))
+        .add_option(among);
+    load_page::<E>(conn, member, rows, after.map(TypedId::uuid), limit).await
 }
 
 /// Deletes the rows whose time was before another one, in all organizations.

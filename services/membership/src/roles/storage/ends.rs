@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 use parta_access::OrgScope;
 use parta_database::{StorageError, insert_or_replace, table};
 use parta_ids::{MemberId, TypedId};
-use sea_orm::{ColumnTrait as _, Condition, ConnectionTrait, EntityTrait as _};
+use sea_orm::{ConnectionTrait, EntityTrait as _};
 
-use crate::{roles::model::VerificationEnd, storage::load_page};
+use crate::{roles::model::VerificationEnd, storage::load_page_of_members};
 use entity::{Column, Entity, Model};
 
 table!(entity, "verification_end", {
@@ -79,11 +79,7 @@ pub(in crate::roles) async fn list(
     after: Option<MemberId>,
     limit: u64,
 ) -> Result<Vec<VerificationEnd>, StorageError> {
-    let among = among.map(|ids| Column::MemberId.is_in(ids.into_iter().map(TypedId::uuid)));
-    let rows = Condition::all()
-        .add(Column::OrgId.eq(scope.org_id().uuid()))
-        .add_option(among);
-    let after = after.map(TypedId::uuid);
-    let rows = load_page::<Entity>(conn, Column::MemberId, rows, after, limit).await?;
+    let columns = (Column::OrgId, Column::MemberId);
+    let rows = load_page_of_members::<Entity>(conn, columns, scope, among, (after, limit)).await?;
     Ok(rows.into_iter().map(end).collect())
 }

@@ -8,10 +8,10 @@ use std::collections::BTreeSet;
 use parta_access::OrgScope;
 use parta_database::{StorageError, insert_or_replace, table};
 use parta_ids::{MemberId, TypedId};
-use sea_orm::{ColumnTrait as _, Condition, ConnectionTrait, EntityTrait as _};
+use sea_orm::{ConnectionTrait, EntityTrait as _};
 
 use super::VerificationRequest;
-use crate::storage::load_page;
+use crate::storage::load_page_of_members;
 use entity::{Column, Entity, Model};
 
 table!(entity, "verification_request", {
@@ -57,12 +57,8 @@ pub(super) async fn list(
     after: Option<MemberId>,
     limit: u64,
 ) -> Result<Vec<VerificationRequest>, StorageError> {
-    let among = among.map(|ids| Column::MemberId.is_in(ids.into_iter().map(TypedId::uuid)));
-    let rows = Condition::all()
-        .add(Column::OrgId.eq(scope.org_id().uuid()))
-        .add_option(among);
-    let after = after.map(TypedId::uuid);
-    let rows = load_page::<Entity>(conn, Column::MemberId, rows, after, limit).await?;
+    let columns = (Column::OrgId, Column::MemberId);
+    let rows = load_page_of_members::<Entity>(conn, columns, scope, among, (after, limit)).await?;
     let request = |row: Model| VerificationRequest {
         member_id: MemberId::from_uuid(row.member_id),
         evidence: row.evidence,
