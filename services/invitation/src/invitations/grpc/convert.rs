@@ -12,7 +12,7 @@ use prost_types::Duration;
 use super::super::{
     events::{role_from_proto, role_to_proto},
     model::{DEFAULT_TTL, Draft, InviteRole, RevocationCondition, Shown, State, Stop, TTL_MAX, TTL_MIN},
-    operations::{BulkRevokeInvitations, ExtendInvitations},
+    operations::{BulkRevokeInvitations, Keep, KeepInvitations},
     secret::{LinkSecret, Presented},
     storage::Filter,
 };
@@ -214,14 +214,14 @@ pub(crate) fn invitation_ids(v: &mut FieldViolations, given: &[String]) -> Vec<I
 pub(crate) fn extend(
     v: &mut FieldViolations,
     from: &pb::ExtendInvitationsRequest,
-) -> Option<ExtendInvitations> {
+) -> Option<KeepInvitations> {
     let org_id = field::id(v, "org_id", &from.org_id);
     let invitation_ids = invitation_ids(v, &from.invitation_ids);
     let ttl = span(v, "ttl", from.ttl.as_ref(), TTL_MIN, TTL_MAX).unwrap_or(DEFAULT_TTL);
-    Some(ExtendInvitations {
+    Some(KeepInvitations {
         org_id: org_id?,
         invitation_ids,
-        ttl,
+        keep: Keep::Extend(ttl),
     })
 }
 

@@ -15,7 +15,7 @@ pub(crate) use convert::presented;
 use super::{
     events::role_to_proto,
     operations::{
-        AdoptInvitations, CreateInvitation, GetInvitation, GetInvitationLink, ListInvitations,
+        CreateInvitation, GetInvitation, GetInvitationLink, Keep, KeepInvitations, ListInvitations,
         ResolveInvitation, RevokeInvitation,
     },
 };
@@ -176,9 +176,10 @@ impl Invitations {
         let command = call.mutation(|v, r| {
             let org_id = field::id(v, "org_id", &r.org_id);
             let invitation_ids = convert::invitation_ids(v, &r.invitation_ids);
-            Some(AdoptInvitations {
+            Some(KeepInvitations {
                 org_id: org_id?,
                 invitation_ids,
+                keep: Keep::Adopt,
             })
         })?;
         let done = self.edge.mutate(&call, &command).await?;

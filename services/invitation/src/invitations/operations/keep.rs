@@ -46,29 +46,25 @@ async fn lock(tx: &Tx, scope: &OrgScope, ids: &[InvitationId]) -> Result<Vec<Inv
     Ok(locked)
 }
 
-async fn view(
-    context: &Context,
-    tx: &Tx,
-    scope: &OrgScope,
-    ids: &[InvitationId],
-) -> Result<Vec<Shown>, Error> {
-    let found = storage::list_by_ids(tx, scope, ids).await?;
-    let shown = show_all(context, tx, found).await?;
-    let mut by_id: BTreeMap<_, _> = shown.into_iter().map(|one| (one.invitation.id, one)).collect();
-    ids.iter()
-        .map(|id| by_id.remove(id).ok_or(Error::Unknown(*id)))
-        .collect()
+/// The act that keeps invitations.
+#[derive(Debug)]
+pub(crate) enum Keep {
+    /// Makes the caller the issuer of invitations that the caller could create.
+    Adopt,
+    /// Sets a new expiry: the lifetime from now on. A link that names nobody lives for at most 14 days of it.
+    Extend(TimeDelta),
 }
 
-/// Makes the caller the issuer of invitations that the caller could create.
+/// Adopts or extends invitations: all of them, or none.
 #[derive(Debug)]
-pub(crate) struct AdoptInvitations {
+pub(crate) struct KeepInvitations {
     pub(crate) org_id: OrgId,
     /// At least one, each once.
     pub(crate) invitation_ids: Vec<InvitationId>,
+    pub(crate) keep: Keep,
 }
 
-impl Mutation for AdoptInvitations {
+impl Mutation for KeepInvitations {
     type Context = Context;
     type Grant = MayKeep;
     type Outcome = ChangedInvitations;
@@ -81,69 +77,11 @@ impl Mutation for AdoptInvitations {
         let scope = authorize(caller, self.org_id, policy::list(&facts))?;
         let mut invitations = BTreeMap::new();
         for found in lock(tx, &scope, &self.invitation_ids).await? {
-            let decision = policy::create(&facts, found.draft.role, found.draft.unit_id);
+            let decision = match self.keep {
+                Keep::Adopt => policy::create(&facts, found.draft.role, found.draft.unit_id),
+                Keep::Extend(_) => policy::manage(&facts, &found),
+            };
             authorize(caller, self.org_id, decision)?;
-            invitations.insert(found.id, found);
-        }
-        Ok(MayKeep {
-            scope,
-            caller_id: facts.member_id,
-            invitations,
-        })
-    }
-
-    async fn act(&self, run: Run<'_>, grant: &MayKeep) -> Result<ChangedInvitations, Error> {
-        let Run { tx, caller, .. } = run;
-        for invitation in grant.invitations.values() {
-            // An expired link is adopted before it is extended.
-            match invitation.state(tx.now()) {
-                State::Active | State::Expired => {}
-                closed => return Err(Error::closed(closed)),
-            }
-            if invitation.issuer_id != Some(grant.caller_id) {
-                storage::update_issuer(tx, &grant.scope, invitation.id, grant.caller_id).await?;
-                parta_audit::record(tx, caller, Some(self.org_id), invitation.resource_name()).await?;
-            }
-        }
-        Ok(ChangedInvitations {
-            invitation_ids: self.invitation_ids.clone(),
-        })
-    }
-
-    async fn view(
-        &self,
-        run: Run<'_>,
-        grant: &MayKeep,
-        outcome: &ChangedInvitations,
-    ) -> Result<Vec<Shown>, Error> {
-        view(run.context, run.tx, &grant.scope, &outcome.invitation_ids).await
-    }
-}
-
-/// Sets a new expiry of invitations.
-#[derive(Debug)]
-pub(crate) struct ExtendInvitations {
-    pub(crate) org_id: OrgId,
-    /// At least one, each once.
-    pub(crate) invitation_ids: Vec<InvitationId>,
-    /// The lifetime from now on. A link that names nobody lives for at most 14 days of it.
-    pub(crate) ttl: TimeDelta,
-}
-
-impl Mutation for ExtendInvitations {
-    type Context = Context;
-    type Grant = MayKeep;
-    type Outcome = ChangedInvitations;
-    type View = Vec<Shown>;
-    type Error = Error;
-
-    async fn authorize(&self, run: Run<'_>) -> Result<MayKeep, Error> {
-        let Run { context, tx, caller } = run;
-        let facts = context.roster.caller_context(tx, caller, self.org_id).await?;
-        let scope = authorize(caller, self.org_id, policy::list(&facts))?;
-        let mut invitations = BTreeMap::new();
-        for found in lock(tx, &scope, &self.invitation_ids).await? {
-            authorize(caller, self.org_id, policy::manage(&facts, &found))?;
             invitations.insert(found.id, found);
         }
         Ok(MayKeep {
@@ -157,15 +95,24 @@ impl Mutation for ExtendInvitations {
         let Run { context, tx, caller } = run;
         let now = tx.now();
         for invitation in grant.invitations.values() {
+            // An expired link is adopted before it is extended.
             match invitation.state(now) {
                 State::Active | State::Expired => {}
                 closed => return Err(Error::closed(closed)),
             }
-            if let Some(stop) = stop_of(context, tx, invitation).await? {
-                return Err(Error::ground_gone(stop));
+            match self.keep {
+                Keep::Adopt if invitation.issuer_id == Some(grant.caller_id) => continue,
+                Keep::Adopt => {
+                    storage::update_issuer(tx, &grant.scope, invitation.id, grant.caller_id).await?;
+                }
+                Keep::Extend(ttl) => {
+                    if let Some(stop) = stop_of(context, tx, invitation).await? {
+                        return Err(Error::ground_gone(stop));
+                    }
+                    let ttl = ttl.min(invitation.draft.ttl_max());
+                    storage::update_expiry(tx, &grant.scope, invitation.id, now + ttl).await?;
+                }
             }
-            let ttl = self.ttl.min(invitation.draft.ttl_max());
-            storage::update_expiry(tx, &grant.scope, invitation.id, now + ttl).await?;
             parta_audit::record(tx, caller, Some(self.org_id), invitation.resource_name()).await?;
         }
         Ok(ChangedInvitations {
@@ -173,13 +120,20 @@ impl Mutation for ExtendInvitations {
         })
     }
 
+    /// Returns the invitations in the order in which the request named them.
     async fn view(
         &self,
         run: Run<'_>,
         grant: &MayKeep,
         outcome: &ChangedInvitations,
     ) -> Result<Vec<Shown>, Error> {
-        view(run.context, run.tx, &grant.scope, &outcome.invitation_ids).await
+        let ids = &outcome.invitation_ids;
+        let found = storage::list_by_ids(run.tx, &grant.scope, ids).await?;
+        let shown = show_all(run.context, run.tx, found).await?;
+        let mut by_id: BTreeMap<_, _> = shown.into_iter().map(|one| (one.invitation.id, one)).collect();
+        ids.iter()
+            .map(|id| by_id.remove(id).ok_or(Error::Unknown(*id)))
+            .collect()
     }
 }
 

@@ -12,7 +12,7 @@ use parta_ids::{InvitationId, OrgId};
 
 pub(super) use create::{CreateInvitation, IMPORT, create_imported};
 pub(crate) use grounds::stop_of;
-pub(super) use keep::{AdoptInvitations, ExtendInvitations};
+pub(super) use keep::{Keep, KeepInvitations};
 pub(super) use read::{GetInvitation, GetInvitationLink, ListInvitations, ResolveInvitation};
 pub use restored::{end_revoked_again, revoke_open_links};
 pub(crate) use revocation::{END_JOB, LINKS_PER_CALL, RevokedLinks};
