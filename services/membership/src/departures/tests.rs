@@ -57,21 +57,6 @@ async fn assignments(test_env: &TestEnv, by_whom: &MemberSession, member_id: &st
     listed.unwrap().into_inner().assignments.len()
 }
 
-/// A second administrator of the first organization.
-async fn second_administrator(test_env: &TestEnv, first: &MemberSession) -> MemberSession {
-    let caller = test_env
-        .join("+79165555555", "Павел Соколов", Role::Staff, |_| ())
-        .await;
-    change_roles(
-        test_env,
-        first,
-        &caller.member_id,
-        &[Role::Staff, Role::Administrator],
-    )
-    .await;
-    caller
-}
-
 /// Makes the appointment of the first organization claimable again, as a new order of its head will (R24).
 async fn appoint_again(test_env: &TestEnv) {
     let unclaimed = "claim_account = NULL, claim_time = NULL";
@@ -84,7 +69,7 @@ async fn appoint_again(test_env: &TestEnv) {
 on_both!(claim_restores_no_earlier_membership, |database| async move {
     let test_env = TestEnv::open(database).await;
     let first = test_env.administrator(1).await;
-    let second = second_administrator(&test_env, &first).await;
+    let second = test_env.second_administrator(&first).await;
     let id = first.member_id.clone();
     change_roles(
         &test_env,
@@ -182,7 +167,7 @@ on_both!(
             .await
             .unwrap();
         let first = test_env.member_session(org(1), person.clone()).await.unwrap();
-        let second = second_administrator(&test_env, &first).await;
+        let second = test_env.second_administrator(&first).await;
         // The right to claim was used up by the claim itself, so an active member gets the present record.
         change_roles(&test_env, &second, &first.member_id, &[Role::Staff]).await;
         let again = api.claim_appointment(by(&person.token, claim.clone())).await;

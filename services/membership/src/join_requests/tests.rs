@@ -290,15 +290,8 @@ on_both!(request_is_matched_with_an_expected_pupil, |database| async move {
 // Covers: F9 refused
 on_both!(removed_person_asks_to_come_back, |database| async move {
     let school = School::open(database).await;
-    let class = |r: &mut AdmitMemberRequest| r.unit_id = unit(1).to_string();
-    let pupil = school
-        .env
-        .join("+79161111111", "Ян Котов", Role::Pupil, class)
-        .await;
-    let child = school
-        .env
-        .join("+79162222222", "Ева Котова", Role::Pupil, class)
-        .await;
+    let pupil = school.env.join_pupil("+79161111111", "Ян Котов", 1).await;
+    let child = school.env.join_pupil("+79162222222", "Ева Котова", 1).await;
     school.remove(&pupil.member_id).await;
     let same = pupil.person.clone();
     school.env.minute();
@@ -329,11 +322,7 @@ on_both!(removed_person_asks_to_come_back, |database| async move {
 // Covers: F8 refused
 on_both!(request_is_judged_when_it_is_decided, |database| async move {
     let school = School::open(database).await;
-    let class = |r: &mut AdmitMemberRequest| r.unit_id = unit(1).to_string();
-    let child = school
-        .env
-        .join("+79162222222", "Ева Котова", Role::Pupil, class)
-        .await;
+    let child = school.env.join_pupil("+79162222222", "Ева Котова", 1).await;
     let mother = school.env.newcomer("+79164444444", "Мария Котова").await;
     let of_child = AdmitMemberRequest {
         child_id: child.member_id.clone(),
@@ -418,11 +407,7 @@ on_both!(request_is_withdrawn_or_expires, |database| async move {
 // Covers: F10 allowed
 on_both!(who_left_and_is_expected_again_joins, |database| async move {
     let school = School::open(database).await;
-    let class = |r: &mut AdmitMemberRequest| r.unit_id = unit(1).to_string();
-    let pupil = school
-        .env
-        .join("+79161111111", "Ян Котов", Role::Pupil, class)
-        .await;
+    let pupil = school.env.join_pupil("+79161111111", "Ян Котов", 1).await;
     school.remove(&pupil.member_id).await;
     let expected = school.expected_pupil("Ян Котов", 1).await;
     let claim = AdmitMemberRequest {

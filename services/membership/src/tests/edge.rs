@@ -2,38 +2,8 @@
 use parta_proto_membership::v1::{self as pb, Role};
 use parta_testkit::on_both;
 use sea_orm::{ConnectionTrait as _, Statement};
-use tonic::Status;
 
-use crate::tests::test_env::{MemberSession, TestEnv, by, org, reason, unit};
-
-async fn second_administrator(test_env: &TestEnv, first: &MemberSession) -> MemberSession {
-    let caller = test_env
-        .join("+79165555555", "Павел Соколов", Role::Staff, |_| ())
-        .await;
-    change_roles(
-        test_env,
-        first,
-        &caller.member_id,
-        &[Role::Staff, Role::Administrator],
-    )
-    .await
-    .unwrap();
-    caller
-}
-
-async fn change_roles(
-    test_env: &TestEnv,
-    caller: &MemberSession,
-    member_id: &str,
-    roles: &[Role],
-) -> Result<(), Status> {
-    let request = test_env.previewed(caller, org(1), member_id, roles).await;
-    test_env
-        .members()
-        .change_member_roles(by(&caller.token, request))
-        .await?;
-    Ok(())
-}
+use crate::tests::test_env::{TestEnv, by, org, reason, unit};
 
 fn removal(test_env: &TestEnv, member_id: &str) -> pb::RemoveMemberRequest {
     pb::RemoveMemberRequest {
@@ -51,7 +21,7 @@ on_both!(
     |database| async move {
         let test_env = TestEnv::open(database).await;
         let first = test_env.administrator(1).await;
-        let second = second_administrator(&test_env, &first).await;
+        let second = test_env.second_administrator(&first).await;
         let request = pb::CreateServiceAccountRequest {
             request_id: test_env.act(),
             org_id: org(1).to_string(),
@@ -74,7 +44,8 @@ on_both!(
             (&again.key, &again.service_account),
             (&made.key, &made.service_account)
         );
-        change_roles(&test_env, &first, &second.member_id, &[Role::Staff])
+        test_env
+            .change_roles(&first, &second.member_id, &[Role::Staff])
             .await
             .unwrap();
         let refused = api
@@ -97,7 +68,7 @@ on_both!(
     |database| async move {
         let test_env = TestEnv::open(database).await;
         let first = test_env.administrator(1).await;
-        let second = second_administrator(&test_env, &first).await;
+        let second = test_env.second_administrator(&first).await;
         let resign = test_env
             .previewed(&second, org(1), &second.member_id, &[Role::Staff])
             .await;
@@ -115,14 +86,10 @@ on_both!(
             reason(&api.change_member_roles(by(&second.token, anew)).await),
             "PERMISSION_DENIED"
         );
-        change_roles(
-            &test_env,
-            &first,
-            &second.member_id,
-            &[Role::Staff, Role::Administrator],
-        )
-        .await
-        .unwrap();
+        test_env
+            .change_roles(&first, &second.member_id, &[Role::Staff, Role::Administrator])
+            .await
+            .unwrap();
         let leave = removal(&test_env, &second.member_id);
         for _ in 0..2 {
             let answer = api.remove_member(by(&second.token, leave.clone())).await;

@@ -38,10 +38,7 @@ on_both!(graduate_returns_with_another_role, |database| async move {
     let teacher = test_env
         .class_teacher(&administrator, "+79161111111", unit(1))
         .await;
-    let class = |request: &mut AdmitMemberRequest| request.unit_id = unit(1).to_string();
-    let pupil = test_env
-        .join("+79162222222", "Ева Орлова", Role::Pupil, class)
-        .await;
+    let pupil = test_env.join_pupil("+79162222222", "Ева Орлова", 1).await;
     let graduated = ("", LeaveReason::Graduated);
     let refused = test_env.remove_for(&administrator, &teacher.member_id, graduated);
     assert_eq!(reason(&refused.await), "NOT_A_PUPIL");

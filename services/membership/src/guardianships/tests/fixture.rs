@@ -27,8 +27,7 @@ impl School {
         let env = TestEnv::open(database).await;
         let administrator = env.administrator(1).await;
         let teacher = env.class_teacher(&administrator, "+79163333333", unit(1)).await;
-        let class = |r: &mut AdmitMemberRequest| r.unit_id = unit(1).to_string();
-        let child = env.join("+79161111111", "Ян Котов", Role::Pupil, class).await;
+        let child = env.join_pupil("+79161111111", "Ян Котов", 1).await;
         let of_child = |r: &mut AdmitMemberRequest| r.child_id = child.member_id.clone();
         let mother = env
             .join("+79162222222", "Мария Котова", Role::Parent, of_child)

@@ -30,11 +30,7 @@ impl School {
 
     /// A pupil of the first class, and a parent of the pupil who is a member.
     async fn family(&self, parent: &str) -> (MemberSession, MemberSession) {
-        let class = |r: &mut AdmitMemberRequest| r.unit_id = unit(1).to_string();
-        let child = self
-            .env
-            .join("+79162222222", "Ева Котова", Role::Pupil, class)
-            .await;
+        let child = self.env.join_pupil("+79162222222", "Ева Котова", 1).await;
         let of_child = |r: &mut AdmitMemberRequest| r.child_id.clone_from(&child.member_id);
         let parent = self
             .env
@@ -92,11 +88,7 @@ impl School {
 // Covers: F10 allowed, F10 refused, F12 refused
 on_both!(expected_parent_claims_the_own_record, |database| async move {
     let school = School::open(database).await;
-    let class = |r: &mut AdmitMemberRequest| r.unit_id = unit(1).to_string();
-    let child = school
-        .env
-        .join("+79162222222", "Ева Котова", Role::Pupil, class)
-        .await;
+    let child = school.env.join_pupil("+79162222222", "Ева Котова", 1).await;
     let record = school.expect_parent("Мария Котова", &child.member_id).await;
     let mother = school.env.newcomer("+79164444444", "Мария Котова").await;
     let without_record = AdmitMemberRequest {
@@ -202,11 +194,7 @@ on_both!(member_claims_a_record_of_the_same_name, |database| async move {
 // Covers: F10 allowed, F12 refused
 on_both!(teacher_claims_the_record_of_a_parent, |database| async move {
     let school = School::open(database).await;
-    let class = |r: &mut AdmitMemberRequest| r.unit_id = unit(1).to_string();
-    let child = school
-        .env
-        .join("+79162222222", "Ева Котова", Role::Pupil, class)
-        .await;
+    let child = school.env.join_pupil("+79162222222", "Ева Котова", 1).await;
     // The class teacher is Олег Волков.
     let record = school.expect_parent("Олег Волков", &child.member_id).await;
     let claim = school.claim(&school.teacher.person, Role::Parent, &record).await;
@@ -320,11 +308,7 @@ on_both!(claim_that_does_not_fit_is_not_accepted, |database| async move {
 // Covers: F10 refused, F13 refused
 on_both!(record_with_a_limit_is_not_joined, |database| async move {
     let school = School::open(database).await;
-    let class = |r: &mut AdmitMemberRequest| r.unit_id = unit(1).to_string();
-    let child = school
-        .env
-        .join("+79162222222", "Ева Котова", Role::Pupil, class)
-        .await;
+    let child = school.env.join_pupil("+79162222222", "Ева Котова", 1).await;
     let record = school.expect_parent("Олег Волков", &child.member_id).await;
     let limit = pb::LimitGuardianshipRequest {
         request_id: school.env.act(),

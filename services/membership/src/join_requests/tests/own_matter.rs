@@ -101,11 +101,7 @@ on_both!(named_link_restores_no_revoked_role, |database| async move {
     let asked = school.admit(link).await.unwrap();
     assert_eq!(asked.member_id, "");
     // A named link gives a role that no decision took away.
-    let class = |r: &mut AdmitMemberRequest| r.unit_id = unit(1).to_string();
-    let child = school
-        .env
-        .join("+79162222222", "Ева Котова", Role::Pupil, class)
-        .await;
+    let child = school.env.join_pupil("+79162222222", "Ева Котова", 1).await;
     let as_parent = AdmitMemberRequest {
         child_id: child.member_id,
         ..school.named_link(&school.teacher.person, Role::Parent).await
@@ -120,15 +116,8 @@ on_both!(named_link_restores_no_revoked_role, |database| async move {
 // Covers: R18 refused, F10 refused
 on_both!(record_of_another_child_is_not_found, |database| async move {
     let school = School::open(database).await;
-    let in_class = |n: u128| move |r: &mut AdmitMemberRequest| r.unit_id = unit(n).to_string();
-    let child = school
-        .env
-        .join("+79162222222", "Ева Котова", Role::Pupil, in_class(1))
-        .await;
-    let other = school
-        .env
-        .join("+79161111111", "Ян Орлов", Role::Pupil, in_class(2))
-        .await;
+    let child = school.env.join_pupil("+79162222222", "Ева Котова", 1).await;
+    let other = school.env.join_pupil("+79161111111", "Ян Орлов", 2).await;
     let own = school.expect_parent("Мария Котова", &child.member_id).await;
     let foreign = school.expect_parent("Мария Орлова", &other.member_id).await;
     let mother = school.env.newcomer("+79164444444", "Мария Котова").await;

@@ -56,11 +56,7 @@ on_both!(adult_does_not_become_a_pupil, |database| async move {
 // Covers: F7 allowed, F7 refused
 on_both!(roles_that_do_not_fit_are_refused, |database| async move {
     let school = School::open(database).await;
-    let class = |r: &mut AdmitMemberRequest| r.unit_id = unit(1).to_string();
-    let pupil = school
-        .env
-        .join("+79161111111", "Ян Котов", Role::Pupil, class)
-        .await;
+    let pupil = school.env.join_pupil("+79161111111", "Ян Котов", 1).await;
     for roles in [
         vec![Role::Pupil, Role::Teacher],
         vec![Role::Pupil, Role::Staff],
@@ -166,15 +162,8 @@ on_both!(
     adult_student_is_the_parent_of_two_children,
     |database| async move {
         let school = School::open(database).await;
-        let class = |r: &mut AdmitMemberRequest| r.unit_id = unit(1).to_string();
-        let student = school
-            .env
-            .join("+79161111111", "Ян Котов", Role::Pupil, class)
-            .await;
-        let child = school
-            .env
-            .join("+79162222222", "Ева Котова", Role::Pupil, class)
-            .await;
+        let student = school.env.join_pupil("+79161111111", "Ян Котов", 1).await;
+        let child = school.env.join_pupil("+79162222222", "Ева Котова", 1).await;
         let born = pb::SetBirthDateRequest {
             request_id: school.env.act(),
             org_id: org(1).to_string(),

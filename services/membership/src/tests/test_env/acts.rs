@@ -35,6 +35,16 @@ impl TestEnv {
         Ok(changed.into_inner().member.unwrap())
     }
 
+    /// Admits a second administrator of the first organization, who is a member of the staff.
+    pub(crate) async fn second_administrator(&self, first: &MemberSession) -> MemberSession {
+        let second = self
+            .join("+79165555555", "Павел Соколов", Role::Staff, |_| ())
+            .await;
+        let roles = [Role::Staff, Role::Administrator];
+        self.change_roles(first, &second.member_id, &roles).await.unwrap();
+        second
+    }
+
     /// A request of ChangeMemberRoles with the etag of its preview, or without one if the preview is refused.
     pub(crate) async fn previewed(
         &self,
