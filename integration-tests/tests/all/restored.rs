@@ -244,7 +244,8 @@ enum Loss {
     Failover,
 }
 
-async fn restore(suite: &Suite, folder: &str, processes: &[&'static str]) {
+/// Stops these processes, restores membership from the backup in the folder, and starts them again.
+pub(crate) async fn restore(suite: &Suite, folder: &str, processes: &[&'static str]) {
     for process in processes {
         suite.kill(process).await;
     }
@@ -258,7 +259,7 @@ async fn restore(suite: &Suite, folder: &str, processes: &[&'static str]) {
 }
 
 /// Forgets when codes were sent: a phone gets one a minute, and everybody signs in again at once.
-pub(crate) async fn forget_codes(suite: &Suite) {
+async fn forget_codes(suite: &Suite) {
     let urls = suite.database_urls().await;
     let mut services = parta::SERVICES.iter();
     let membership = services.position(|service| service.name == "membership");

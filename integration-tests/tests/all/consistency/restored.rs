@@ -6,7 +6,7 @@ use tonic::Code;
 
 use crate::{
     consistency::workload::{ADMINISTRATOR, COLLEAGUE, Workload},
-    restored::{again, forget_codes, participants},
+    restored::{again, participants, restore},
 };
 
 /// Returns all entries of a chat, as a participant reads them.
@@ -53,16 +53,7 @@ pub(crate) async fn restore_membership(
     for chat in &chats {
         before.push(entries(client, chat).await);
     }
-    for process in processes {
-        suite.kill(process).await;
-    }
-    suite
-        .run(&["restore", folder, "--only", "membership", "--replace"])
-        .await;
-    forget_codes(suite).await;
-    for process in processes {
-        suite.restart(process).await;
-    }
+    restore(suite, folder, processes).await;
     let org_id = &workload.school.org_id;
     let administrator = again(suite, administrator, org_id).await;
     let mut violations = has_access(suite, removed, org_id).await;

@@ -80,41 +80,28 @@ on_both!(link_contents_are_limited_by_role, |database| async move {
     );
     assert_eq!((link.link_token.len(), link.code.len()), (24, 14));
 
-    // A pupil without an account can be the child of a link.
-    let wanted = pb::CreateInvitationRequest {
-        child_id: s.expected.to_string(),
+    let of_child = |child: MemberId| pb::CreateInvitationRequest {
+        child_id: child.to_string(),
         ..fixture.wanted(Role::Parent)
     };
-    assert_eq!(reason(&fixture.create(s.class_teacher, wanted).await), "OK");
-    let wanted = pb::CreateInvitationRequest {
-        child_id: s.other_pupil.to_string(),
-        ..fixture.wanted(Role::Parent)
-    };
-    assert_eq!(
-        reason(&fixture.create(s.class_teacher, wanted).await),
-        "CHILD_NOT_IN_UNIT"
-    );
-    let wanted = pb::CreateInvitationRequest {
-        claim_member_id: s.pupil.to_string(),
+    let of_record = |record: MemberId| pb::CreateInvitationRequest {
+        claim_member_id: record.to_string(),
         ..fixture.wanted(Role::Pupil)
     };
-    assert_eq!(
-        reason(&fixture.create(s.class_teacher, wanted).await),
-        "MEMBER_NOT_EXPECTED"
-    );
-    let wanted = pb::CreateInvitationRequest {
-        claim_member_id: s.expected.to_string(),
-        ..fixture.wanted(Role::Pupil)
-    };
-    assert_eq!(reason(&fixture.create(s.class_teacher, wanted).await), "OK");
-    let wanted = pb::CreateInvitationRequest {
+    let to_staff_room = pb::CreateInvitationRequest {
         unit_id: s.staff_room.to_string(),
         ..fixture.wanted(Role::Pupil)
     };
-    assert_eq!(
-        reason(&fixture.create(s.administrator, wanted).await),
-        "UNIT_NOT_SUITABLE"
-    );
+    for (inviter, wanted, expected) in [
+        // A pupil without an account can be the child of a link.
+        (s.class_teacher, of_child(s.expected), "OK"),
+        (s.class_teacher, of_child(s.other_pupil), "CHILD_NOT_IN_UNIT"),
+        (s.class_teacher, of_record(s.pupil), "MEMBER_NOT_EXPECTED"),
+        (s.class_teacher, of_record(s.expected), "OK"),
+        (s.administrator, to_staff_room, "UNIT_NOT_SUITABLE"),
+    ] {
+        assert_eq!(reason(&fixture.create(inviter, wanted).await), expected);
+    }
     s.archive(&fixture.test_env, s.class).await;
     assert_eq!(
         may(&fixture, s.administrator, Role::Pupil).await,
