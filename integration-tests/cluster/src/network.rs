@@ -116,7 +116,7 @@ impl Network {
 
     /// Gives a server a fixed address. The server must not have connections yet, because they would
     /// be lost.
-    pub(crate) async fn place_server(&self, container: &str, address: IpAddr) {
+    pub(crate) async fn assign_address(&self, container: &str, address: IpAddr) {
         self.disconnect(&self.nodes, container).await;
         let settings = EndpointSettings {
             ipam_config: Some(EndpointIpamConfig {

@@ -42,8 +42,8 @@ impl Servers {
             start(network, nats, 4222, "Server is ready"),
         );
         let hosts = Self::hosts(network);
-        network.place_server(postgresql.id(), hosts[0].1).await;
-        network.place_server(nats.id(), hosts[1].1).await;
+        network.assign_address(postgresql.id(), hosts[0].1).await;
+        network.assign_address(nats.id(), hosts[1].1).await;
         let servers = Self {
             network: network.clone(),
             postgresql,

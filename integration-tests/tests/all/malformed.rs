@@ -61,12 +61,12 @@ fn texts(two_schools: &TwoSchools) -> Vec<String> {
     ]
     .map(str::to_owned)
     .to_vec();
-    for place in [&two_schools.own, &two_schools.foreign] {
+    for sample_school in [&two_schools.own, &two_schools.foreign] {
         texts.extend([
-            place.school.org_id.clone(),
-            place.class.clone(),
-            place.pupil.member_id.clone(),
-            place.link.clone(),
+            sample_school.school.org_id.clone(),
+            sample_school.class.clone(),
+            sample_school.pupil.member_id.clone(),
+            sample_school.link.clone(),
         ]);
     }
     texts.push("я".repeat(5_000));

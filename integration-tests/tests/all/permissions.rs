@@ -136,7 +136,7 @@ struct Cell {
 }
 
 impl Cell {
-    fn place<'a>(&self, two_schools: &'a TwoSchools) -> &'a SampleSchool {
+    fn target<'a>(&self, two_schools: &'a TwoSchools) -> &'a SampleSchool {
         if self.own {
             &two_schools.own
         } else {
@@ -148,9 +148,9 @@ impl Cell {
     async fn check(&self, client: &Client, body: Value, allowed: bool) -> Option<String> {
         let outcome = ask(client, self.rpc, body).await;
         let why = wrong(allowed, self.rpc, &outcome)?;
-        let place = if self.own { "own" } else { "foreign" };
+        let whose = if self.own { "own" } else { "foreign" };
         Some(format!(
-            "{} {:?} {place} should be {allowed}: {why}",
+            "{} {:?} {whose} should be {allowed}: {why}",
             self.rpc, self.kind
         ))
     }
@@ -185,8 +185,8 @@ fn one_of_each_rpc(mut cells: Vec<Cell>) -> Vec<Cell> {
 
 /// Waits until every service has applied the samples. Only then can chat list the chats.
 async fn wait_until_applied(two_schools: &TwoSchools) {
-    for place in [&two_schools.own, &two_schools.foreign] {
-        place.must("ChatService/ListChats", json!({})).await;
+    for target in [&two_schools.own, &two_schools.foreign] {
+        target.must("ChatService/ListChats", json!({})).await;
     }
 }
 
@@ -196,9 +196,9 @@ async fn check_refused(two_schools: &TwoSchools, cells: &[Cell]) -> Vec<String> 
     let mut prepared = BTreeMap::new();
     for cell in cells {
         if let Entry::Vacant(free) = prepared.entry((cell.rpc, cell.own)) {
-            let place = cell.place(two_schools);
+            let target = cell.target(two_schools);
             free.insert(
-                samples::sample(two_schools, place, Kind::Operator, false, cell.rpc)
+                samples::sample(two_schools, target, Kind::Operator, false, cell.rpc)
                     .await
                     .1,
             );
@@ -232,8 +232,8 @@ async fn check_refused(two_schools: &TwoSchools, cells: &[Cell]) -> Vec<String> 
 async fn check_allowed(two_schools: &TwoSchools, cells: &[Cell]) -> Vec<String> {
     let mut wrong = Vec::new();
     for cell in cells {
-        let place = cell.place(two_schools);
-        let (caller, body) = samples::sample(two_schools, place, cell.kind, cell.own, cell.rpc).await;
+        let target = cell.target(two_schools);
+        let (caller, body) = samples::sample(two_schools, target, cell.kind, cell.own, cell.rpc).await;
         let client = caller.unwrap_or_else(|| two_schools.client(cell.kind, service(cell.rpc)));
         wrong.extend(cell.check(&client, body, true).await);
     }

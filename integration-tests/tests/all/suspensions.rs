@@ -1,5 +1,5 @@
 //! A suspended member is refused by every service, and has everything back when the suspension is lifted
-//! (R82). A duty places its holder in the room of its unit, and its end takes him out (F3).
+//! (R82). A duty admits its holder to the room of its unit, and its end takes him out (F3).
 use parta_integration_tests::{Client, Suite, on_both_topologies};
 use serde_json::{Value, json};
 use tonic::Code;
@@ -61,7 +61,7 @@ on_both_topologies!(
 
 on_both_topologies!(
     /// Covers: F3 allowed, F3 refused
-    duty_places_its_holder_in_the_room_of_its_unit, |suite: Suite| async move {
+    duty_admits_its_holder_to_the_room_of_its_unit, |suite: Suite| async move {
         let school = suite.school("Школа № 1").await;
         let class = school.class("5А").await;
         let leader = school.class_teacher("Мария Кузнецова", &class).await;

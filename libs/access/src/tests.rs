@@ -414,14 +414,14 @@ fn rule_with_an_unknown_permission_prevents_the_start() {
     let known = parta_proto_all::descriptor_pool().unwrap().encode_to_vec();
     let (name, other) = (b"membership_feed.read", b"membership_feed.grab");
     let mut altered = known.clone();
-    let mut places = Vec::new();
+    let mut positions = Vec::new();
     for at in 0..altered.len() - name.len() {
         if altered[at..].starts_with(name) {
-            places.push(at);
+            positions.push(at);
         }
     }
-    assert!(places.len() >= 3, "each RPC of the feed names its permission");
-    for at in places {
+    assert!(positions.len() >= 3, "each RPC of the feed names its permission");
+    for at in positions {
         altered[at..at + name.len()].copy_from_slice(other);
     }
     let feed = ["parta.membership.v1.MembershipFeedService"];

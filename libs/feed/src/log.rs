@@ -67,9 +67,9 @@ pub(crate) fn names_a_loss(refusal: &RpcError) -> bool {
     refusal.metadata(HISTORY) == Some(LOST)
 }
 
-/// Whether the log has lost the event at the cursor: it ends before the cursor, or has another event in that
-/// place. `next` is the first stored event after the cursor. The epoch has no part in this: the operator can
-/// begin a new one after a loss.
+/// Whether the log has lost the event at the cursor: it ends before the cursor, or has another event at that
+/// position. `next` is the first stored event after the cursor. The epoch has no part in this: the operator
+/// can begin a new one after a loss.
 fn is_lost(after: &Cursor, head: LogHead, next: Option<&Row>) -> bool {
     let contradicts = |next: &Row| next.position == after.position + 1 && next.previous_id != after.event_id;
     after.position > head.position

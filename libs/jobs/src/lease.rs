@@ -72,8 +72,11 @@ fn available(db: &Db, kind: &str, excluded: &[OrgId], first: usize) -> (String, 
         format!("kind = ${first} AND (lease_end_millis IS NULL OR lease_end_millis <= {clock})");
     let mut values = vec![kind.into()];
     if !excluded.is_empty() {
-        let places: Vec<_> = (1..=excluded.len()).map(|n| format!("${}", first + n)).collect();
-        condition += &format!(" AND (org_id IS NULL OR org_id NOT IN ({}))", places.join(", "));
+        let placeholders: Vec<_> = (1..=excluded.len()).map(|n| format!("${}", first + n)).collect();
+        condition += &format!(
+            " AND (org_id IS NULL OR org_id NOT IN ({}))",
+            placeholders.join(", ")
+        );
         values.extend(excluded.iter().map(|org| org.uuid().into()));
     }
     (condition, values)

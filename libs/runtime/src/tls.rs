@@ -287,17 +287,17 @@ fn read(certificate_file: &Path, key_file: &Path, env: &Env) -> anyhow::Result<C
 /// Reads a private key. An encrypted one has a message of its own: the PEM parser passes it over, or calls
 /// its header wrong base64.
 fn read_key(file: &Path) -> anyhow::Result<PrivateKeyDer<'static>> {
-    let place = || format!("the private key in {}", file.display());
-    let text = std::fs::read(file).with_context(place)?;
+    let location = || format!("the private key in {}", file.display());
+    let text = std::fs::read(file).with_context(location)?;
     let contains = |mark: &str| text.windows(mark.len()).any(|part| part == mark.as_bytes());
     ensure!(
         !ENCRYPTED.iter().any(|mark| contains(mark)),
         "{} is encrypted: store it without a passphrase, for example as `openssl pkey` prints it",
-        place()
+        location()
     );
     match PrivateKeyDer::from_pem_slice(&text) {
         Err(pem::Error::NoItemsFound) => bail!("{} has no private key in PEM", file.display()),
-        read => read.map_err(readable).with_context(place),
+        read => read.map_err(readable).with_context(location),
     }
 }
 

@@ -50,17 +50,17 @@ const WITHOUT_A_SCOPE: &[(&str, &str, &str)] = &[
     (
         "membership/src/appointments",
         "list_open",
-        "a page of all organizations, in which one is the place where the page begins",
+        "a page of all organizations, which begins after the one that is given",
     ),
     (
         "membership/src/member_records",
         "list_of_account",
-        "a page of all organizations, in which one is the place where the page begins",
+        "a page of all organizations, which begins after the one that is given",
     ),
     (
         "org-registry/src/organizations",
         "list",
-        "a page of all organizations, in which one is the place where the page begins",
+        "a page of all organizations, which begins after the one that is given",
     ),
     (
         "org-registry/src/organizations",

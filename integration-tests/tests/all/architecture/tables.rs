@@ -137,9 +137,11 @@ fn tables_are_named_by_their_feature_only() {
             }
         }
         tables += owners.len();
-        let mut check = |feature: &str, path: &str, place: &str, table: &str| {
+        let mut check = |feature: &str, path: &str, location: &str, table: &str| {
             let Some(owner) = owners.get(table) else {
-                wrong.push(format!("{place} names {table}, which is no table with an owner"));
+                wrong.push(format!(
+                    "{location} names {table}, which is no table with an owner"
+                ));
                 return;
             };
             if owner == feature {
@@ -150,7 +152,7 @@ fn tables_are_named_by_their_feature_only() {
                 .iter()
                 .any(|(file, names, _)| *file == path && names.contains(&table))
             {
-                wrong.push(format!("{place} names {table} of {owner}"));
+                wrong.push(format!("{location} names {table} of {owner}"));
             }
         };
         for (feature, path, text) in &files {

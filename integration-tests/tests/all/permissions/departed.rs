@@ -54,22 +54,22 @@ on_both_topologies!(
     /// Covers: R26 refused
     member_who_left_gets_not_found_from_every_rpc, |suite: Suite| async move {
         let two_schools = TwoSchools::new(&suite).await;
-        let place = &two_schools.own;
-        let leaver = second_administrator(&place.school).await;
+        let target = &two_schools.own;
+        let leaver = second_administrator(&target.school).await;
         let person = rpcs_of(Kind::is_person).into_iter().map(|rpc| (rpc, &leaver.client));
         let account = rpcs_of(|kind| kind == Kind::Account).into_iter();
         let account = account.map(|rpc| (rpc, &leaver.account.client));
         let mut calls = Vec::new();
         for (rpc, client) in person.chain(account) {
             // The sample of the administrator: only the caller differs.
-            let (_, mut body) = samples::sample(&two_schools, place, Kind::Administrator, true, &rpc).await;
+            let (_, mut body) = samples::sample(&two_schools, target, Kind::Administrator, true, &rpc).await;
             if body.get("org_id").is_some() {
-                body["org_id"] = json!(place.school.org_id);
+                body["org_id"] = json!(target.school.org_id);
             }
             calls.push((rpc, client, body));
         }
         assert!(calls.len() >= 50, "only {} RPCs name an organization", calls.len());
-        remove(&place.school, &leaver).await;
+        remove(&target.school, &leaver).await;
         wait_until_applied(&two_schools).await;
         let mut wrong = Vec::new();
         for (rpc, client, body) in &calls {

@@ -230,8 +230,8 @@ fn external_system_without_permission_reads_nothing() {
                 .with(issued["access_token"].as_str().unwrap())
                 .of(&two_schools.own.school.org_id);
             for row in &rows {
-                let place = &two_schools.own;
-                let (_, body) = samples::sample(&two_schools, place, row.kind, true, row.rpc).await;
+                let target = &two_schools.own;
+                let (_, body) = samples::sample(&two_schools, target, row.kind, true, row.rpc).await;
                 match ask(&client, row.rpc, body).await {
                     Ok(()) => *opened.entry(row.rpc).or_default() += 1,
                     Err(status) => {

@@ -65,15 +65,15 @@ async fn contact_change(two_schools: &TwoSchools) -> (Client, Value) {
     )
 }
 
-/// Creates the request. `own` says whether the caller belongs to the school of `place`.
+/// Creates the request. `own` says whether the caller belongs to `target`.
 pub async fn sample(
     two_schools: &TwoSchools,
-    place: &SampleSchool,
+    target: &SampleSchool,
     kind: Kind,
     own: bool,
     rpc: &str,
 ) -> (Option<Client>, Value) {
-    let fresh = Fresh(place);
+    let fresh = Fresh(target);
     let person = two_schools.people.get(&kind).filter(|_| own);
     let (_, name) = rpc.rsplit_once('.').unwrap();
     let mut caller = None;
@@ -93,7 +93,7 @@ pub async fn sample(
         "PolicyService/PreviewPolicies" => unused_after(),
         "PolicyService/UpdatePolicies" => {
             fresh
-                .previewed(&place.school.administrator.client, unused_after())
+                .previewed(&target.school.administrator.client, unused_after())
                 .await
         }
         "PolicyService/ConfirmPolicyChange" => {
@@ -110,7 +110,7 @@ pub async fn sample(
         "UnitService/CreateUnit" => {
             json!({"kind": "UNIT_KIND_GROUP", "label": &two_schools.suite.anonymous().request_id()[20..]})
         }
-        "UnitService/GetUnit" => json!({"unit_id": place.class}),
+        "UnitService/GetUnit" => json!({"unit_id": target.class}),
         "UnitService/RenameUnit" => {
             json!({"unit_id": fresh.unit().await, "label": &two_schools.suite.anonymous().request_id()[20..]})
         }
@@ -145,25 +145,25 @@ pub async fn sample(
             caller = Some(account).filter(|_| kind == Kind::Account);
             confirm
         }
-        "AuthenticationService/CreateJoinTicket" => json!({"invitation_token": place.link}),
+        "AuthenticationService/CreateJoinTicket" => json!({"invitation_token": target.link}),
         "AppointmentService/ClaimAppointment" => {
             let (account, org) = two_schools.suite.appointed("Школа № 8").await;
-            let org = if own { org } else { place.school.org_id.clone() };
+            let org = if own { org } else { target.school.org_id.clone() };
             caller = Some(account.client).filter(|_| kind == Kind::Account);
             json!({"org_id": org})
         }
         "MemberService/GetMember" => {
             // An unverified teacher may see only staff.
             let whom = if kind == Kind::UnverifiedTeacher {
-                &place.colleague
+                &target.colleague
             } else {
-                &place.pupil
+                &target.pupil
             };
             json!({"member_id": whom.member_id})
         }
-        "MemberService/BatchGetMembers" => json!({"member_ids": [place.pupil.member_id]}),
+        "MemberService/BatchGetMembers" => json!({"member_ids": [target.pupil.member_id]}),
         "MemberService/CreateMember" => {
-            json!({"full_name": "Ожидаемый Ученик", "role": "ROLE_PUPIL", "unit_id": place.class})
+            json!({"full_name": "Ожидаемый Ученик", "role": "ROLE_PUPIL", "unit_id": target.class})
         }
         "MemberService/ChangeMemberRoles" => {
             let member = fresh.member("ROLE_TEACHER", None).await;
@@ -176,7 +176,7 @@ pub async fn sample(
         }
         "RoleService/UndoRoleChange" => {
             let member = fresh.member("ROLE_TEACHER", None).await;
-            let administrator = &place.school.administrator.client;
+            let administrator = &target.school.administrator.client;
             let changed = administrator.change_roles(&member, &["ROLE_STAFF"]).await;
             json!({"role_change_id": changed["role_change_id"]})
         }
@@ -199,12 +199,12 @@ pub async fn sample(
         "MemberService/WithdrawTeacherVerification" => {
             let member = fresh.member("ROLE_TEACHER", None).await;
             let verify = json!({"member_id": member, "evidence": "приказ № 7"});
-            place.must("MemberService/VerifyTeacher", verify).await;
+            target.must("MemberService/VerifyTeacher", verify).await;
             json!({"member_id": member, "cause": "уволен"})
         }
         "RoleService/AppointActingHead" => fresh.acting_head().await,
         "RoleService/EndActingHead" => {
-            let appointed = place
+            let appointed = target
                 .must("RoleService/AppointActingHead", fresh.acting_head().await)
                 .await;
             json!({"acting_head_id": appointed["acting_head"]["id"], "cause": "возвращение"})
@@ -212,23 +212,23 @@ pub async fn sample(
         "RoleService/AnnounceVerificationEnd" => fresh.verification_end().await,
         "RoleService/CancelVerificationEnd" => {
             let announced = fresh.verification_end().await;
-            place
+            target
                 .must("RoleService/AnnounceVerificationEnd", announced.clone())
                 .await;
             json!({"member_id": announced["member_id"]})
         }
         "MemberService/RemoveMember" => {
-            json!({"member_id": fresh.member("ROLE_PUPIL", Some(&place.class)).await})
+            json!({"member_id": fresh.member("ROLE_PUPIL", Some(&target.class)).await})
         }
         "MemberService/CorrectMemberName" => json!({
-            "member_id": fresh.member("ROLE_PUPIL", Some(&place.class)).await, "full_name": "Вера Белова",
+            "member_id": fresh.member("ROLE_PUPIL", Some(&target.class)).await, "full_name": "Вера Белова",
         }),
-        "MemberService/ListFormerNames" => json!({"member_id": place.pupil.member_id}),
+        "MemberService/ListFormerNames" => json!({"member_id": target.pupil.member_id}),
         "MemberService/UnlockMemberSignIn" => json!({"member_id": fresh.member("ROLE_PUPIL", None).await}),
         "MemberService/ReleaseProfile" => json!({"member_id": fresh.claimed_pupil(two_schools).await}),
         "OneTimeCodeService/IssueOneTimeCode" => {
             let member = match kind {
-                Kind::Operator => place.school.administrator.member_id.clone(),
+                Kind::Operator => target.school.administrator.member_id.clone(),
                 _ => fresh.claimed_pupil(two_schools).await,
             };
             json!({"member_id": member})
@@ -243,22 +243,22 @@ pub async fn sample(
         "OperatorService/UnlockSignIn" => json!({"phone": new_phone()}),
         "AssignmentService/CreateAssignment" | "AssignmentService/EndAssignment" => {
             let wanted = json!({
-                "member_id": place.colleague.member_id, "unit_id": fresh.unit().await,
+                "member_id": target.colleague.member_id, "unit_id": fresh.unit().await,
                 "kind": "ASSIGNMENT_KIND_SUBJECT_TEACHER",
             });
             if name.ends_with("EndAssignment") {
-                let made = place.must("AssignmentService/CreateAssignment", wanted).await;
+                let made = target.must("AssignmentService/CreateAssignment", wanted).await;
                 json!({"assignment_id": made["assignment"]["id"]})
             } else {
                 wanted
             }
         }
         "EnrollmentService/EnrollPupil" => {
-            json!({"member_id": fresh.member("ROLE_PUPIL", Some(&place.class)).await, "unit_id": place.other_class})
+            json!({"member_id": fresh.member("ROLE_PUPIL", Some(&target.class)).await, "unit_id": target.other_class})
         }
         "EnrollmentService/TransferPupil" => json!({
-            "member_id": fresh.member("ROLE_PUPIL", Some(&place.class)).await,
-            "from_unit_id": place.class, "to_unit_id": place.other_class,
+            "member_id": fresh.member("ROLE_PUPIL", Some(&target.class)).await,
+            "from_unit_id": target.class, "to_unit_id": target.other_class,
         }),
         "GuardianshipService/ConfirmGuardianship" => {
             json!({"guardianship_id": fresh.guardianship(two_schools).await})
@@ -267,7 +267,7 @@ pub async fn sample(
             json!({"guardianship_ids": [fresh.guardianship(two_schools).await]})
         }
         "GuardianshipService/ProposeGuardianship" => json!({
-            "guardian_id": fresh.member("ROLE_PARENT", None).await, "child_id": place.pupil.member_id,
+            "guardian_id": fresh.member("ROLE_PARENT", None).await, "child_id": target.pupil.member_id,
             "kind": "GUARDIANSHIP_KIND_TRUSTED",
         }),
         "GuardianshipService/LimitGuardianship" => json!({
@@ -275,13 +275,13 @@ pub async fn sample(
             "limits": ["RELATION_LIMIT_NO_CONTACT"],
         }),
         "GuardianshipService/ProtectFamily" | "GuardianshipService/UnprotectFamily" => json!({
-            "child_id": fresh.member("ROLE_PUPIL", Some(&place.class)).await,
+            "child_id": fresh.member("ROLE_PUPIL", Some(&target.class)).await,
             "order": {"number": "7", "date": "2026-01-12", "text": "Определение суда"},
         }),
         "GuardianshipService/SetBirthDate" => json!({
-            "child_id": fresh.member("ROLE_PUPIL", Some(&place.class)).await, "birth_date": "2015-05-31",
+            "child_id": fresh.member("ROLE_PUPIL", Some(&target.class)).await, "birth_date": "2015-05-31",
         }),
-        "GuardianshipService/GetChildRecord" => json!({"child_id": place.pupil.member_id}),
+        "GuardianshipService/GetChildRecord" => json!({"child_id": target.pupil.member_id}),
         "GuardianshipService/ChooseAdultAccess" => {
             // The 18th birthday is in a month, so that the choice is open.
             let birthday = parta_ids::Env::system().now() + chrono::TimeDelta::days(30);
@@ -291,13 +291,13 @@ pub async fn sample(
             let (child, guardianship) = match student {
                 Some(student) => {
                     let own = json!({"child_id": student.member_id});
-                    let listed = place.must("GuardianshipService/ListGuardianships", own).await;
+                    let listed = target.must("GuardianshipService/ListGuardianships", own).await;
                     (&student.member_id, id(&listed, "/guardianships/0/id"))
                 }
-                None => (&place.pupil.member_id, fresh.guardianship(two_schools).await),
+                None => (&target.pupil.member_id, fresh.guardianship(two_schools).await),
             };
             let born = json!({"child_id": child, "birth_date": born.to_string()});
-            place.must("GuardianshipService/SetBirthDate", born).await;
+            target.must("GuardianshipService/SetBirthDate", born).await;
             json!({"guardianship_id": guardianship, "access": "ADULT_ACCESS_FULL"})
         }
         "GuardianshipService/EndGuardianship" => {
@@ -305,7 +305,7 @@ pub async fn sample(
         }
         "DutyService/AssignDuty" => fresh.duty().await,
         "DutyService/EndDuty" => {
-            let made = place.must("DutyService/AssignDuty", fresh.duty().await).await;
+            let made = target.must("DutyService/AssignDuty", fresh.duty().await).await;
             json!({"duty_id": made["duty"]["id"], "cause": "перевод"})
         }
         "SuspensionService/SuspendMember" => {
@@ -333,7 +333,7 @@ pub async fn sample(
         | "ServiceAccountService/RotateServiceAccountKey"
         | "ServiceAccountService/RevokeServiceAccountKey" => {
             let wanted = json!({"display_name": "Расписание", "permissions": ["roster.read"]});
-            let made = place
+            let made = target
                 .must("ServiceAccountService/CreateServiceAccount", wanted)
                 .await;
             match name {
@@ -345,14 +345,14 @@ pub async fn sample(
             }
         }
         "ServiceAccountService/IssueServiceAccountToken" => json!({"key": two_schools.key}),
-        "RosterImportService/CheckRosterImport" => json!({"header": {"org_id": place.school.org_id}}),
+        "RosterImportService/CheckRosterImport" => json!({"header": {"org_id": target.school.org_id}}),
         "RosterImportService/DecideRosterImportChanges" => fresh.waiting_change(two_schools, kind).await,
         "RosterImportService/StartRosterImport"
         | "RosterImportService/GetRosterImport"
         | "RosterImportService/ListRosterImportChanges"
         | "RosterImportService/ListRosterImportProblems"
         | "RosterImportService/WatchRosterImport" => {
-            json!({"roster_import_id": place.school.checked_import().await})
+            json!({"roster_import_id": target.school.checked_import().await})
         }
         "AdmissionService/AdmitMember" => {
             let (invitation, link) = fresh.invitation().await;
@@ -361,18 +361,18 @@ pub async fn sample(
             let ticket = newcomer.must("AuthenticationService/CreateJoinTicket", ask).await;
             json!({
                 "invitation_id": invitation, "flow_id": ticket["flow_id"], "role": "ROLE_PUPIL",
-                "unit_id": place.class, "issuer_id": place.school.administrator.member_id,
+                "unit_id": target.class, "issuer_id": target.school.administrator.member_id,
             })
         }
         "AdmissionService/CancelAdmission" => json!({"admission": {
-            "request_id": two_schools.suite.service("invitation").request_id(), "org_id": place.school.org_id,
+            "request_id": two_schools.suite.service("invitation").request_id(), "org_id": target.school.org_id,
         }}),
         "AdmissionService/EndInvitations" => json!({"invitation_ids": [fresh.invitation().await.0]}),
         "AdmissionService/AppointFoundingAdministrator" => json!({
             "application_id": two_schools.suite.applied("Школа № 7").await, "phone": new_phone(),
             "full_name": "Иван Орлов", "organization_display_name": "Школа № 7",
         }),
-        "InvitationService/CreateInvitation" => json!({"role": "ROLE_PUPIL", "unit_id": place.class}),
+        "InvitationService/CreateInvitation" => json!({"role": "ROLE_PUPIL", "unit_id": target.class}),
         "InvitationService/GetInvitation"
         | "InvitationService/GetInvitationLink"
         | "InvitationService/ListInvitationUses"
@@ -380,7 +380,7 @@ pub async fn sample(
         "InvitationService/AdoptInvitations" | "InvitationService/ExtendInvitations" => {
             json!({"invitation_ids": [fresh.invitation().await.0]})
         }
-        "InvitationService/ResolveInvitation" => json!({"link_token": place.link}),
+        "InvitationService/ResolveInvitation" => json!({"link_token": target.link}),
         "InvitationService/AcceptInvitation" => {
             let (_, link) = fresh.invitation().await;
             if kind == Kind::Joiner {
@@ -398,7 +398,7 @@ pub async fn sample(
         "InvitationService/BulkRevokeInvitations" => {
             json!({"condition": "REVOCATION_CONDITION_UNUSED", "dry_run": true})
         }
-        "CallService/PlanCall" => lesson(&place.class),
+        "CallService/PlanCall" => lesson(&target.class),
         "CallService/GetCall" | "CallService/CancelCall" | "CallService/AnnounceCall" => {
             json!({"call_id": fresh.call().await["id"]})
         }
@@ -409,12 +409,12 @@ pub async fn sample(
         "CallService/ListOccurrences" => json!({
             "window_start_time": "2027-03-01T00:00:00Z", "window_end_time": "2027-03-02T00:00:00Z",
         }),
-        "ChatService/CreateChat" => json!({"title": "Кружок", "member_ids": [place.colleague.member_id]}),
-        "ChatService/CreateDirectChat" => json!({"member_id": place.colleague.member_id}),
+        "ChatService/CreateChat" => json!({"title": "Кружок", "member_ids": [target.colleague.member_id]}),
+        "ChatService/CreateDirectChat" => json!({"member_id": target.colleague.member_id}),
         "MessageService/BatchGetAuthors" => {
             json!({"chat_id": fresh.chat(kind, person.map(|p| &p.client)).await, "seqs": [1]})
         }
-        "NameService/GetNames" => json!({"member_ids": [place.pupil.member_id]}),
+        "NameService/GetNames" => json!({"member_ids": [target.pupil.member_id]}),
         "ChatService/GetChat" | "ChatService/ListParticipants" | "MessageService/ListEntries" => {
             json!({"chat_id": fresh.chat(kind, person.map(|p| &p.client)).await})
         }
@@ -425,15 +425,15 @@ pub async fn sample(
             json!({"chat_id": fresh.chat(kind, person.map(|p| &p.client)).await, "text": "Здравствуйте"})
         }
         "ChatService/RemoveParticipants" => {
-            let oneself = person.map_or(&place.pupil.member_id, |p| &p.member_id).clone();
+            let oneself = person.map_or(&target.pupil.member_id, |p| &p.member_id).clone();
             let chat = fresh.custom_chat(None, std::slice::from_ref(&oneself)).await;
             json!({"chat_id": chat, "member_ids": [oneself]})
         }
         "ChatService/AddParticipants" | "ChatService/TransferResponsibility" => {
             // Staff choose the participants of a chat that they made, and families are in one of a teacher.
             let maker = person.filter(|_| !matches!(kind, Kind::Pupil | Kind::Parent));
-            let colleague = &place.colleague.member_id;
-            let oneself = person.map_or(&place.pupil.member_id, |p| &p.member_id);
+            let colleague = &target.colleague.member_id;
+            let oneself = person.map_or(&target.pupil.member_id, |p| &p.member_id);
             let with = if maker.is_some() { colleague } else { oneself };
             let chat = fresh
                 .custom_chat(maker.map(|p| &p.client), std::slice::from_ref(with))
@@ -459,24 +459,26 @@ pub async fn sample(
             body
         }
         "AnnouncementService/PostAnnouncement" => {
-            json!({"unit_id": place.class, "text": "Урок", "pupils": true})
+            json!({"unit_id": target.class, "text": "Урок", "pupils": true})
         }
         _ => json!({}),
     };
     let input = parta_testkit::dynamic::method(rpc).input();
     if input.get_field_by_name("org_id").is_some() && body.get("org_id").is_none() {
-        body["org_id"] = json!(place.school.org_id);
+        body["org_id"] = json!(target.school.org_id);
     }
     (caller, body)
 }
 
 /// Creates a request about a call that the principal organizes.
 pub async fn created(two_schools: &TwoSchools, kind: Kind, rpc: &str) -> Value {
-    let place = &two_schools.own;
+    let target = &two_schools.own;
     let organizer = &two_schools.people[&kind].client;
-    let planned = organizer.must("CallService/PlanCall", lesson(&place.class)).await;
+    let planned = organizer
+        .must("CallService/PlanCall", lesson(&target.class))
+        .await;
     let call = &planned["call"];
-    let mut body = json!({"org_id": place.school.org_id, "call_id": call["id"]});
+    let mut body = json!({"org_id": target.school.org_id, "call_id": call["id"]});
     match rpc.rsplit_once('/').unwrap().1 {
         "AnnounceCall" | "CancelCall" => {}
         "CancelOccurrence" => body["start_time"] = call["start_time"].clone(),

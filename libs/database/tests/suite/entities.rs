@@ -138,8 +138,8 @@ fn cost_of_an_entity_against_a_statement_by_hand() {
                         .db
                         .write(|tx| async move {
                             for act in 0..ACTS {
-                                let place = (round * TRANSACTIONS + transaction) * ACTS + act;
-                                let id = Uuid::from_u128(place * 2 + form as u128);
+                                let number = (round * TRANSACTIONS + transaction) * ACTS + act;
+                                let id = Uuid::from_u128(number * 2 + form as u128);
                                 if form == 0 {
                                     by_hand(&tx, id, now).await?;
                                 } else {

@@ -133,7 +133,7 @@ pub(super) async fn load_all(
     consumer: &str,
     organizations: &[OrgId],
 ) -> Result<Vec<(OrgId, Stored)>, StorageError> {
-    let places: Vec<_> = (0..organizations.len())
+    let placeholders: Vec<_> = (0..organizations.len())
         .map(|n| format!("(${})", n + 2))
         .collect();
     let sql = format!(
@@ -141,7 +141,7 @@ pub(super) async fn load_all(
          c.request_event_id, c.unknown_build, q.builds FROM (VALUES {}) AS wanted \
          LEFT JOIN feed_cursor c ON c.org_id = wanted.column1 AND c.consumer = $1 \
          LEFT JOIN feed_quarantine q ON q.org_id = wanted.column1 AND q.consumer = $1",
-        places.join(", ")
+        placeholders.join(", ")
     );
     let values: Vec<Value> = std::iter::once(consumer.into())
         .chain(organizations.iter().map(|org_id| org_id.uuid().into()))
@@ -172,13 +172,13 @@ pub(super) async fn begin(db: &Db, consumer: &str, organizations: &[OrgId]) -> R
         return Ok(());
     }
     db.write(|tx| async move {
-        let places: Vec<_> = (0..organizations.len())
+        let placeholders: Vec<_> = (0..organizations.len())
             .map(|n| format!("(${}, $1, '', 0, $2, $3)", n + 4))
             .collect();
         let sql = format!(
             "INSERT INTO feed_cursor (org_id, consumer, cursor, position, event_id, update_time) \
              VALUES {} ON CONFLICT DO NOTHING",
-            places.join(", ")
+            placeholders.join(", ")
         );
         let mut sorted = organizations.to_vec();
         // Two replicas insert in the same order, so that neither waits for the other one in a circle.
@@ -213,7 +213,7 @@ pub(super) async fn lock(tx: &Tx, consumer: &str, org_id: OrgId) -> Result<Optio
     }
 }
 
-/// Moves the cursor to a place behind events. If some were of a kind that this build does not know, the build
+/// Moves the cursor behind events. If some were of a kind that this build does not know, the build
 /// that knows it takes a snapshot.
 async fn advance(tx: &Tx, consumer: &str, to: &EncodedCursor, has_unknown: bool) -> Result<(), StorageError> {
     if has_unknown {
@@ -236,7 +236,7 @@ async fn advance(tx: &Tx, consumer: &str, to: &EncodedCursor, has_unknown: bool)
     Ok(())
 }
 
-/// The place in a log that follows events or a snapshot.
+/// The cursor that follows events or a snapshot.
 pub(super) struct EncodedCursor {
     /// The cursor as the source has written it.
     pub(super) text: String,
@@ -247,7 +247,7 @@ pub(super) struct EncodedCursor {
 /// Consecutive events of one organization.
 pub(super) struct Batch<E> {
     pub(super) events: Vec<E>,
-    /// The place after them.
+    /// The cursor after them.
     pub(super) to: EncodedCursor,
 }
 

@@ -70,7 +70,7 @@ fn rejected(failure: impl Into<String>) -> Setback {
     })
 }
 
-/// Returns the place that a cursor of the source names.
+/// Decodes a cursor of the source.
 fn encoded_cursor(org_id: OrgId, text: String) -> Result<EncodedCursor, Setback> {
     match Cursor::peek(&text).filter(|end| end.org_id == org_id) {
         Some(end) => Ok(EncodedCursor { text, end }),

@@ -105,7 +105,7 @@ impl<K: FeedKind> FeedServer<K> {
         Withheld(is_account.then_some(self.is_withheld))
     }
 
-    /// Returns the organization and the place in its log that a request names.
+    /// Returns the organization of a request, and the position in its log that the cursor names.
     fn decode_cursor(
         &self,
         caller: &Caller,

@@ -54,12 +54,12 @@ fn flatten(all: &Map<String, Value>) -> BTreeMap<String, String> {
 /// headers and bodies of requests, in which operators write the key of a provider.
 fn masked(key: &str, value: &str) -> String {
     let last = key.rsplit('.').next().unwrap_or(key);
-    let place = last.ends_with("_file") || last == "folder" || last.ends_with("_folder");
+    let is_path = last.ends_with("_file") || last == "folder" || last.ends_with("_folder");
     let sounds = ["secret", "password", "token", "key", "credential", "pepper"]
         .iter()
         .any(|word| last.contains(word));
     let request = last.ends_with("_headers") || last.ends_with("_body");
-    if (sounds || request) && !place && !value.is_empty() {
+    if (sounds || request) && !is_path && !value.is_empty() {
         return "***".into();
     }
     match value.split_once("://") {
@@ -72,19 +72,19 @@ fn masked(key: &str, value: &str) -> String {
 /// Masks the parts of a URL without its scheme that may be secret: the user with the password, the query, and
 /// the path on a web server. The path of a database is its name.
 fn masked_url(scheme: &str, rest: &str) -> String {
-    let (place, query) = match rest.split_once('?') {
+    let (address, query) = match rest.split_once('?') {
         // A password may contain a question mark.
         Some((_, query)) if query.contains('@') => return "***".into(),
-        Some((place, _)) => (place, "?***"),
+        Some((address, _)) => (address, "?***"),
         None => (rest, ""),
     };
-    let (user, place) = match place.rsplit_once('@') {
+    let (user, address) = match address.rsplit_once('@') {
         Some((_, host)) => ("***@", host),
-        None => ("", place),
+        None => ("", address),
     };
-    match place.split_once('/') {
+    match address.split_once('/') {
         Some((host, path)) if scheme.starts_with("http") && !path.is_empty() => format!("{user}{host}/***"),
-        _ => format!("{user}{place}{query}"),
+        _ => format!("{user}{address}{query}"),
     }
 }
 

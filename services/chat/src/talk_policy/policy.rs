@@ -108,14 +108,14 @@ pub(crate) fn may_name(staff: &MemberContext, other: &MemberContext) -> bool {
         && (staff.is_administration() || staff.member_id == other.member_id || may_talk(staff, other))
 }
 
-/// The place of a participant in a named chat.
+/// The capacity in which a member participates in a named chat.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Standing {
     /// A cleared adult with a ground toward every pupil in the chat. Without one, pupils are left alone.
     Responsible,
     /// Everybody else who reads and writes.
     Present,
-    /// All roles of the member are suspended. The member keeps the place, and neither reads nor writes.
+    /// All roles of the member are suspended. The member stays in the chat, and neither reads nor writes.
     Suspended,
 }
 
@@ -387,7 +387,7 @@ pub(crate) struct NamedChat {
 /// - an adult who would be alone with one member with whom a personal chat is not allowed.
 ///
 /// A member of whom only some roles are suspended is judged by the others. If all are suspended the member
-/// keeps the place that these roles would give. A suspended pupil counts as present for all others.
+/// stays in the chat as by these roles. A suspended pupil counts as present for all others.
 pub(crate) fn named_chat(people: &[MemberContext]) -> NamedChat {
     let people = || people.iter().filter_map(Person::of);
     let is_kept_out =

@@ -419,7 +419,7 @@ fn limits_close_named_chats() {
 }
 
 // A suspension takes what rests on its roles and gives nothing else. A member of whom all roles are
-// suspended keeps the place, and the teacher keeps the pupils who are suspended.
+// suspended stays in the chat, and the teacher keeps the pupils who are suspended.
 // Covers: R82 allowed, R82 refused, F4 refused, F5 refused
 #[test]
 fn suspended_roles_are_no_ground() {

@@ -56,9 +56,9 @@ fn acceptance(v: &mut FieldViolations, request: &internal::AdmitMemberRequest) -
         "child_id",
         "is required for PARENT without claim_member_id",
     );
-    let placed = unit_id.is_some() || claim_member_id.is_some();
+    let has_unit_or_record = unit_id.is_some() || claim_member_id.is_some();
     v.check(
-        role != Some(Role::Pupil) || placed,
+        role != Some(Role::Pupil) || has_unit_or_record,
         "unit_id",
         "is required for PUPIL without claim_member_id",
     );

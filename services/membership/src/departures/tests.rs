@@ -231,13 +231,13 @@ async fn check(test_env: &TestEnv, caller: &MemberSession, class: &str) -> Resul
         })
     };
     let users = "sourcedId,role,givenName,familyName\np1,student,Ян,Котов\n";
-    let places = format!("sourcedId,classSourcedId,userSourcedId,role\ne1,{class},p1,student\n");
+    let enrollments = format!("sourcedId,classSourcedId,userSourcedId,role\ne1,{class},p1,student\n");
     let parts = [
         header,
         chunk("orgs.csv", "sourcedId,name,type\no1,Школа,school\n".to_owned()),
         chunk("users.csv", users.to_owned()),
         chunk("classes.csv", "sourcedId,title\n1А,1А\n2А,2А\n".to_owned()),
-        chunk("enrollments.csv", places),
+        chunk("enrollments.csv", enrollments),
     ];
     let id = test_env.act();
     let messages = parts

@@ -275,19 +275,19 @@ async fn install(one: &mut Verified<'_>, identities: &[Identity]) -> anyhow::Res
     match one.copy.kind {
         Kind::Sqlite => {
             let target = one.database.file()?;
-            let placed = || format!("cannot replace {}", target.display());
+            let failed_to_replace = || format!("cannot replace {}", target.display());
             for suffix in ["-wal", "-shm"] {
                 // The log of the old file must not be applied to the new one.
                 let log = beside(&target, suffix);
                 if log.exists() {
-                    fs::remove_file(&log).with_context(placed)?;
+                    fs::remove_file(&log).with_context(failed_to_replace)?;
                 }
             }
-            fs::rename(&one.file, &target).with_context(placed)?;
+            fs::rename(&one.file, &target).with_context(failed_to_replace)?;
             if let Some(folder) = target.parent() {
                 fs::File::open(folder)
                     .and_then(|folder| folder.sync_all())
-                    .with_context(placed)?;
+                    .with_context(failed_to_replace)?;
             }
             // Its migration takes the lock again.
             drop(one.lock.take());

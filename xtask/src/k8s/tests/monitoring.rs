@@ -70,8 +70,8 @@ pub(super) fn mutations() -> Vec<Mutation> {
         ("0/expr", json!("up == 0")),
         ("5/expr", json!("absent(parta_jobs_failed{service=\"chat\"})")),
     ];
-    let alerts = alerts.into_iter().map(|(place, value)| {
-        let pointer = format!("/spec/groups/0/rules/{place}");
+    let alerts = alerts.into_iter().map(|(rule_path, value)| {
+        let pointer = format!("/spec/groups/0/rules/{rule_path}");
         ("monitoring", rule, "PrometheusRule", "parta", pointer, value)
     });
     scraping.chain(alerts).collect()

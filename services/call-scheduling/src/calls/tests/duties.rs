@@ -125,7 +125,7 @@ on_both!(psychologist_holds_consultations, |database| async move {
     );
 });
 
-// A duty for a class places its holder in the calls with the pupils of that class, and in no other.
+// A duty for a class admits its holder to the calls with the pupils of that class, and in no other.
 // Covers: R49 allowed, R49 refused, F3 allowed, F3 refused
 on_both!(duty_for_a_class_is_in_its_calls_only, |database| async move {
     let fixture = Fixture::open(&database).await;

@@ -96,7 +96,7 @@ on_both!(office_alone_names_no_pupil, |database| async move {
         assert_eq!(refused.unwrap_err(), DENIED);
         fixture.plan_with(member, CallKind::Olympiad, &[]).await.unwrap();
     }
-    // A badge and an office place nobody in the lessons of a class.
+    // A badge and an office admit nobody to the lessons of a class.
     let lesson = fixture.lesson(|_| ()).await;
     fixture.test_env.time.set("2026-09-01T09:00:00Z".parse().unwrap());
     assert_eq!(reason(&fixture.join(deputy, &lesson).await), DENIED);

@@ -206,8 +206,8 @@ proptest! {
         loss in any_loss(),
     ) {
         let others = [others.0, others.1, others.2];
-        // A suspension that lasts before the loss is kept. One of all roles leaves a place in which the
-        // member neither reads nor writes, and which is decided again when it ends.
+        // A suspension that lasts before the loss is kept. Under one of all roles the member
+        // stays, neither reads nor writes, and is decided about again when it ends.
         let after = after(&before, &loss);
         if before.is_active() && after.is_active() {
             shares_nothing_new(&before, &after, &others[..number])?;

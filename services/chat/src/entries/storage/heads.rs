@@ -105,18 +105,18 @@ pub(crate) async fn count_chats(
     rows.iter().map(count).collect()
 }
 
-/// Returns the ids of the entries at any number of places, each a chat and a sequence number.
+/// Returns the ids of any number of entries, each given by its chat and its sequence number.
 /// Archived entries are found too. An entry that does not exist is missing in the result.
 pub(crate) async fn find_entry_ids(
     conn: &impl ConnectionTrait,
     scope: &OrgScope,
-    places: &[(ChatId, i64)],
+    seqs: &[(ChatId, i64)],
 ) -> Result<HashMap<(ChatId, i64), EntryId>, StorageError> {
     const FIND_ENTRIES: &str = "SELECT w.chat_id, w.seq, coalesce(e.entry_id, a.entry_id) FROM wanted w \
          LEFT JOIN entry e ON e.org_id = w.org_id AND e.chat_id = w.chat_id AND e.seq = w.seq \
          LEFT JOIN entry_archive a ON a.org_id = w.org_id AND a.chat_id = w.chat_id AND a.seq = w.seq";
     let mut found = HashMap::new();
-    for page in places.chunks(LOOKUP_MAX_ROWS) {
+    for page in seqs.chunks(LOOKUP_MAX_ROWS) {
         let wanted = page
             .iter()
             .map(|(chat, seq)| [scope.org_id().uuid().into(), chat.uuid().into(), (*seq).into()]);

@@ -1,4 +1,4 @@
-//! Finds the place of a time in a log, and decides what a participant reads by it.
+//! Finds the sequence number of a time in a log, and decides what a participant reads by it.
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};

@@ -17,8 +17,8 @@ use uuid::Uuid;
 use super::{Outcome, PendingMessage, Stored, Time};
 use crate::messages::policy::Refused;
 
-/// The statements that store one message and many. They return the place of a message, why it was refused,
-/// its sequence number, and the state of a sender who was refused.
+/// The statements that store one message and many. They return the position of a message in the batch, why it
+/// was refused, its sequence number, and the state of a sender who was refused.
 struct Statements {
     one: String,
     many: String,
@@ -67,9 +67,9 @@ static TRYING: LazyLock<Statements> = LazyLock::new(|| Statements::new("chat_try
 const LOCKED: i16 = 0;
 /// The code of PostgreSQL for a lock that was not acquired in time.
 const LOCK_NOT_AVAILABLE: &str = "55P03";
-const FIND_REPEATED: &str = "SELECT i.place, e.digest, e.entry_id, e.seq, e.create_time \
+const FIND_REPEATED: &str = "SELECT i.position, e.digest, e.entry_id, e.seq, e.create_time \
      FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[]) WITH ORDINALITY \
-       AS i(org_id, chat_id, sender, request_id, place) \
+       AS i(org_id, chat_id, sender, request_id, position) \
      JOIN LATERAL (SELECT * FROM entry WHERE org_id = i.org_id AND chat_id = i.chat_id AND sender = i.sender \
        AND request_id = i.request_id LIMIT 1) e ON true";
 

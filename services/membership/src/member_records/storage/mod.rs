@@ -298,8 +298,8 @@ pub(crate) async fn members_of_accounts(
 }
 
 /// Lists the present memberships of an account after an organization, in the order of the
-/// organizations' ids. A row with a value that this build does not know is an error in its place of
-/// the list.
+/// organizations' ids. A row with a value that this build does not know is an error in the
+/// list.
 pub(crate) async fn list_of_account(
     conn: &impl ConnectionTrait,
     account: AccountId,

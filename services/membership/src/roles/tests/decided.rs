@@ -303,16 +303,16 @@ on_both!(
 // Another class of the pupil is the later decision, a further group is none.
 // Covers: F2 allowed, F2 refused
 on_both!(
-    undo_gives_no_class_back_to_a_placed_pupil,
+    undo_gives_no_class_back_to_an_enrolled_pupil,
     |database| async move {
         let school = School::open(database).await;
         let pupil = school.pupil.member_id.as_str();
-        let place = async || {
+        let enroll = async || {
             let enrolled = school.env.enroll(&school.administrator, pupil, unit(2));
             enrolled.await.unwrap();
         };
         let change = school.lose_pupil_for_a_minute().await;
-        place().await;
+        enroll().await;
         let changes = school.changes(&school.administrator).await.unwrap();
         let ended = changes.iter().find(|listed| listed.id == change).unwrap();
         let ended = ended.ended.clone().unwrap().enrollment_ids.remove(0);
@@ -333,7 +333,7 @@ on_both!(
         transferred.await.unwrap();
         school.env.make_second_unit_a_group().await;
         let change = school.lose_pupil_for_a_minute().await;
-        place().await;
+        enroll().await;
         let (restored, refused) = school.undo(&change).await;
         assert_eq!((restored.enrollment_ids.len(), refused.len()), (1, 0));
         school.env.close().await;
