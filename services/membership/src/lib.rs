@@ -154,10 +154,10 @@ async fn build(context: ServiceContext) -> anyhow::Result<ServiceParts> {
         |db, _| async move { revocations::purge(&db).await.map(drop) },
     ));
     tasks.push(Task::periodic(
-        "membership.sweep_endings",
-        end_due::SWEEP_INTERVAL,
+        "membership.enqueue_overdue_endings",
+        end_due::OVERDUE_CHECK_INTERVAL,
         context.db.clone(),
-        |db, _| async move { end_due::sweep(&db).await },
+        |db, _| async move { end_due::enqueue_overdue(&db).await },
     ));
     tasks.extend(ports.purges());
     Ok(ServiceParts {

@@ -8,4 +8,4 @@ mod operations;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use operations::{EndDue, JOB_LIMITS, SWEEP_INTERVAL, sweep};
+pub(crate) use operations::{EndDue, JOB_LIMITS, OVERDUE_CHECK_INTERVAL, enqueue_overdue};

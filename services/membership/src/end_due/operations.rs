@@ -26,7 +26,7 @@ pub(crate) const JOB_LIMITS: Limits = Limits {
     max_retry_delay: Duration::from_secs(10),
 };
 /// The time between two searches for endings that no job will end.
-pub(crate) const SWEEP_INTERVAL: Duration = Duration::from_secs(5);
+pub(crate) const OVERDUE_CHECK_INTERVAL: Duration = Duration::from_secs(5);
 /// Endings per transaction. The number is small, so that other writers wait only briefly.
 const BATCH: u64 = 100;
 
@@ -66,7 +66,7 @@ async fn end_batch(context: &Context, tx: &Tx, scope: &OrgScope) -> Result<bool,
 /// Enqueues a job for each organization that has an overdue ending and no job that runs or is due soon: the
 /// job has failed for good, or it was done before the ending was due, because the clock was set back between
 /// its claim and its work.
-pub(crate) async fn sweep(db: &Db) -> Result<(), StorageError> {
+pub(crate) async fn enqueue_overdue(db: &Db) -> Result<(), StorageError> {
     // The jobs are read first: the endings of a job that is done by then are not listed afterwards.
     let soon = db.env().now() + JOB_LIMITS.max_retry_delay;
     let have_job = parta_jobs::organizations_due(db.conn(), JOB, soon).await?;

@@ -8,7 +8,7 @@ use parta_testkit::{Time, on_both};
 use sea_orm::ConnectionTrait as _;
 use tokio_util::sync::CancellationToken;
 
-use super::{EndDue, JOB_LIMITS, sweep};
+use super::{EndDue, JOB_LIMITS, enqueue_overdue};
 use crate::{
     endings::{JOB, list_overdue},
     tests::test_env::{MemberSession, TestEnv, by, org, reason, unit},
@@ -110,7 +110,7 @@ on_both!(ending_without_a_job_gets_another_one, |database| async move {
     assert_eq!(reason(&test_env.list(&teacher).await), "PROJECTION_STALE");
     // Each replica runs the task.
     for _ in 0..2 {
-        sweep(&test_env.db).await.unwrap();
+        enqueue_overdue(&test_env.db).await.unwrap();
     }
     test_env.run_due_jobs().await;
     assert_eq!(list_overdue(test_env.db.clone()).await.unwrap(), []);
@@ -127,16 +127,16 @@ on_both!(ending_whose_job_failed_gets_another_one, |database| async move {
     let administrator = test_env.administrator(1).await;
     let teacher = substitute(&test_env, &administrator, TimeDelta::minutes(1)).await;
     test_env.time.advance(TimeDelta::minutes(2));
-    // Also the job that the sweep enqueues fails once.
+    // Also the job that `enqueue_overdue` enqueues fails once.
     for _ in 0..2 {
-        sweep(&test_env.db).await.unwrap();
+        enqueue_overdue(&test_env.db).await.unwrap();
         let job = format!("kind = '{JOB}'");
         let sql = format!("UPDATE job SET attempts = 50 WHERE {job} AND attempts = 0");
         test_env.db.writer().execute_unprepared(&sql).await.unwrap();
         test_env.run_due_jobs().await;
     }
     assert_eq!(reason(&test_env.list(&teacher).await), "PROJECTION_STALE");
-    sweep(&test_env.db).await.unwrap();
+    enqueue_overdue(&test_env.db).await.unwrap();
     test_env.run_due_jobs().await;
     assert_eq!(list_overdue(test_env.db.clone()).await.unwrap(), []);
     assert_eq!(test_env.list(&teacher).await.unwrap().len(), 2);

@@ -131,8 +131,9 @@ impl Command {
             Self::Demo => {
                 let output = common.print();
                 let key = client::read_operator_key(&common.operator_key_file)?;
-                let story = demo::play(&common.endpoints(), &key, |step| output.line(step.to_string())).await;
-                let steps = story.map_err(|error| error.downcast().unwrap_or_else(Failure::Local))?;
+                let played =
+                    demo::play(&common.endpoints(), &key, |step| output.line(step.to_string())).await;
+                let steps = played.map_err(|error| error.downcast().unwrap_or_else(Failure::Local))?;
                 output.document(&serde_json::json!({"steps": steps}));
                 Ok(())
             }

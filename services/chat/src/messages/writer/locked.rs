@@ -27,9 +27,9 @@ pub(crate) struct LockedChatsTask {
     queue: Mutex<mpsc::Receiver<Job>>,
 }
 
-/// The messages that no transaction stores yet.
+/// The messages of locked chats that no transaction stores yet.
 #[derive(Default)]
-struct Parked {
+struct LockedChats {
     messages: HashMap<ChatKey, Vec<Job>>,
     /// The chats with messages, except those in a transaction.
     turns: VecDeque<ChatKey>,
@@ -37,8 +37,8 @@ struct Parked {
     waiting: HashSet<ChatKey>,
 }
 
-impl Parked {
-    fn park(&mut self, job: Job) {
+impl LockedChats {
+    fn add(&mut self, job: Job) {
         let message = &job.pending.message;
         let chat = (message.org_id, message.to);
         let jobs = self.messages.entry(chat).or_default();
@@ -86,11 +86,11 @@ impl LockedChatsTask {
     pub(crate) async fn run(&self, cancel: CancellationToken) -> anyhow::Result<()> {
         let mut queue = self.queue.lock().await;
         let mut open = true;
-        let mut parked = Parked::default();
+        let mut locked_chats = LockedChats::default();
         let mut transactions = FuturesUnordered::new();
         loop {
             while transactions.len() < MAX_WAITING
-                && let Some((chat, jobs)) = parked.next(self.batch)
+                && let Some((chat, jobs)) = locked_chats.next(self.batch)
             {
                 transactions.push(async move {
                     let mut session = Session::waiting();
@@ -110,10 +110,10 @@ impl LockedChatsTask {
                             job.refuse(&not_serving());
                         }
                     }
-                    parked.end(chat, locked);
+                    locked_chats.end(chat, locked);
                 }
                 job = queue.recv(), if open => match job {
-                    Some(job) => parked.park(job),
+                    Some(job) => locked_chats.add(job),
                     None => open = false,
                 },
                 () = cancel.cancelled(), if !queue.is_closed() => queue.close(),
