@@ -145,12 +145,12 @@ impl Suite {
     /// Signs in by a phone. Creates an account if the phone has none.
     pub async fn sign_in(&self, phone: &str, full_name: &str) -> Account {
         let client = self.anonymous();
-        let asked = client
+        let requested = client
             .must("AuthenticationService/RequestCode", json!({"phone": phone}))
             .await;
-        let verify = json!({"flow_id": asked["flow_id"], "code": self.code(phone).await});
+        let verify = json!({"flow_id": requested["flow_id"], "code": self.code(phone).await});
         let verified = client.must("AuthenticationService/VerifyCode", verify).await;
-        let mut start = json!({"flow_id": asked["flow_id"], "proof": verified["proof"]});
+        let mut start = json!({"flow_id": requested["flow_id"], "proof": verified["proof"]});
         match verified["profiles"].get(0) {
             Some(profile) => start["account_id"] = profile["account_id"].clone(),
             None => start["new_account"] = json!({"full_name": full_name}),
@@ -222,11 +222,11 @@ impl Account {
 
     /// Refreshes the session. A token is valid for ten minutes.
     pub async fn prolonged(&self) -> Self {
-        let ask = json!({"refresh_token": self.refresh_token()});
+        let request = json!({"refresh_token": self.refresh_token()});
         let fresh = self
             .client
             .anonymous()
-            .must("AuthenticationService/RefreshSession", ask)
+            .must("AuthenticationService/RefreshSession", request)
             .await;
         self.refreshed(fresh["refresh_token"].as_str().expect("a token"));
         Self {
@@ -237,10 +237,10 @@ impl Account {
 
     /// Gets a token of an organization of the account.
     pub async fn enter(&self, org_id: &str) -> Person {
-        let ask = json!({"org_id": org_id});
+        let request = json!({"org_id": org_id});
         let issued = self
             .client
-            .must("AuthenticationService/IssueOrganizationToken", ask)
+            .must("AuthenticationService/IssueOrganizationToken", request)
             .await;
         Person {
             client: self
@@ -254,10 +254,10 @@ impl Account {
 
     /// Returns a client that may accept this link.
     pub async fn joiner(&self, link_token: &str) -> Client {
-        let ask = json!({"invitation_token": link_token});
+        let request = json!({"invitation_token": link_token});
         let ticket = self
             .client
-            .must("AuthenticationService/CreateJoinTicket", ask)
+            .must("AuthenticationService/CreateJoinTicket", request)
             .await;
         self.client.with(ticket["ticket"].as_str().expect("a ticket"))
     }

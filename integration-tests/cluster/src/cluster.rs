@@ -208,13 +208,13 @@ impl Cluster {
         };
         let tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(authority.certificate()));
         let builder = ClientBuilder::new(Env::system(), PACKAGES).tls(Arc::new(move || tls.clone()));
-        let asked = self.addresses().into_values().map(|address| {
+        let requests = self.addresses().into_values().map(|address| {
             let channel = builder
                 .channel("health", Target::Uri(address))
                 .expect("a channel");
             async { HealthClient::new(channel).check(readiness()).await.is_ok() }
         });
-        let reached = join_all(asked).await;
+        let reached = join_all(requests).await;
         assert!(
             reached.iter().all(|one| *one == reached[0]),
             "some services are reached: {reached:?}"

@@ -65,8 +65,8 @@ mod operator_decides_applications {
 
             // Signing in without a terminal: the first run prints the flow, the second presents the code from
             // the outbox.
-            let asked = document(&suite, &["login", "--phone", phone]).await;
-            let (flow, code) = (asked["flow_id"].as_str().unwrap(), suite.code(phone).await);
+            let requested = document(&suite, &["login", "--phone", phone]).await;
+            let (flow, code) = (requested["flow_id"].as_str().unwrap(), suite.code(phone).await);
             let codes = text(&parta(&suite, &["codes", "--recipient", phone]).await.stdout);
             assert!(codes.contains(&code), "{codes}");
             let wrong = if code == "000000" { "000001" } else { "000000" };

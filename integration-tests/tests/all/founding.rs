@@ -101,10 +101,10 @@ impl Installation {
     /// Signs a newcomer in with the code of an SMS.
     async fn newcomer(&self, phone: &str, full_name: &str, count: usize) -> Client {
         let client = self.suite.anonymous();
-        let asked = client
+        let requested = client
             .must("AuthenticationService/RequestCode", json!({"phone": phone}))
             .await;
-        let flow = &asked["flow_id"];
+        let flow = &requested["flow_id"];
         let verify = json!({"flow_id": flow, "code": self.code(phone, count).await});
         let verified = client.must("AuthenticationService/VerifyCode", verify).await;
         let proof = &verified["proof"];
@@ -147,9 +147,9 @@ async fn found(postgres: bool) {
     let org_id = made["id"].as_str().unwrap();
 
     // The administrator signs in by the phone of the application and claims the appointment.
-    let asked = installation.document(&["login", "--phone", &phone]).await;
+    let requested = installation.document(&["login", "--phone", &phone]).await;
     let (flow, code) = (
-        asked["flow_id"].as_str().unwrap(),
+        requested["flow_id"].as_str().unwrap(),
         installation.code(&phone, 1).await,
     );
     let name = "Иван Орлов";
@@ -170,8 +170,10 @@ async fn found(postgres: bool) {
         .await;
     let link = json!({"link_token": invited["link"]["link_token"]});
     let teacher = installation.newcomer(&phone, "Пётр Ильин", 2).await;
-    let ask = json!({"invitation_token": invited["link"]["link_token"]});
-    let ticket = teacher.must("AuthenticationService/CreateJoinTicket", ask).await;
+    let request = json!({"invitation_token": invited["link"]["link_token"]});
+    let ticket = teacher
+        .must("AuthenticationService/CreateJoinTicket", request)
+        .await;
     let joiner = teacher.with(ticket["ticket"].as_str().unwrap());
     let accepted = joiner.must("InvitationService/AcceptInvitation", link).await;
     assert_eq!(accepted["org_id"], org_id);

@@ -77,7 +77,7 @@ fn service(rpc: &str) -> &'static str {
     }
 }
 
-async fn ask(client: &Client, rpc: &str, body: Value) -> Result<(), Status> {
+async fn call_rpc(client: &Client, rpc: &str, body: Value) -> Result<(), Status> {
     if !dynamic::method(rpc).is_server_streaming() {
         return client.call(rpc, body).await.map(|_| ());
     }
@@ -146,7 +146,7 @@ impl Cell {
 
     /// Calls the RPC and returns the fault of the response.
     async fn check(&self, client: &Client, body: Value, allowed: bool) -> Option<String> {
-        let outcome = ask(client, self.rpc, body).await;
+        let outcome = call_rpc(client, self.rpc, body).await;
         let why = wrong(allowed, self.rpc, &outcome)?;
         let whose = if self.own { "own" } else { "foreign" };
         Some(format!(
@@ -206,14 +206,14 @@ async fn check_refused(two_schools: &TwoSchools, cells: &[Cell]) -> Vec<String> 
     }
     wait_until_applied(two_schools).await;
     let before = state(two_schools).await;
-    let asked = futures::stream::iter(cells).map(|cell| {
+    let called = futures::stream::iter(cells).map(|cell| {
         let body = prepared[&(cell.rpc, cell.own)].clone();
         async move {
             let client = two_schools.client(cell.kind, service(cell.rpc));
             cell.check(&client, body, false).await
         }
     });
-    let wrong: Vec<_> = asked
+    let wrong: Vec<_> = called
         .buffered(AT_ONCE)
         .filter_map(std::future::ready)
         .collect()

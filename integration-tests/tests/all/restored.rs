@@ -109,14 +109,14 @@ async fn rights_are_taken_again(school: &School, lost: &Lost) {
 }
 
 /// A person who requested to join before the backup.
-struct Asked {
+struct LinkRequest {
     account: Account,
     request: Value,
     link: Value,
 }
 
 /// Two people request to join by links of their own.
-async fn ask(suite: &Suite, school: &School, class: &str) -> [Asked; 2] {
+async fn request_to_join(suite: &Suite, school: &School, class: &str) -> [LinkRequest; 2] {
     let mut all = Vec::new();
     for name in ["Яна Крылова", "Олег Крылов"] {
         let wanted = json!({"role": "ROLE_PUPIL", "unit_id": class, "max_uses": 1});
@@ -128,10 +128,10 @@ async fn ask(suite: &Suite, school: &School, class: &str) -> [Asked; 2] {
         let account = suite.newcomer(name).await;
         let accept = json!({"link_token": token});
         let joiner = account.joiner(token).await;
-        let asked = joiner.must("InvitationService/AcceptInvitation", accept).await;
-        all.push(Asked {
+        let accepted = joiner.must("InvitationService/AcceptInvitation", accept).await;
+        all.push(LinkRequest {
             account,
-            request: asked["join_request_id"].clone(),
+            request: accepted["join_request_id"].clone(),
             link: made["invitation"]["id"].clone(),
         });
     }
@@ -139,7 +139,7 @@ async fn ask(suite: &Suite, school: &School, class: &str) -> [Asked; 2] {
 }
 
 /// After the backup, staff refuses the first request, and revokes the link of the second one.
-async fn end_requests(school: &School, [refused, revoked]: &[Asked; 2]) {
+async fn end_requests(school: &School, [refused, revoked]: &[LinkRequest; 2]) {
     let administrator = &school.administrator.client;
     let refuse = json!({"decisions": [{"join_request_id": refused.request, "accept": false}]});
     administrator
@@ -150,8 +150,8 @@ async fn end_requests(school: &School, [refused, revoked]: &[Asked; 2]) {
         .must("InvitationService/RevokeInvitation", revoke)
         .await;
     // Invitation has carried both out before the restore.
-    for asked in [refused, revoked] {
-        let get = json!({"invitation_id": asked.link});
+    for request in [refused, revoked] {
+        let get = json!({"invitation_id": request.link});
         eventually("the use is given back", async || {
             let seen = administrator
                 .must("InvitationService/GetInvitation", get.clone())
@@ -163,10 +163,10 @@ async fn end_requests(school: &School, [refused, revoked]: &[Asked; 2]) {
 }
 
 /// The requests have ended again. Invitation knows that no membership came of them.
-async fn requests_end_again(suite: &Suite, asked: &[Asked; 2]) {
-    for asked in asked {
+async fn requests_end_again(suite: &Suite, requests: &[LinkRequest; 2]) {
+    for request in requests {
         let again = suite
-            .sign_in(&asked.account.phone, &asked.account.full_name)
+            .sign_in(&request.account.phone, &request.account.full_name)
             .await;
         let own = again
             .client
@@ -299,7 +299,7 @@ async fn lost_commits_give_no_access_back(suite: Suite, processes: &[&'static st
     let pupil = school.pupil(&removed, "Пётр Сидоров", &class).await;
     let parent = school.parent(&removed, "Ирина Сидорова", &pupil, &class).await;
     assert!(participants(&pupil.client).await.contains(&removed.member_id));
-    let asked = ask(&suite, &school, &class).await;
+    let requests = request_to_join(&suite, &school, &class).await;
     let accounts = [
         service_account(&school, "Журнал").await,
         service_account(&school, "Столовая").await,
@@ -318,7 +318,7 @@ async fn lost_commits_give_no_access_back(suite: Suite, processes: &[&'static st
         newcomers: Vec::new(),
     };
     change(&school, &class, &mut lost).await;
-    end_requests(&school, &asked).await;
+    end_requests(&school, &requests).await;
     let revoke = json!({"service_account_id": accounts[0][0]});
     let rpc = "ServiceAccountService/RevokeServiceAccount";
     school.administrator.client.must(rpc, revoke).await;
@@ -368,7 +368,7 @@ async fn lost_commits_give_no_access_back(suite: Suite, processes: &[&'static st
     rights_are_taken_again(&school, &lost).await;
     keys_are_revoked(&suite, &school, &accounts).await;
     assert_eq!(failover::losses(&suite).await, [] as [Value; 0]);
-    requests_end_again(&suite, &asked).await;
+    requests_end_again(&suite, &requests).await;
     // No chat has a participant whom membership does not know.
     assert!(
         lost.newcomers.iter().all(|one| !seen.contains(&one.member_id)),

@@ -121,11 +121,11 @@ impl Revocations {
         }
     }
 
-    /// Records a response of membership that was requested at `asked`. `None` means that the list is
+    /// Records a response of membership that was requested at `requested_at`. `None` means that the list is
     /// the same as in the last response.
     pub(crate) fn answered(
         &self,
-        asked: Instant,
+        requested_at: Instant,
         list: Option<&Revoked>,
         now: DateTime<Utc>,
     ) -> Result<(), TooManyRevocations> {
@@ -135,7 +135,7 @@ impl Revocations {
             }
             self.add(list, now);
         }
-        self.answer.send_replace(Some(asked));
+        self.answer.send_replace(Some(requested_at));
         Ok(())
     }
 
@@ -153,7 +153,7 @@ impl Revocations {
             return Ok(());
         }
         match *self.answer.borrow() {
-            Some(asked) if asked.elapsed() <= MAX_AGE => Ok(()),
+            Some(requested_at) if requested_at.elapsed() <= MAX_AGE => Ok(()),
             _ => Err(stale("membership")),
         }
     }

@@ -248,15 +248,15 @@ impl Verifier {
         self.revocations.add(revoked, self.env.now());
     }
 
-    /// Records a response of membership that was requested at `asked`: all revocations, or `None` if
+    /// Records a response of membership that was requested at `requested_at`: all revocations, or `None` if
     /// they are those of the last response. The list is merged with what is known, because the replicas
     /// of membership read at different times; entries end when no token of theirs can live.
     pub fn revocations_answered(
         &self,
-        asked: Instant,
+        requested_at: Instant,
         list: Option<&Revoked>,
     ) -> Result<(), TooManyRevocations> {
-        self.revocations.answered(asked, list, self.env.now())
+        self.revocations.answered(requested_at, list, self.env.now())
     }
 
     /// Returns whether membership has listed its revocations since the start.

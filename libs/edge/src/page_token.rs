@@ -14,8 +14,8 @@ const DEFAULT: u64 = 50;
 const MAX: u64 = 200;
 
 /// Returns the number of items of a page: 50 by default, at most 200.
-pub(crate) fn page_size(asked: i32) -> Result<u64, RpcError> {
-    match u64::try_from(asked) {
+pub(crate) fn page_size(requested: i32) -> Result<u64, RpcError> {
+    match u64::try_from(requested) {
         Err(_) => Err(status::invalid("page_size", "must not be negative")),
         Ok(0) => Ok(DEFAULT),
         Ok(size) => Ok(size.min(MAX)),

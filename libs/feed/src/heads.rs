@@ -266,13 +266,13 @@ impl Heads {
     ///
     /// Callers who wait for a reading that fails get its failure, instead of trying one after another.
     pub(crate) async fn refresh(&self, db: &Db) -> Result<(), StorageError> {
-        let asked = Instant::now();
+        let requested_at = Instant::now();
         let mut reading = self.reading.lock().await;
         if reading.completed.is_some_and(|at| at.elapsed() < READ_INTERVAL) {
             return Ok(());
         }
         if let Some((at, why)) = &reading.failed
-            && *at > asked
+            && *at > requested_at
         {
             return Err(StorageError::Unavailable(why.clone()));
         }

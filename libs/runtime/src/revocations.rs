@@ -56,14 +56,14 @@ impl Poll {
     async fn run(mut self, cancel: CancellationToken) {
         let (mut answered, mut reported) = (Instant::now(), false);
         loop {
-            let asked = Instant::now();
+            let requested_at = Instant::now();
             let answer = tokio::select! {
                 () = cancel.cancelled() => return,
-                answer = self.once(asked) => answer,
+                answer = self.once(requested_at) => answer,
             };
             match answer {
                 Ok(()) => {
-                    answered = asked;
+                    answered = requested_at;
                     if std::mem::take(&mut reported) {
                         tracing::info!("revocations known again");
                     }
@@ -89,7 +89,7 @@ impl Poll {
         }
     }
 
-    async fn once(&mut self, asked: Instant) -> anyhow::Result<()> {
+    async fn once(&mut self, requested_at: Instant) -> anyhow::Result<()> {
         let request = GetRevocationsRequest {
             known_revision: self.revision.clone(),
         };
@@ -112,7 +112,7 @@ impl Poll {
         }
         let revision = revision.context("the response is empty")?;
         self.verifier
-            .revocations_answered(asked, (!unchanged).then_some(&list))?;
+            .revocations_answered(requested_at, (!unchanged).then_some(&list))?;
         self.revision = revision;
         Ok(())
     }

@@ -50,12 +50,12 @@ pub(crate) fn make_postgres(engine: &Engine) -> anyhow::Result<()> {
     let initdb = servers::local("initdb", "postgresql", || servers::postgres_bin("initdb"))?;
     let bin = initdb.parent().context("the folder of initdb")?;
     let server = bin.join("postgres");
-    let ask = |what: &str| -> anyhow::Result<PathBuf> {
+    let pg_config = |what: &str| -> anyhow::Result<PathBuf> {
         let output = Command::new(bin.join("pg_config")).arg(what).output()?;
         ensure!(output.status.success(), "pg_config {what} failed");
         Ok(String::from_utf8(output.stdout)?.trim().into())
     };
-    let (libraries, share) = (ask("--pkglibdir")?, ask("--sharedir")?);
+    let (libraries, share) = (pg_config("--pkglibdir")?, pg_config("--sharedir")?);
     let context = Context::new("postgres")?;
     context.add(&server, &server)?;
     context.add_libraries(&server)?;

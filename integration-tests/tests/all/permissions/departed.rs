@@ -75,7 +75,7 @@ on_both_topologies!(
         for (rpc, client, body) in &calls {
             let other = OTHER_RESOURCES.iter().find(|(listed, _, _)| listed == rpc);
             let resource = other.map_or("organization", |(_, resource, _)| resource);
-            let outcome = ask(client, rpc, body.clone()).await;
+            let outcome = call_rpc(client, rpc, body.clone()).await;
             let outside = outcome.as_ref().is_err_and(|status| {
                 let expected = parta_status::not_found(resource, "");
                 reason(status) == expected.reason() && status.message() == expected.message()

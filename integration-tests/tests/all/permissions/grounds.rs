@@ -131,14 +131,14 @@ async fn wrong_refusals(two_schools: &TwoSchools, cells: &[(Ground, Client, Cell
     }
     wait_until_applied(two_schools).await;
     let before = state(two_schools).await;
-    let asked = futures::stream::iter(cells).map(|(ground, client, cell)| {
+    let called = futures::stream::iter(cells).map(|(ground, client, cell)| {
         let body = bodies[cell.rpc].clone();
         async move {
             let found = cell.check(client, body, false).await;
             found.map(|why| format!("{ground:?}: {why}"))
         }
     });
-    let wrong = asked.buffered(AT_ONCE).filter_map(std::future::ready);
+    let wrong = called.buffered(AT_ONCE).filter_map(std::future::ready);
     let wrong: Vec<_> = wrong.collect().await;
     assert_eq!(state(two_schools).await, before, "{}", wrong.join("\n"));
     wrong
@@ -232,7 +232,7 @@ fn external_system_without_permission_reads_nothing() {
             for row in &rows {
                 let target = &two_schools.own;
                 let (_, body) = samples::sample(&two_schools, target, row.kind, true, row.rpc).await;
-                match ask(&client, row.rpc, body).await {
+                match call_rpc(&client, row.rpc, body).await {
                     Ok(()) => *opened.entry(row.rpc).or_default() += 1,
                     Err(status) => {
                         assert_eq!(reason(&status), "CALLER_NOT_ACCEPTED", "{} {permission}", row.rpc);

@@ -309,7 +309,7 @@ fn invalid_call_import_and_application_requests_are_refused() {
 
         let application = json!({"application_id": Env::system().id::<ApplicationId>().to_string()});
         let rpc = "parta.org_registry.v1.ApplicationService/DownloadApplicationOrder";
-        let status = ask(suite.operator(), rpc, application).await.unwrap_err();
+        let status = call_rpc(suite.operator(), rpc, application).await.unwrap_err();
         assert_eq!(reason(&status), "NOT_FOUND");
         suite.stop().await;
     });

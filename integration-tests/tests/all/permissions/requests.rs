@@ -11,7 +11,7 @@ use parta_testkit::dynamic;
 use serde_json::{Value, json};
 use tonic::{Code, Status};
 
-use crate::permissions::{ask, samples::sample, served, service};
+use crate::permissions::{call_rpc, samples::sample, served, service};
 
 /// Returns a permitted kind of caller, preferably the administrator.
 fn welcome(rpc: &str) -> Option<Kind> {
@@ -70,7 +70,7 @@ fn request_id_is_refused_when_the_request_differs() {
     parta_testkit::run(async {
         let suite = Suite::one_process().await;
         let two_schools = TwoSchools::new(&suite).await;
-        let (mut wrong, mut asked) = (Vec::new(), BTreeSet::new());
+        let (mut wrong, mut called) = (Vec::new(), BTreeSet::new());
         for rpc in served() {
             let method = dynamic::method(&rpc);
             if method.input().get_field_by_name("request_id").is_none() || method.is_client_streaming() {
@@ -110,11 +110,11 @@ fn request_id_is_refused_when_the_request_differs() {
                 Err(status) if reason(&status) == "REQUEST_ID_REUSED" => {}
                 other => wrong.push(format!("{rpc} with another body: {other:?}")),
             }
-            asked.insert(rpc);
+            called.insert(rpc);
         }
         suite.stop().await;
-        assert!(wrong.is_empty(), "of {}:\n{}", asked.len(), wrong.join("\n"));
-        assert!(asked.len() > 25, "{asked:?}");
+        assert!(wrong.is_empty(), "of {}:\n{}", called.len(), wrong.join("\n"));
+        assert!(called.len() > 25, "{called:?}");
     });
 }
 
@@ -137,7 +137,7 @@ fn page_token_is_refused_by_every_other_list() {
             &json!("AAAA"),
             &json!("\u{0}"),
         ];
-        let (mut wrong, mut asked) = (Vec::new(), 0);
+        let (mut wrong, mut called) = (Vec::new(), 0);
         for rpc in served() {
             if dynamic::method(&rpc)
                 .input()
@@ -159,7 +159,7 @@ fn page_token_is_refused_by_every_other_list() {
             {
                 let mut bad = body.clone();
                 bad[field] = value;
-                asked += 1;
+                called += 1;
                 match client.call(&rpc, bad).await {
                     Err(status) if status.code() == Code::InvalidArgument && fields(&status) == [field] => {}
                     other => wrong.push(format!("{rpc} {field}: {other:?}")),
@@ -167,7 +167,7 @@ fn page_token_is_refused_by_every_other_list() {
             }
         }
         suite.stop().await;
-        assert!(wrong.is_empty(), "of {asked}:\n{}", wrong.join("\n"));
+        assert!(wrong.is_empty(), "of {called}:\n{}", wrong.join("\n"));
     });
 }
 
@@ -225,7 +225,7 @@ fn invalid_credentials_are_refused() {
             let open = permissions::rows().iter().all(|row| row.rpc != rpc || row.own);
             for (what, token) in credentials.iter().filter(|_| !open) {
                 let (client, body) = (suite.anonymous().with(token), json!({}));
-                match ask(&client, &rpc, body).await {
+                match call_rpc(&client, &rpc, body).await {
                     Err(status) if status.code() == Code::Unauthenticated && !reason(&status).is_empty() => {}
                     other => wrong.push(format!("{rpc} {what}: {other:?}")),
                 }

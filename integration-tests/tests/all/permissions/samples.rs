@@ -33,10 +33,10 @@ fn lesson(unit: &str) -> Value {
 /// Starts a sign-in flow, and returns it with its code.
 async fn flow(two_schools: &TwoSchools) -> (String, String) {
     let (phone, nobody) = (new_phone(), two_schools.suite.anonymous());
-    let asked = nobody
+    let requested = nobody
         .must("AuthenticationService/RequestCode", json!({"phone": phone}))
         .await;
-    (id(&asked, "/flow_id"), two_schools.suite.code(&phone).await)
+    (id(&requested, "/flow_id"), two_schools.suite.code(&phone).await)
 }
 
 /// Verifies a new sign-in flow and returns a request of StartSession.
@@ -52,7 +52,7 @@ async fn start_of_session(two_schools: &TwoSchools) -> Value {
 async fn contact_change(two_schools: &TwoSchools) -> (Client, Value) {
     let (present, new) = (new_phone(), new_phone());
     let account = two_schools.suite.sign_in(&present, "Новый Человек").await.client;
-    let asked = account
+    let requested = account
         .must("AccountService/RequestContactChange", json!({"phone": new}))
         .await;
     let codes = (
@@ -61,7 +61,7 @@ async fn contact_change(two_schools: &TwoSchools) -> (Client, Value) {
     );
     (
         account,
-        json!({"flow_id": asked["flow_id"], "present_code": codes.0, "new_code": codes.1}),
+        json!({"flow_id": requested["flow_id"], "present_code": codes.0, "new_code": codes.1}),
     )
 }
 
@@ -189,10 +189,10 @@ pub async fn sample(
         "MemberService/RequestVerification" => json!({"evidence": "диплом № 7"}),
         "MemberService/RefuseVerification" => {
             let teacher = &two_schools.people[&Kind::UnverifiedTeacher];
-            let ask = json!({"evidence": "диплом № 7"});
+            let request = json!({"evidence": "диплом № 7"});
             teacher
                 .client
-                .must("MemberService/RequestVerification", ask)
+                .must("MemberService/RequestVerification", request)
                 .await;
             json!({"member_id": teacher.member_id})
         }
@@ -356,9 +356,11 @@ pub async fn sample(
         }
         "AdmissionService/AdmitMember" => {
             let (invitation, link) = fresh.invitation().await;
-            let ask = json!({"invitation_token": link});
+            let request = json!({"invitation_token": link});
             let newcomer = two_schools.suite.newcomer("Новый Ученик").await.client;
-            let ticket = newcomer.must("AuthenticationService/CreateJoinTicket", ask).await;
+            let ticket = newcomer
+                .must("AuthenticationService/CreateJoinTicket", request)
+                .await;
             json!({
                 "invitation_id": invitation, "flow_id": ticket["flow_id"], "role": "ROLE_PUPIL",
                 "unit_id": target.class, "issuer_id": target.school.administrator.member_id,

@@ -77,8 +77,8 @@ on_both_topologies!(
         });
         let own = school.link(&leader, own).await;
         let account = suite.newcomer("Ольга Иванова").await;
-        let asked = account.accept(&of_class).await;
-        let request = asked["join_request_id"].as_str().unwrap();
+        let requested = account.accept(&of_class).await;
+        let request = requested["join_request_id"].as_str().unwrap();
         let mother = account.join(&own, &leader).await;
         leader.decide(request, false).await;
         let confirm = json!({"guardianship_id": relation(&school, &child, &mother).await});

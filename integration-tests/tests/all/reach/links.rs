@@ -150,7 +150,7 @@ on_both_topologies!(revoked_link_ends_its_requests, |suite: Suite| async move {
     let person = suite.newcomer("Иван Иванов").await;
     let joiner = person.joiner(link).await;
     let accept = json!({"link_token": link});
-    let asked = joiner.must("InvitationService/AcceptInvitation", accept).await;
+    let requested = joiner.must("InvitationService/AcceptInvitation", accept).await;
     let revoke = json!({"invitation_id": made["invitation"]["id"]});
     leader
         .client
@@ -165,7 +165,7 @@ on_both_topologies!(revoked_link_ends_its_requests, |suite: Suite| async move {
     })
     .await;
     let decide = json!({
-        "decisions": [{"join_request_id": asked["join_request_id"], "accept": true}],
+        "decisions": [{"join_request_id": requested["join_request_id"], "accept": true}],
     });
     let refused = leader
         .client

@@ -63,9 +63,13 @@ fn people_are_refused_30_seconds_after_the_last_answer() {
         advance(Duration::from_millis(1)).await;
         assert_eq!(polled.reason().await, STALE);
         // The age counts from the request and not from the response.
-        let asked = Instant::now();
+        let requested_at = Instant::now();
         advance(Duration::from_secs(20)).await;
-        polled.test.verifier.revocations_answered(asked, None).unwrap();
+        polled
+            .test
+            .verifier
+            .revocations_answered(requested_at, None)
+            .unwrap();
         assert_eq!(polled.reason().await, None);
         advance(Duration::from_secs(11)).await;
         assert_eq!(polled.reason().await, STALE);

@@ -236,9 +236,9 @@ on_postgres!(
         behind.link.silence();
         for transaction in held {
             let statement = sleep(0.0);
-            let asked = transaction.execute_unprepared(&statement);
+            let executed = transaction.execute_unprepared(&statement);
             assert!(
-                tokio::time::timeout(Duration::from_millis(10), asked)
+                tokio::time::timeout(Duration::from_millis(10), executed)
                     .await
                     .is_err()
             );

@@ -14,8 +14,8 @@ on_postgres!(
     |database| async move {
         const TIMES: usize = 20;
         let store = Store::open(&database, migrations()).await;
-        let asked = StatementCounter::to(database.url()).await;
-        let config = DatabaseConfig::new(asked.url());
+        let counter = StatementCounter::to(database.url()).await;
+        let config = DatabaseConfig::new(counter.url());
         let db = Db::connect(&config, "test", secrets(), store.db.env().clone())
             .await
             .unwrap();
@@ -29,16 +29,16 @@ on_postgres!(
         read().await;
         write("first").await;
 
-        let before = asked.count();
+        let before = counter.count();
         for _ in 0..TIMES {
             read().await;
         }
-        let between = asked.count();
+        let between = counter.count();
         assert_eq!(between - before, TIMES, "round trips of {TIMES} reads");
         for n in 0..TIMES {
             write(&format!("n {n}")).await;
         }
-        let after = asked.count();
+        let after = counter.count();
         assert_eq!(after - between, 3 * TIMES, "round trips of {TIMES} writes");
         db.close().await;
     }

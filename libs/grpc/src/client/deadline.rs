@@ -34,11 +34,11 @@ impl<S: RpcService> Service<RpcRequest> for Layered<ClientDeadline, S> {
             return timed(None, self.inner.call(request));
         }
         let headers = request.http.headers_mut();
-        let asked = grpc_timeout(headers).unwrap_or(self.layer.timeout);
+        let requested = grpc_timeout(headers).unwrap_or(self.layer.timeout);
         let remaining = CallContext::current()
             .deadline
             .map(|d| d.saturating_duration_since(Instant::now()));
-        let allowed = remaining.map_or(asked, |r| r.min(asked));
+        let allowed = remaining.map_or(requested, |r| r.min(requested));
         // The value has at most eight digits: microseconds reach 99 s, milliseconds more than a day.
         let micros = allowed.as_micros();
         let text = if micros < 100_000_000 {

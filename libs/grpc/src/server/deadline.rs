@@ -108,19 +108,19 @@ pub(crate) fn not_serving() -> Status {
 }
 
 /// Returns the time that a call may take: `None` for a stream without a timeout.
-fn allowed(asked: Option<Duration>, streaming: bool) -> Option<Duration> {
-    let asked = asked.map(earlier);
+fn allowed(requested: Option<Duration>, streaming: bool) -> Option<Duration> {
+    let requested = requested.map(earlier);
     if streaming {
-        return asked;
+        return requested;
     }
-    Some(asked.unwrap_or(DEFAULT).min(MAX))
+    Some(requested.unwrap_or(DEFAULT).min(MAX))
 }
 
 /// Returns the timeout reduced by a twentieth: by at least 2 ms and at most 100 ms, but never by more than
 /// half.
-fn earlier(asked: Duration) -> Duration {
-    let margin = (asked / 20).clamp(Duration::from_millis(2), Duration::from_millis(100));
-    asked - margin.min(asked / 2)
+fn earlier(requested: Duration) -> Duration {
+    let margin = (requested / 20).clamp(Duration::from_millis(2), Duration::from_millis(100));
+    requested - margin.min(requested / 2)
 }
 
 /// Parses `grpc-timeout`: up to eight digits and a unit, as in the gRPC wire specification.
@@ -149,9 +149,9 @@ mod tests {
     #[test]
     fn server_replies_before_every_caller_timeout() {
         for nanos in [1, 1_000, 3_000_000, 50_000_000, 1_000_000_000, 3_600_000_000_000] {
-            let asked = Duration::from_nanos(nanos);
-            assert!(earlier(asked) < asked || asked < Duration::from_nanos(2));
-            assert!(earlier(asked) >= asked / 2);
+            let requested = Duration::from_nanos(nanos);
+            assert!(earlier(requested) < requested || requested < Duration::from_nanos(2));
+            assert!(earlier(requested) >= requested / 2);
         }
     }
 

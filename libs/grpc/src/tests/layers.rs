@@ -210,7 +210,7 @@ fn panic_fails_one_call_and_returns_its_trace_id() {
             (status.code(), reason(&status).as_str()),
             (Code::Internal, "INTERNAL")
         );
-        assert!(!status.message().contains("as asked"), "no internal details");
+        assert!(!status.message().contains("as requested"), "no internal details");
         assert_eq!(status.metadata().get(TRACE_ID).unwrap().len(), 32);
         let mut stream = open(test_env.service("chat", "membership"), WATCH, note("panic"))
             .await

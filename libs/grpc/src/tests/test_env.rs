@@ -59,7 +59,7 @@ async fn handle(seen: Arc<Seen>, request: Request<Note>) -> Result<Response<Note
     let count = seen.calls.fetch_add(1, Ordering::SeqCst);
     let caller = Caller::of(&request)?;
     let text = match request.get_ref().text.as_str() {
-        "panic" => panic!("as asked"),
+        "panic" => panic!("as requested"),
         "wait" => {
             seen.entered.notify_one();
             seen.release.notified().await;
@@ -105,7 +105,7 @@ async fn stream(seen: Arc<Seen>, request: Request<Note>) -> Result<Response<Note
         "panic" => futures::stream::once(async {
             // The first message is sent before the panic.
             tokio::task::yield_now().await;
-            panic!("as asked")
+            panic!("as requested")
         })
         .boxed(),
         "short" => futures::stream::empty().boxed(),

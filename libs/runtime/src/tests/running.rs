@@ -458,7 +458,7 @@ fn declared_and_built_services_must_agree() {
 }
 
 #[test]
-fn replicas_ask_their_clients_to_reconnect_at_different_ages() {
+fn replicas_close_connections_at_different_ages() {
     let ages: BTreeSet<_> = (0..20).map(|_| connection_age(&Env::system())).collect();
     assert!(ages.len() > 1);
     assert!(ages.iter().all(|age| (240..360).contains(&age.as_secs())));

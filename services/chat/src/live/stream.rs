@@ -222,10 +222,10 @@ impl Subscription {
     /// position of the client is another one, or does not exist, begins again at its last entry.
     async fn start(&mut self, wanted: &HashMap<ChatId, Cursor>) -> Result<(), Error> {
         let found = self.compare_heads(true).await?;
-        let asked = |chat: &ChatId| wanted.get(chat).copied();
+        let requested = |chat: &ChatId| wanted.get(chat).copied();
         let entries_wanted = found.iter().flat_map(|stored| {
-            let asked = asked(&stored.chat).map_or(stored.seq, |cursor| cursor.seq);
-            [(stored.chat, stored.seq), (stored.chat, asked)]
+            let requested = requested(&stored.chat).map_or(stored.seq, |cursor| cursor.seq);
+            [(stored.chat, stored.seq), (stored.chat, requested)]
         });
         let entries_wanted: BTreeSet<_> = entries_wanted.filter(|(_, seq)| *seq > 0).collect();
         let entries_wanted: Vec<_> = entries_wanted.into_iter().collect();
@@ -234,7 +234,7 @@ impl Subscription {
         let mut resets = BTreeMap::new();
         for stored in &found {
             let chat = stored.chat;
-            let restored = asked(&chat).is_some_and(|cursor| {
+            let restored = requested(&chat).is_some_and(|cursor| {
                 let other = cursor
                     .entry_id
                     .is_some_and(|id| ids.get(&(chat, cursor.seq)) != Some(&id));

@@ -34,7 +34,7 @@ use crate::{
 pub(crate) const RESUME_JOB: &str = "invitation.resume_admission";
 
 /// The reason of a use that was released because the person had made a request by another acceptance.
-const ASKED_BEFORE: &str = "JOIN_REQUEST_PENDING";
+const REQUEST_PENDING: &str = "JOIN_REQUEST_PENDING";
 
 /// The time for which one attempt excludes others: the deadline of its call, and the time that
 /// membership may work after it.
@@ -337,7 +337,7 @@ async fn note_request(
         Ok(true) => Ok(()),
         // Both may be noted at the same time; the unique index admits one.
         Ok(false) | Err(StorageError::UniqueViolation { .. }) => {
-            release(context, caller, scope, reservation, ASKED_BEFORE).await
+            release(context, caller, scope, reservation, REQUEST_PENDING).await
         }
         Err(error) => Err(error.into()),
     }

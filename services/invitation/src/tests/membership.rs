@@ -38,10 +38,10 @@ pub(crate) enum Fault {
     /// The person is already a member.
     Already,
     /// Staff decides about a request.
-    Asked,
-    /// Staff decides about the request of the last [`Fault::Asked`]: the same person makes a request
+    Requested,
+    /// Staff decides about the request of the last [`Fault::Requested`]: the same person makes a request
     /// again.
-    AskedAgain,
+    RequestedAgain,
 }
 
 #[derive(Default)]
@@ -50,7 +50,7 @@ struct State {
     by_flow: BTreeMap<(String, String), MemberId>,
     faults: VecDeque<Fault>,
     calls: Vec<pb::AdmitMemberRequest>,
-    asked: String,
+    requested: String,
     canceled: BTreeSet<String>,
     ended: Vec<pb::EndInvitationsRequest>,
 }
@@ -120,19 +120,19 @@ impl AdmissionService for Membership {
                 return Err(RpcError::new(ErrorReason::ChildUnknown, why).into());
             }
             Some(Fault::Limited) => {
-                let why = "Asked five times within a day.";
+                let why = "Requested five times within a day.";
                 let refusal = RpcError::new(Common::RateLimited, why)
                     .quota("account and invitation", why)
                     .meta("limit", "requests_by_invitation")
                     .retry_after(Duration::from_secs(3600));
                 return Err(refusal.into());
             }
-            Some(asked @ (Fault::Asked | Fault::AskedAgain)) => {
-                if asked == Fault::Asked {
-                    state.asked = self.1.id::<JoinRequestId>().to_string();
+            Some(requested @ (Fault::Requested | Fault::RequestedAgain)) => {
+                if requested == Fault::Requested {
+                    state.requested = self.1.id::<JoinRequestId>().to_string();
                 }
                 return Ok(Response::new(pb::AdmitMemberResponse {
-                    join_request_id: state.asked.clone(),
+                    join_request_id: state.requested.clone(),
                     ..Default::default()
                 }));
             }

@@ -26,13 +26,13 @@ impl Fixture {
 on_both!(accepted_request_confirms_the_use, |database| async move {
     let fixture = Fixture::open(&database).await;
     let (id, token) = fixture.link(1).await;
-    fixture.membership.fail([Fault::Asked]);
+    fixture.membership.fail([Fault::Requested]);
     let flow = fixture.flow();
-    let asked = fixture.accept(flow, &token).await.unwrap();
-    assert_eq!(asked.member_id, "");
-    assert_ne!(asked.join_request_id, "");
+    let requested = fixture.accept(flow, &token).await.unwrap();
+    assert_eq!(requested.member_id, "");
+    assert_ne!(requested.join_request_id, "");
     let again = fixture.accept(flow, &token).await.unwrap();
-    assert_eq!(again.join_request_id, asked.join_request_id);
+    assert_eq!(again.join_request_id, requested.join_request_id);
     // The use is taken while the request waits.
     let other = fixture.accept(fixture.flow(), &token).await;
     assert_eq!(reason(&other), "INVITATION_NOT_USABLE");
@@ -40,7 +40,7 @@ on_both!(accepted_request_confirms_the_use, |database| async move {
 
     let member = fixture.school.stranger.to_string();
     for _ in 0..2 {
-        fixture.decide(&asked.join_request_id, &id, &member).await;
+        fixture.decide(&requested.join_request_id, &id, &member).await;
     }
     let joined = fixture.accept(flow, &token).await.unwrap();
     assert_eq!((joined.member_id, joined.join_request_id.as_str()), (member, ""));
@@ -52,15 +52,15 @@ on_both!(accepted_request_confirms_the_use, |database| async move {
 on_both!(one_request_takes_one_use, |database| async move {
     let fixture = Fixture::open(&database).await;
     let (id, token) = fixture.link(3).await;
-    fixture.membership.fail([Fault::Asked, Fault::AskedAgain]);
-    let asked = fixture.accept(fixture.flow(), &token).await.unwrap();
+    fixture.membership.fail([Fault::Requested, Fault::RequestedAgain]);
+    let requested = fixture.accept(fixture.flow(), &token).await.unwrap();
     // The same person by the code of the link, which is another flow.
     let again = fixture.accept(fixture.flow(), &token).await.unwrap();
-    assert_eq!(again.join_request_id, asked.join_request_id);
+    assert_eq!(again.join_request_id, requested.join_request_id);
     assert_eq!(fixture.get(&id).await.use_count, 1);
     let member = fixture.school.stranger.to_string();
-    fixture.decide(&asked.join_request_id, &id, &member).await;
-    fixture.membership.fail([Fault::AskedAgain]);
+    fixture.decide(&requested.join_request_id, &id, &member).await;
+    fixture.membership.fail([Fault::RequestedAgain]);
     fixture.accept(fixture.flow(), &token).await.unwrap();
     assert_eq!(fixture.get(&id).await.use_count, 1);
     fixture.test_env.close().await;
@@ -70,14 +70,14 @@ on_both!(one_request_takes_one_use, |database| async move {
 on_both!(refused_request_gives_the_use_back, |database| async move {
     let fixture = Fixture::open(&database).await;
     let (id, token) = fixture.link(1).await;
-    fixture.membership.fail([Fault::Asked]);
+    fixture.membership.fail([Fault::Requested]);
     let flow = fixture.flow();
-    let asked = fixture.accept(flow, &token).await.unwrap();
-    fixture.decide(&asked.join_request_id, &id, "").await;
+    let requested = fixture.accept(flow, &token).await.unwrap();
+    fixture.decide(&requested.join_request_id, &id, "").await;
     assert_eq!(fixture.get(&id).await.use_count, 0);
-    fixture.membership.fail([Fault::Asked]);
+    fixture.membership.fail([Fault::Requested]);
     let second = fixture.accept(flow, &token).await.unwrap();
-    assert_ne!(second.join_request_id, asked.join_request_id);
+    assert_ne!(second.join_request_id, requested.join_request_id);
     fixture.test_env.close().await;
 });
 
@@ -91,10 +91,10 @@ on_both!(decision_that_comes_first_waits, |database| async move {
     let flow = fixture.flow();
     let lost = fixture.accept(flow, &token).await;
     assert_eq!(reason(&lost), "DEPENDENCY_UNAVAILABLE");
-    fixture.membership.fail([Fault::Asked]);
-    let asked = fixture.accept(flow, &token).await.unwrap();
+    fixture.membership.fail([Fault::Requested]);
+    let requested = fixture.accept(flow, &token).await.unwrap();
     let member = fixture.school.stranger.to_string();
-    fixture.decide(&asked.join_request_id, &id, &member).await;
+    fixture.decide(&requested.join_request_id, &id, &member).await;
     assert_eq!(fixture.accept(flow, &token).await.unwrap().member_id, member);
     fixture.test_env.close().await;
 });
@@ -151,9 +151,9 @@ on_both!(revocation_ends_the_requests_of_a_link, |database| async move {
     let fixture = Fixture::open(&database).await;
     let (id, token) = fixture.link(2).await;
     let (unused, _) = fixture.link(1).await;
-    fixture.membership.fail([Fault::Asked]);
+    fixture.membership.fail([Fault::Requested]);
     let flow = fixture.flow();
-    let asked = fixture.accept(flow, &token).await.unwrap();
+    let requested = fixture.accept(flow, &token).await.unwrap();
     // Membership is away while the link is revoked, and at the first attempt of the job.
     fixture.membership.fail([Fault::Before, Fault::Before]);
     fixture.revoke(&id).await;
@@ -175,7 +175,7 @@ on_both!(revocation_ends_the_requests_of_a_link, |database| async move {
         );
     }
     assert_eq!(fixture.get(&id).await.use_count, 1);
-    fixture.decide(&asked.join_request_id, &id, "").await;
+    fixture.decide(&requested.join_request_id, &id, "").await;
     assert_eq!(fixture.get(&id).await.use_count, 0);
     let again = fixture.accept(flow, &token).await;
     assert_eq!(reason(&again), "INVITATION_NOT_USABLE");
@@ -197,7 +197,7 @@ on_both!(each_revocation_ends_requests, |database| async move {
         .await
         .unwrap();
     let named = made.invitation.unwrap().id;
-    fixture.membership.fail([Fault::Asked]);
+    fixture.membership.fail([Fault::Requested]);
     let token = made.link.unwrap().link_token;
     fixture.accept(fixture.flow(), &token).await.unwrap();
     let released = MemberChanged {
@@ -248,7 +248,7 @@ on_both!(
     |database| async move {
         let fixture = Fixture::open(&database).await;
         let (id, token) = fixture.link(2).await;
-        fixture.membership.fail([Fault::Asked, Fault::Asked]);
+        fixture.membership.fail([Fault::Requested, Fault::Requested]);
         let refused = fixture.accept(fixture.flow(), &token).await.unwrap();
         let pending = fixture.accept(fixture.flow(), &token).await.unwrap();
         assert_ne!(pending.join_request_id, refused.join_request_id);
@@ -265,7 +265,7 @@ on_both!(
 on_both!(acceptance_of_an_impatient_person_ends, |database| async move {
     let fixture = Fixture::open(&database).await;
     let (id, token) = fixture.link(1).await;
-    fixture.membership.fail([Fault::Limited, Fault::Asked]);
+    fixture.membership.fail([Fault::Limited, Fault::Requested]);
     let flow = fixture.flow();
     let refused = fixture.accept(flow, &token).await.unwrap_err();
     let refused = parta_status::RpcError::from_status(&refused).unwrap();
@@ -277,7 +277,7 @@ on_both!(acceptance_of_an_impatient_person_ends, |database| async move {
     fixture.test_env.time.advance(TimeDelta::minutes(1));
     fixture.run_jobs().await;
     assert_eq!(fixture.membership.calls().len(), 1);
-    let asked = fixture.accept(flow, &token).await.unwrap();
-    assert_ne!(asked.join_request_id, "");
+    let requested = fixture.accept(flow, &token).await.unwrap();
+    assert_ne!(requested.join_request_id, "");
     fixture.test_env.close().await;
 });

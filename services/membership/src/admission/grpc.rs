@@ -95,7 +95,7 @@ fn admitted(outcome: &Admitted) -> internal::AdmitMemberResponse {
             already_member: *already_member,
             ..Default::default()
         },
-        Admitted::Asked(id) => internal::AdmitMemberResponse {
+        Admitted::Requested(id) => internal::AdmitMemberResponse {
             join_request_id: id.to_string(),
             ..Default::default()
         },

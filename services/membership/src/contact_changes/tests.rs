@@ -24,11 +24,11 @@ async fn request(env: &TestEnv, person: &Person, phone: &str) -> Result<String, 
         phone: phone.to_owned(),
         ..Default::default()
     };
-    let asked = env
+    let requested = env
         .accounts()
         .request_contact_change(by(&person.token, request))
         .await?;
-    Ok(asked.into_inner().flow_id)
+    Ok(requested.into_inner().flow_id)
 }
 
 async fn confirm(
@@ -216,8 +216,8 @@ on_both!(wrong_fields_of_a_change_are_named, |database| async move {
     assert_eq!(fields(&refused), ["flow_id", "new_code", "present_code"]);
     // A mail address replaces a phone, and is refused when it is the present address.
     let mail = mail("anna@example.org");
-    let asked = api.request_contact_change(by(&owner.token, mail.clone())).await;
-    let flow = asked.unwrap().into_inner().flow_id;
+    let requested = api.request_contact_change(by(&owner.token, mail.clone())).await;
+    let flow = requested.unwrap().into_inner().flow_id;
     let again = api.request_contact_change(by(&owner.token, mail.clone())).await;
     assert_eq!(again.unwrap().into_inner().flow_id, flow);
     let codes = [env.code(PRESENT).await, env.code("anna@example.org").await];
@@ -352,9 +352,9 @@ on_both!(earlier_address_admits_nobody, |database| async move {
     assert_ne!(admitted.unwrap().member_id, "");
     env.minute();
     let profile = env.newcomer(PRESENT, "Анна Новикова").await;
-    let asked = admit(&env, &profile, |_| ()).await.unwrap();
+    let requested = admit(&env, &profile, |_| ()).await.unwrap();
     assert_eq!(
-        (asked.member_id.as_str(), asked.join_request_id.is_empty()),
+        (requested.member_id.as_str(), requested.join_request_id.is_empty()),
         ("", false)
     );
     env.close().await;
@@ -415,7 +415,7 @@ on_postgres!(
         let owner = env.newcomer(PRESENT, "Анна Орлова").await;
         let flow = env.request_code(PRESENT).await.unwrap().flow_id;
         env.verify(&flow, &env.code(PRESENT).await).await.unwrap();
-        let asked = request(&env, &owner, NEW).await.unwrap();
+        let requested = request(&env, &owner, NEW).await.unwrap();
         let codes = [env.code(PRESENT).await, env.code(NEW).await];
         // StartSession has checked the address and waits for its flow.
         let locks = [format!(
@@ -425,7 +425,7 @@ on_postgres!(
                 .unwrap()
         )];
         let start = env.start(&flow, &owner.account_id, "");
-        let change = confirm(&env, &owner, &asked, [&codes[0], &codes[1]]);
+        let change = confirm(&env, &owner, &requested, [&codes[0], &codes[1]]);
         let (started, changed) = while_waiting(&url, &locks, start, change).await;
         changed.unwrap();
         assert_eq!(reason(&started.map(|_| ())), "NOT_FOUND");

@@ -33,7 +33,7 @@ impl Error {
     }
 
     /// The account has made too many requests by the invitation. The next one is possible after `wait`.
-    pub(super) fn asked_too_often(wait: TimeDelta) -> Self {
+    pub(super) fn too_many_requests(wait: TimeDelta) -> Self {
         let why = "You have asked five times within a day by this invitation.";
         RpcError::new(Common::RateLimited, format!("{why} Try again later."))
             .quota("account and invitation", why)

@@ -24,8 +24,8 @@ pub(crate) use events::snapshot;
 pub(crate) use grpc::JoinRequests;
 pub(crate) use model::Terms;
 pub(crate) use operations::{
-    EndInvitations, ask, claim_needs_decision, decided, enter, forget, had_role, is_same_person, present_by,
-    require_not_ended,
+    EndInvitations, claim_needs_decision, create_request, decided, enter, forget, had_role, is_same_person,
+    present_by, require_not_ended,
 };
 pub(crate) use policy::rules;
 pub(crate) use purge::purge;

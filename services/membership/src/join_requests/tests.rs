@@ -63,10 +63,10 @@ impl School {
     }
 
     /// Accepts a new link that names nobody, and returns the request.
-    async fn ask(&self, person: &Person, role: Role) -> String {
-        let asked = self.admit(self.open_link(person, role).await).await.unwrap();
-        assert_eq!(asked.member_id, "", "a link that names nobody admits nobody");
-        asked.join_request_id
+    async fn request(&self, person: &Person, role: Role) -> String {
+        let requested = self.admit(self.open_link(person, role).await).await.unwrap();
+        assert_eq!(requested.member_id, "", "a link that names nobody admits nobody");
+        requested.join_request_id
     }
 
     async fn list(&self, caller: &MemberSession) -> Result<Vec<pb::JoinRequest>, Status> {
@@ -139,12 +139,15 @@ impl School {
 // Case 48: a stranger with a forwarded link makes a request, sees only the school and the state, and is
 // a pupil when the leader of the class has accepted.
 // Covers: R18 allowed, R18 refused, F9 allowed, F9 refused
-on_both!(stranger_with_a_forwarded_link_asks, |database| async move {
+on_both!(forwarded_link_only_makes_a_request, |database| async move {
     let school = School::open(database).await;
     let stranger = school.env.newcomer("+79161111111", "Ян Котов").await;
     let link = school.open_link(&stranger, Role::Pupil).await;
-    let asked = school.admit(link.clone()).await.unwrap();
-    assert_eq!((asked.member_id.as_str(), asked.already_member), ("", false));
+    let requested = school.admit(link.clone()).await.unwrap();
+    assert_eq!(
+        (requested.member_id.as_str(), requested.already_member),
+        ("", false)
+    );
     let own = school.own(&stranger).await;
     assert_eq!(own.len(), 1);
     assert_eq!(own[0].organization_display_name, "Школа № 5");
@@ -160,7 +163,7 @@ on_both!(stranger_with_a_forwarded_link_asks, |database| async move {
     };
     assert_eq!(
         school.admit(again).await.unwrap().join_request_id,
-        asked.join_request_id
+        requested.join_request_id
     );
 
     let other = school
@@ -184,7 +187,7 @@ on_both!(stranger_with_a_forwarded_link_asks, |database| async move {
         .await
         .unwrap();
     assert_eq!(school.list(&other).await.unwrap(), []);
-    let id = asked.join_request_id.as_str();
+    let id = requested.join_request_id.as_str();
     assert_eq!(
         reason(&school.decide(&other, &[(id, true, "")]).await),
         "PERMISSION_DENIED"
@@ -223,8 +226,8 @@ on_both!(decisions_are_all_or_none, |database| async move {
     let first = school.env.newcomer("+79161111111", "Ян Котов").await;
     let second = school.env.newcomer("+79162222222", "Ева Котова").await;
     let (first, second) = (
-        school.ask(&first, Role::Pupil).await,
-        school.ask(&second, Role::Pupil).await,
+        school.request(&first, Role::Pupil).await,
+        school.request(&second, Role::Pupil).await,
     );
     let unknown = school.env.env.id::<parta_ids::JoinRequestId>().to_string();
     let wrong = [(first.as_str(), true, ""), (&unknown, true, "")];
@@ -260,7 +263,7 @@ on_both!(request_is_matched_with_an_expected_pupil, |database| async move {
         expected.push(school.expected_pupil("Артём Белов", class).await);
     }
     let person = school.env.newcomer("+79161111111", "артем  белов").await;
-    let id = school.ask(&person, Role::Pupil).await;
+    let id = school.request(&person, Role::Pupil).await;
     let listed = school.list(&school.teacher).await.unwrap();
     assert_eq!(listed[0].suggested_member_ids, expected[..1]);
     // The record of another class is not this pupil's.
@@ -277,7 +280,7 @@ on_both!(request_is_matched_with_an_expected_pupil, |database| async move {
     assert_eq!(pupil.member_id, expected[0]);
     // The person has a record and does not get a second one.
     let second = school.expected_pupil("Артём Белов", 1).await;
-    let id = school.ask(&person, Role::Pupil).await;
+    let id = school.request(&person, Role::Pupil).await;
     assert_eq!(
         reason(&school.decide(&school.teacher, &[(&id, true, &second)]).await),
         "RECORDS_NOT_JOINABLE"
@@ -288,7 +291,7 @@ on_both!(request_is_matched_with_an_expected_pupil, |database| async move {
 // Case 11: a link is not enough for an expelled pupil to come back, also not for another profile of the
 // same phone. A link for another role is not touched.
 // Covers: F9 refused
-on_both!(removed_person_asks_to_come_back, |database| async move {
+on_both!(removed_person_requests_to_return, |database| async move {
     let school = School::open(database).await;
     let pupil = school.env.join_pupil("+79161111111", "Ян Котов", 1).await;
     let child = school.env.join_pupil("+79162222222", "Ева Котова", 1).await;
@@ -301,8 +304,8 @@ on_both!(removed_person_asks_to_come_back, |database| async move {
             open: false,
             ..school.open_link(person, Role::Pupil).await
         };
-        let asked = school.admit(named).await.unwrap();
-        assert_eq!(asked.member_id, "");
+        let requested = school.admit(named).await.unwrap();
+        assert_eq!(requested.member_id, "");
     }
     let listed = school.list(&school.teacher).await.unwrap();
     assert_eq!(listed.len(), 2);
@@ -328,14 +331,18 @@ on_both!(request_is_judged_when_it_is_decided, |database| async move {
         child_id: child.member_id.clone(),
         ..school.open_link(&mother, Role::Parent).await
     };
-    let asked = school.admit(of_child).await.unwrap().join_request_id;
+    let requested = school.admit(of_child).await.unwrap().join_request_id;
     school.remove(&child.member_id).await;
     assert_eq!(
-        reason(&school.decide(&school.administrator, &[(&asked, true, "")]).await),
+        reason(
+            &school
+                .decide(&school.administrator, &[(&requested, true, "")])
+                .await
+        ),
         "CHILD_UNKNOWN"
     );
     let pupil = school.env.newcomer("+79161111111", "Ян Котов").await;
-    let asked = school.ask(&pupil, Role::Pupil).await;
+    let requested = school.request(&pupil, Role::Pupil).await;
     let archived = UnitArchived {
         unit_id: unit(1).to_string(),
     };
@@ -345,7 +352,11 @@ on_both!(request_is_judged_when_it_is_decided, |database| async move {
         .apply_org_registry(org(1), OrgRegistry::UnitArchived(archived))
         .await;
     assert_eq!(
-        reason(&school.decide(&school.administrator, &[(&asked, true, "")]).await),
+        reason(
+            &school
+                .decide(&school.administrator, &[(&requested, true, "")])
+                .await
+        ),
         "UNIT_UNKNOWN"
     );
     school.env.close().await;
@@ -357,11 +368,11 @@ on_both!(request_is_withdrawn_or_expires, |database| async move {
     let school = School::open(database).await;
     let person = school.env.newcomer("+79161111111", "Ян Котов").await;
     let link = school.open_link(&person, Role::Pupil).await;
-    let asked = school.admit(link.clone()).await.unwrap().join_request_id;
+    let requested = school.admit(link.clone()).await.unwrap().join_request_id;
     let other = school.env.newcomer("+79162222222", "Чужой").await;
-    assert_eq!(reason(&school.withdraw(&other, &asked).await), "NOT_FOUND");
+    assert_eq!(reason(&school.withdraw(&other, &requested).await), "NOT_FOUND");
     for _ in 0..2 {
-        let withdrawn = school.withdraw(&person, &asked).await.unwrap();
+        let withdrawn = school.withdraw(&person, &requested).await.unwrap();
         assert_eq!(withdrawn.state(), JoinRequestState::Withdrawn);
     }
     assert_eq!(school.list(&school.teacher).await.unwrap(), []);
@@ -369,7 +380,7 @@ on_both!(request_is_withdrawn_or_expires, |database| async move {
         request_id: school.env.act(),
         ..link
     };
-    assert_ne!(school.admit(again).await.unwrap().join_request_id, asked);
+    assert_ne!(school.admit(again).await.unwrap().join_request_id, requested);
     let elsewhere = AdmitMemberRequest {
         org_id: org(2).to_string(),
         ..school.open_link(&other, Role::Pupil).await
@@ -415,9 +426,9 @@ on_both!(who_left_and_is_expected_again_joins, |database| async move {
         claim_member_id: expected.clone(),
         ..school.open_link(&pupil.person, Role::Pupil).await
     };
-    let asked = school.admit(claim).await.unwrap().join_request_id;
+    let requested = school.admit(claim).await.unwrap().join_request_id;
     let decided = school
-        .decide(&school.teacher, &[(&asked, true, "")])
+        .decide(&school.teacher, &[(&requested, true, "")])
         .await
         .unwrap();
     assert_eq!(decided[0].member_id, expected);

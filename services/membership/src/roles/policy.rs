@@ -44,7 +44,7 @@ pub(crate) fn verify(caller: &MemberContext) -> Decision {
 }
 
 /// Whether the caller may request their own verification.
-pub(crate) fn ask(caller: &MemberContext) -> Decision {
+pub(crate) fn request_verification(caller: &MemberContext) -> Decision {
     Decision::allow_if(
         caller.is_active() && caller.roles.contains(&Role::Teacher),
         "Only a teacher can ask for their own verification.",
@@ -55,7 +55,7 @@ pub(crate) fn ask(caller: &MemberContext) -> Decision {
 /// their own only.
 pub(crate) fn list_requests(caller: &MemberContext) -> Decision {
     Decision::allow_if(
-        verify(caller).is_allowed() || ask(caller).is_allowed(),
+        verify(caller).is_allowed() || request_verification(caller).is_allowed(),
         "Only the administration can list requests and ends of verifications, and a teacher their own.",
     )
 }
@@ -75,7 +75,8 @@ fn administers_sample(kind: PrincipalKind) -> bool {
 /// The feature's rows of the permission matrix.
 pub(crate) fn rules() -> Vec<PermissionRule> {
     let verifies = |kind| MemberContext::sample(kind).is_some_and(|facts| verify(&facts).is_allowed());
-    let asks = |kind| MemberContext::sample(kind).is_some_and(|facts| ask(&facts).is_allowed());
+    let requests =
+        |kind| MemberContext::sample(kind).is_some_and(|facts| request_verification(&facts).is_allowed());
     let lists = |kind| MemberContext::sample(kind).is_some_and(|facts| list_requests(&facts).is_allowed());
     vec![
         PermissionRule::own(
@@ -101,7 +102,7 @@ pub(crate) fn rules() -> Vec<PermissionRule> {
         }),
         PermissionRule::own("parta.membership.v1.MemberService/VerifyTeacher", verifies),
         PermissionRule::own("parta.membership.v1.MemberService/VerifyTeachers", verifies),
-        PermissionRule::own("parta.membership.v1.MemberService/RequestVerification", asks),
+        PermissionRule::own("parta.membership.v1.MemberService/RequestVerification", requests),
         PermissionRule::own("parta.membership.v1.MemberService/RefuseVerification", verifies),
         PermissionRule::own(
             "parta.membership.v1.MemberService/ListVerificationRequests",

@@ -176,11 +176,11 @@ impl Mutation for VerifyTeachers {
 
 /// The outcome of an act about a request for verification.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Asked {
+pub(crate) struct RequestChanged {
     member_id: MemberId,
 }
 
-impl Stored for Asked {}
+impl Stored for RequestChanged {}
 
 /// A teacher requests their own verification.
 #[derive(Debug)]
@@ -192,16 +192,18 @@ pub(crate) struct RequestVerification {
 impl Mutation for RequestVerification {
     type Context = Context;
     type Grant = Decider;
-    type Outcome = Asked;
+    type Outcome = RequestChanged;
     type View = MemberView;
     type Error = Error;
 
     async fn authorize(&self, run: Run<'_>) -> Result<Decider, Error> {
         let Run { context, tx, caller } = run;
-        Ok(context.authorize(tx, caller, self.org_id, policy::ask).await?)
+        Ok(context
+            .authorize(tx, caller, self.org_id, policy::request_verification)
+            .await?)
     }
 
-    async fn act(&self, run: Run<'_>, teacher: &Decider) -> Result<Asked, Error> {
+    async fn act(&self, run: Run<'_>, teacher: &Decider) -> Result<RequestChanged, Error> {
         let Run { tx, caller, .. } = run;
         let (scope, own) = (&teacher.scope, teacher.member_id);
         let member = member_records::storage::lock(tx, scope, own).await?;
@@ -218,10 +220,10 @@ impl Mutation for RequestVerification {
             storage::save(tx, scope, &request).await?;
         }
         audit(tx, caller, self.org_id, own).await?;
-        Ok(Asked { member_id: own })
+        Ok(RequestChanged { member_id: own })
     }
 
-    async fn view(&self, run: Run<'_>, by: &Decider, outcome: &Asked) -> Result<MemberView, Error> {
+    async fn view(&self, run: Run<'_>, by: &Decider, outcome: &RequestChanged) -> Result<MemberView, Error> {
         load(run.tx, &by.scope, outcome.member_id).await
     }
 }
@@ -236,7 +238,7 @@ pub(crate) struct RefuseVerification {
 impl Mutation for RefuseVerification {
     type Context = Context;
     type Grant = Decider;
-    type Outcome = Asked;
+    type Outcome = RequestChanged;
     type View = MemberView;
     type Error = Error;
 
@@ -245,7 +247,7 @@ impl Mutation for RefuseVerification {
         Ok(context.authorize(tx, caller, self.org_id, policy::verify).await?)
     }
 
-    async fn act(&self, run: Run<'_>, refuser: &Decider) -> Result<Asked, Error> {
+    async fn act(&self, run: Run<'_>, refuser: &Decider) -> Result<RequestChanged, Error> {
         let Run { tx, caller, .. } = run;
         let scope = &refuser.scope;
         member_records::storage::lock(tx, scope, self.member_id).await?;
@@ -256,12 +258,12 @@ impl Mutation for RefuseVerification {
         }
         storage::changes::note_badge_decision(tx, scope, self.member_id).await?;
         audit(tx, caller, self.org_id, self.member_id).await?;
-        Ok(Asked {
+        Ok(RequestChanged {
             member_id: self.member_id,
         })
     }
 
-    async fn view(&self, run: Run<'_>, by: &Decider, outcome: &Asked) -> Result<MemberView, Error> {
+    async fn view(&self, run: Run<'_>, by: &Decider, outcome: &RequestChanged) -> Result<MemberView, Error> {
         load(run.tx, &by.scope, outcome.member_id).await
     }
 }
@@ -297,8 +299,8 @@ mod tests {
     #[test]
     fn outcomes_have_their_golden_forms() {
         let id = MemberId::from_uuid(Uuid::from_u128(1));
-        let asked = Asked { member_id: id }.encode().unwrap();
-        assert_eq!(asked, format!("\u{1}{{\"member_id\":\"{id}\"}}").as_bytes());
+        let requested = RequestChanged { member_id: id }.encode().unwrap();
+        assert_eq!(requested, format!("\u{1}{{\"member_id\":\"{id}\"}}").as_bytes());
         let all = Verified { member_ids: vec![id] }.encode().unwrap();
         assert_eq!(all, format!("\u{1}{{\"member_ids\":[\"{id}\"]}}").as_bytes());
     }

@@ -263,8 +263,8 @@ on_both!(address_without_a_channel_is_refused, |database| async move {
             email: "ivan@school.example".to_owned(),
             ..Default::default()
         };
-        let asked = test_env.authentication().request_code(request).await;
-        assert_eq!(reason(&asked), email);
+        let requested = test_env.authentication().request_code(request).await;
+        assert_eq!(reason(&requested), email);
         test_env.close().await;
     }
 });

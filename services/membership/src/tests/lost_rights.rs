@@ -58,14 +58,14 @@ impl School {
         let teacher = test_env
             .join("+79163333333", "Олег Волков", Role::Teacher, |_| ())
             .await;
-        let ask = pb::RequestVerificationRequest {
+        let request = pb::RequestVerificationRequest {
             request_id: test_env.act(),
             org_id: org(1).to_string(),
             evidence: "диплом".to_owned(),
         };
         let mut api = test_env.members();
-        let asked = api.request_verification(by(&teacher.token, ask));
-        asked.await.unwrap();
+        let requested = api.request_verification(by(&teacher.token, request));
+        requested.await.unwrap();
         let (teacher, kind) = (teacher.member_id, AssignmentKind::SubjectTeacher);
         let assignment = test_env.assign(&administrator, &teacher, unit(2), kind);
         let assignment = assignment.await.unwrap();

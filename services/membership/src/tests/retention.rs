@@ -63,10 +63,10 @@ on_both!(
         };
         let mut api = test_env.authentication();
         api.end_session(by(&person.token, end)).await.unwrap();
-        let asked = test_env.request_code("+79160000010").await.unwrap();
+        let requested = test_env.request_code("+79160000010").await.unwrap();
         let right = test_env.code("+79160000010").await;
         let wrong = if right == "000000" { "000001" } else { "000000" };
-        test_env.verify(&asked.flow_id, wrong).await.unwrap_err();
+        test_env.verify(&requested.flow_id, wrong).await.unwrap_err();
         let import = check_small_import(&test_env, &administrator).await;
         let start = pb::StartRosterImportRequest {
             request_id: test_env.act(),

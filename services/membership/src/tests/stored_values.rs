@@ -74,7 +74,7 @@ impl School {
             .await
             .unwrap();
         let applicant = env.newcomer("+79165555555", "Павел Соколов").await;
-        let join_request = ask_to_join(&env, &applicant, org(1)).await;
+        let join_request = request_to_join(&env, &applicant, org(1)).await;
         let import = check_small_import(&env, &administrator).await;
         let mut school = Self {
             env,
@@ -285,7 +285,7 @@ impl School {
 }
 
 /// Accepts a new link that names nobody, and returns the request to join.
-async fn ask_to_join(env: &TestEnv, person: &Person, org: OrgId) -> String {
+async fn request_to_join(env: &TestEnv, person: &Person, org: OrgId) -> String {
     let link = env.env.id::<InvitationId>().to_string();
     let request = AdmitMemberRequest {
         request_id: env.act(),
@@ -297,8 +297,8 @@ async fn ask_to_join(env: &TestEnv, person: &Person, org: OrgId) -> String {
         open: true,
         ..Default::default()
     };
-    let asked = env.admission().admit_member(request).await.unwrap();
-    asked.into_inner().join_request_id
+    let requested = env.admission().admit_member(request).await.unwrap();
+    requested.into_inner().join_request_id
 }
 
 on_both!(
@@ -377,8 +377,8 @@ on_both!(
         env.administrator(1).await;
         env.administrator(2).await;
         let person = env.newcomer("+79165555555", "Павел Соколов").await;
-        let first = ask_to_join(&env, &person, org(1)).await;
-        let second = ask_to_join(&env, &person, org(2)).await;
+        let first = request_to_join(&env, &person, org(1)).await;
+        let second = request_to_join(&env, &person, org(2)).await;
         let own = async || {
             let request = pb::ListOwnJoinRequestsRequest::default();
             let mut api = env.join_requests();

@@ -142,9 +142,9 @@ impl Jobs {
                     org_id: organization,
                     ..ListJobsRequest::default()
                 };
-                let asked = SERVICES.iter().map(|known| known.name);
+                let names = SERVICES.iter().map(|known| known.name);
                 let mut documents = Vec::new();
-                for name in asked.filter(|name| service.as_deref().is_none_or(|only| only == *name)) {
+                for name in names.filter(|name| service.as_deref().is_none_or(|only| only == *name)) {
                     for job in list(&session, name, request.clone()).await? {
                         output.line(line(name, &job));
                         documents.push(document(name, &job)?);

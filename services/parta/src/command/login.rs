@@ -114,7 +114,7 @@ impl Remembered {
     }
 }
 
-fn ask_code() -> anyhow::Result<Option<String>> {
+fn prompt_for_code() -> anyhow::Result<Option<String>> {
     if !io::stdin().is_terminal() {
         return Ok(None);
     }
@@ -158,7 +158,7 @@ impl Login {
         };
         let code = match self.code.clone() {
             Some(code) => Some(code),
-            None => ask_code()?,
+            None => prompt_for_code()?,
         };
         let Some(code) = code else {
             output.line(format!(

@@ -112,8 +112,8 @@ impl Command {
         match self {
             Self::List { service } => {
                 let mut documents = Vec::new();
-                let asked = SERVICES.iter().map(|known| known.name);
-                for name in asked.filter(|name| service.as_deref().is_none_or(|only| only == *name)) {
+                let names = SERVICES.iter().map(|known| known.name);
+                for name in names.filter(|name| service.as_deref().is_none_or(|only| only == *name)) {
                     for quarantine in of(&session, name).await? {
                         output.line(line(&quarantine));
                         documents.push(document(&quarantine)?);

@@ -256,7 +256,7 @@ impl Account {
     }
 
     /// Requests to join by a link that names nobody, and joins when `decider` has accepted.
-    pub(super) async fn ask(&self, link: &str, decider: &Person) -> anyhow::Result<Person> {
+    pub(super) async fn request_to_join(&self, link: &str, decider: &Person) -> anyhow::Result<Person> {
         let accepted = self.accept(link).await?.map_err(to_error)?;
         ensure!(
             accepted.member_id.is_empty(),

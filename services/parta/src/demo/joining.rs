@@ -25,17 +25,20 @@ pub(super) async fn play<F: FnMut(&Step)>(
     };
     let link = school.leader.link(invitation).await?;
     let stranger = actors.newcomer(&actors.phone(15), "Чужой Человек").await?;
-    let asked = stranger.accept(&link).await?.map_err(to_error)?;
-    ensure!(asked.member_id.is_empty(), "a forwarded link admitted a stranger");
+    let requested = stranger.accept(&link).await?.map_err(to_error)?;
+    ensure!(
+        requested.member_id.is_empty(),
+        "a forwarded link admitted a stranger"
+    );
     let issue = mbr::IssueOrganizationTokenRequest {
-        org_id: asked.org_id.clone(),
+        org_id: requested.org_id.clone(),
     };
     let mut api = stranger.session.authentication();
     refused(
         "a token for an outsider who requests it",
         &api.issue_organization_token(issue).await,
     )?;
-    refuse(&school.leader, &asked.join_request_id).await?;
+    refuse(&school.leader, &requested.join_request_id).await?;
     ensure!(
         own_state(&stranger).await? == mbr::JoinRequestState::Refused,
         "the stranger does not see the refusal"

@@ -154,14 +154,14 @@ async fn everything(who: &Session, org_id: &str, school: &School, known: &Known)
             tries.add($what, who.$api().$method($request).await)
         };
     }
-    macro_rules! ask {
+    macro_rules! attempt_in_school {
         ($what:literal, $api:ident.$method:ident, $request:ident of $package:ident { $($field:ident $(: $value:expr)?),* }) => {
             attempt!($what, $api.$method, $package::$request {
                 org_id: org_id.clone(), $($field $(: $value)?,)* ..Default::default()
             })
         };
     }
-    ask!("reading the organization", organizations.get_organization, GetOrganizationRequest of org {});
+    attempt_in_school!("reading the organization", organizations.get_organization, GetOrganizationRequest of org {});
     let renamed = org::Organization {
         display_name: "Чужая школа".into(),
         ..Default::default()
@@ -169,36 +169,36 @@ async fn everything(who: &Session, org_id: &str, school: &School, known: &Known)
     let mask = prost_types::FieldMask {
         paths: vec!["display_name".into()],
     };
-    ask!("changing the organization", organizations.update_organization, UpdateOrganizationRequest of org {
+    attempt_in_school!("changing the organization", organizations.update_organization, UpdateOrganizationRequest of org {
         request_id: act(), organization: Some(renamed), update_mask: Some(mask)
     });
-    ask!("listing classes", units.list_units, ListUnitsRequest of org {});
-    ask!("making a class", units.create_unit, CreateUnitRequest of org { request_id: act(), kind: org::UnitKind::Class.into(), label: "7В".into() });
-    ask!("listing members", members.list_members, ListMembersRequest of mbr {});
-    ask!("reading a pupil", members.get_member, GetMemberRequest of mbr { member_id: member_id.clone() });
-    ask!("making a member", members.create_member, CreateMemberRequest of mbr { request_id: act(), full_name: "Пётр Чужой".into(), role: mbr::Role::Pupil.into(), unit_id: unit_id.clone() });
-    ask!("removing a pupil", members.remove_member, RemoveMemberRequest of mbr { request_id: act(), member_id: member_id.clone() });
-    ask!("verifying a teacher", members.verify_teacher, VerifyTeacherRequest of mbr { request_id: act(), member_id: school.leader.member_id.clone(), evidence: "нет".into() });
-    ask!("assigning", assignments.create_assignment, CreateAssignmentRequest of mbr { request_id: act(), member_id: school.leader.member_id.clone(), unit_id: unit_id.clone(), kind: mbr::AssignmentKind::SubjectTeacher.into() });
-    ask!("listing tasks", assignments.list_assignments, ListAssignmentsRequest of mbr { unit_id: unit_id.clone() });
-    ask!("moving a pupil", enrollments.transfer_pupil, TransferPupilRequest of mbr { request_id: act(), member_id: member_id.clone(), from_unit_id: school.other_class.clone(), to_unit_id: unit_id.clone() });
-    ask!("listing families", guardianships.list_guardianships, ListGuardianshipsRequest of mbr { child_id: member_id.clone() });
-    ask!("inviting", invitations.create_invitation, CreateInvitationRequest of inv { request_id: act(), role: mbr::Role::Pupil.into(), unit_id: unit_id.clone() });
-    ask!("listing links", invitations.list_invitations, ListInvitationsRequest of inv {});
-    ask!("listing chats", chats.list_chats, ListChatsRequest of chat {});
-    ask!("reading a chat", chats.get_chat, GetChatRequest of chat { chat_id: chat_id.clone() });
-    ask!("listing participants", chats.list_participants, ListParticipantsRequest of chat { chat_id: chat_id.clone() });
-    ask!("making a chat", chats.create_chat, CreateChatRequest of chat { request_id: act(), title: "Чужой чат".into(), member_ids: vec![member_id.clone()] });
-    ask!("writing to a pupil", chats.create_direct_chat, CreateDirectChatRequest of chat { request_id: act(), member_id: member_id.clone() });
-    ask!("reading messages", messages.list_entries, ListEntriesRequest of chat { chat_id: chat_id.clone() });
-    ask!("writing", messages.send_message, SendMessageRequest of chat { request_id: act(), chat_id: chat_id.clone(), text: "Привет".into() });
-    ask!("subscribing", live.subscribe_chats, SubscribeChatsRequest of chat {});
-    ask!("planning a call", calls.plan_call, PlanCallRequest of call {
+    attempt_in_school!("listing classes", units.list_units, ListUnitsRequest of org {});
+    attempt_in_school!("making a class", units.create_unit, CreateUnitRequest of org { request_id: act(), kind: org::UnitKind::Class.into(), label: "7В".into() });
+    attempt_in_school!("listing members", members.list_members, ListMembersRequest of mbr {});
+    attempt_in_school!("reading a pupil", members.get_member, GetMemberRequest of mbr { member_id: member_id.clone() });
+    attempt_in_school!("making a member", members.create_member, CreateMemberRequest of mbr { request_id: act(), full_name: "Пётр Чужой".into(), role: mbr::Role::Pupil.into(), unit_id: unit_id.clone() });
+    attempt_in_school!("removing a pupil", members.remove_member, RemoveMemberRequest of mbr { request_id: act(), member_id: member_id.clone() });
+    attempt_in_school!("verifying a teacher", members.verify_teacher, VerifyTeacherRequest of mbr { request_id: act(), member_id: school.leader.member_id.clone(), evidence: "нет".into() });
+    attempt_in_school!("assigning", assignments.create_assignment, CreateAssignmentRequest of mbr { request_id: act(), member_id: school.leader.member_id.clone(), unit_id: unit_id.clone(), kind: mbr::AssignmentKind::SubjectTeacher.into() });
+    attempt_in_school!("listing tasks", assignments.list_assignments, ListAssignmentsRequest of mbr { unit_id: unit_id.clone() });
+    attempt_in_school!("moving a pupil", enrollments.transfer_pupil, TransferPupilRequest of mbr { request_id: act(), member_id: member_id.clone(), from_unit_id: school.other_class.clone(), to_unit_id: unit_id.clone() });
+    attempt_in_school!("listing families", guardianships.list_guardianships, ListGuardianshipsRequest of mbr { child_id: member_id.clone() });
+    attempt_in_school!("inviting", invitations.create_invitation, CreateInvitationRequest of inv { request_id: act(), role: mbr::Role::Pupil.into(), unit_id: unit_id.clone() });
+    attempt_in_school!("listing links", invitations.list_invitations, ListInvitationsRequest of inv {});
+    attempt_in_school!("listing chats", chats.list_chats, ListChatsRequest of chat {});
+    attempt_in_school!("reading a chat", chats.get_chat, GetChatRequest of chat { chat_id: chat_id.clone() });
+    attempt_in_school!("listing participants", chats.list_participants, ListParticipantsRequest of chat { chat_id: chat_id.clone() });
+    attempt_in_school!("making a chat", chats.create_chat, CreateChatRequest of chat { request_id: act(), title: "Чужой чат".into(), member_ids: vec![member_id.clone()] });
+    attempt_in_school!("writing to a pupil", chats.create_direct_chat, CreateDirectChatRequest of chat { request_id: act(), member_id: member_id.clone() });
+    attempt_in_school!("reading messages", messages.list_entries, ListEntriesRequest of chat { chat_id: chat_id.clone() });
+    attempt_in_school!("writing", messages.send_message, SendMessageRequest of chat { request_id: act(), chat_id: chat_id.clone(), text: "Привет".into() });
+    attempt_in_school!("subscribing", live.subscribe_chats, SubscribeChatsRequest of chat {});
+    attempt_in_school!("planning a call", calls.plan_call, PlanCallRequest of call {
         request_id: act(), unit_id: unit_id.clone(), title: "Чужой урок".into(), kind: call::CallKind::Lesson.into(),
         format: call::CallFormat::Online.into(), duration: Some(duration(Duration::from_secs(2_700)))
     });
-    ask!("reading a call", calls.get_call, GetCallRequest of call { call_id: call_id.clone() });
-    ask!("canceling a call", calls.cancel_call, CancelCallRequest of call { request_id: act(), call_id: call_id.clone() });
-    ask!("joining a call", calls.issue_join_token, IssueJoinTokenRequest of call { call_id: call_id.clone(), start_time: Some(prost_types::Timestamp::default()) });
+    attempt_in_school!("reading a call", calls.get_call, GetCallRequest of call { call_id: call_id.clone() });
+    attempt_in_school!("canceling a call", calls.cancel_call, CancelCallRequest of call { request_id: act(), call_id: call_id.clone() });
+    attempt_in_school!("joining a call", calls.issue_join_token, IssueJoinTokenRequest of call { call_id: call_id.clone(), start_time: Some(prost_types::Timestamp::default()) });
     tries
 }

@@ -192,7 +192,7 @@ pub(super) async fn pupil(
     actors
         .newcomer(&actors.phone(phone), name)
         .await?
-        .ask(&link, by)
+        .request_to_join(&link, by)
         .await
 }
 

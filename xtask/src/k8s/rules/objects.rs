@@ -193,10 +193,10 @@ pub(super) fn probes(manifests: &Manifests, facts: &Facts) -> Vec<String> {
         };
         items(&pod(workload)["containers"]).all(|container| {
             probes.iter().all(|(probe, health)| {
-                let asked = &container[*probe]["grpc"];
-                asked["service"] == *health
+                let grpc = &container[*probe]["grpc"];
+                grpc["service"] == *health
                     && facts.health.contains(*health)
-                    && port.is_some_and(|port| asked["port"] == port)
+                    && port.is_some_and(|port| grpc["port"] == port)
             })
         })
     });

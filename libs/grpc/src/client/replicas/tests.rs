@@ -74,7 +74,7 @@ impl Dns {
     }
 }
 
-async fn ask(replicas: &Replicas) -> Result<String, Failed> {
+async fn call(replicas: &Replicas) -> Result<String, Failed> {
     let request = http::Request::post("/").body(Body::empty()).unwrap();
     let response = replicas.clone().call(request).await?;
     Ok(response.headers()["replica"].to_str().unwrap().to_owned())
@@ -97,7 +97,7 @@ async fn connected(replicas: &Replicas, expected: &[&TestReplica]) {
 async fn ask_often(replicas: &Replicas) -> Vec<String> {
     let mut names = Vec::new();
     for _ in 0..6 {
-        names.push(ask(replicas).await.unwrap());
+        names.push(call(replicas).await.unwrap());
     }
     names.sort();
     names
@@ -113,7 +113,7 @@ fn calls_take_turns_among_the_addresses_of_a_name() {
         );
         dns.set(&[&one, &two]);
         let replicas = dns.replicas();
-        ask(&replicas).await.unwrap();
+        call(&replicas).await.unwrap();
         connected(&replicas, &[&one, &two]).await;
         assert_eq!(ask_often(&replicas).await, ["1", "1", "1", "2", "2", "2"]);
     });
@@ -129,7 +129,7 @@ fn address_that_dns_no_longer_has_gets_no_calls() {
         );
         dns.set(&[&old]);
         let replicas = dns.replicas();
-        assert_eq!(ask(&replicas).await.unwrap(), "old");
+        assert_eq!(call(&replicas).await.unwrap(), "old");
         dns.set(&[&new]);
         connected(&replicas, &[&new]).await;
         assert_eq!(ask_often(&replicas).await, ["new"; 6]);
@@ -146,13 +146,13 @@ fn lost_replica_costs_one_call_and_returns() {
         );
         dns.set(&[&one, &two]);
         let replicas = dns.replicas();
-        ask(&replicas).await.unwrap();
+        call(&replicas).await.unwrap();
         connected(&replicas, &[&one, &two]).await;
         let address = two.address;
         two.stop().await;
         let mut refused = 0;
         for _ in 0..6 {
-            match ask(&replicas).await {
+            match call(&replicas).await {
                 Ok(name) => assert_eq!(name, "1"),
                 Err(Failed::Transport(_)) => refused += 1,
                 Err(error) => panic!("{error:?}"),
@@ -170,18 +170,18 @@ fn call_without_a_replica_waits_for_one_attempt() {
     parta_testkit::run(async {
         let (dns, replica) = (Dns::default(), TestReplica::start("1").await);
         let replicas = dns.replicas();
-        let refusal = ask(&replicas).await.unwrap_err();
+        let refusal = call(&replicas).await.unwrap_err();
         assert!(matches!(refusal, Failed::Unreachable(_)), "{refusal:?}");
         let address = replica.address;
         dns.set(&[&replica]);
         replica.stop().await;
-        let refusal = ask(&replicas).await.unwrap_err();
+        let refusal = call(&replicas).await.unwrap_err();
         assert!(matches!(refusal, Failed::Unreachable(_)), "{refusal:?}");
         let _replica = TestReplica::start_at(address, "1", None).await;
         // The attempt that is in progress may have begun before the replica.
-        let mut name = ask(&replicas).await;
+        let mut name = call(&replicas).await;
         if name.is_err() {
-            name = ask(&replicas).await;
+            name = call(&replicas).await;
         }
         assert_eq!(name.unwrap(), "1");
     });
@@ -208,9 +208,9 @@ fn new_connection_trusts_the_authority_of_now() {
         let replicas = dns.replicas_with(Arc::new(move || {
             super::super::endpoint("https://replicas.test", Some(&tls))
         }));
-        let refusal = ask(&replicas).await.unwrap_err();
+        let refusal = call(&replicas).await.unwrap_err();
         assert!(matches!(refusal, Failed::Unreachable(_)), "{refusal:?}");
         *trusted.lock().unwrap() = new.certificate();
-        assert_eq!(ask(&replicas).await.unwrap(), "1");
+        assert_eq!(call(&replicas).await.unwrap(), "1");
     });
 }

@@ -69,9 +69,9 @@ on_both!(link_claims_the_record_of_a_parent, |database| async move {
         .accept(fixture.flow(), &made.link.unwrap().link_token)
         .await
         .unwrap();
-    let asked = fixture.membership.calls().pop().unwrap();
+    let call = fixture.membership.calls().pop().unwrap();
     assert_eq!(
-        (asked.claim_member_id, asked.child_id, asked.role),
+        (call.claim_member_id, call.child_id, call.role),
         (expected.to_string(), String::new(), i32::from(Role::Parent))
     );
 });

@@ -160,7 +160,7 @@ on_both!(repeated_creation_returns_the_same_link, |database| async move {
     );
 
     let id = first.invitation.unwrap().id;
-    let ask = |member| {
+    let get_link = |member| {
         let request = pb::GetInvitationLinkRequest {
             org_id: fixture.school.org.to_string(),
             invitation_id: id.clone(),
@@ -173,17 +173,21 @@ on_both!(repeated_creation_returns_the_same_link, |database| async move {
         );
         async move { client.get_invitation_link(request).await }
     };
-    let link = ask(fixture.school.teacher).await.unwrap().into_inner().link;
+    let link = get_link(fixture.school.teacher).await.unwrap().into_inner().link;
     assert_eq!(link, first.link);
     assert_eq!(
-        ask(fixture.school.administrator).await.unwrap().into_inner().link,
+        get_link(fixture.school.administrator)
+            .await
+            .unwrap()
+            .into_inner()
+            .link,
         first.link
     );
     assert_eq!(
-        reason(&ask(fixture.school.class_teacher).await),
+        reason(&get_link(fixture.school.class_teacher).await),
         "PERMISSION_DENIED"
     );
-    assert_eq!(reason(&ask(fixture.school.pupil).await), "PERMISSION_DENIED");
+    assert_eq!(reason(&get_link(fixture.school.pupil).await), "PERMISSION_DENIED");
 });
 
 // Invitations of another organization are not found, and a link cannot name members of another organization.
@@ -428,9 +432,9 @@ on_both!(staged_import_creates_each_link_once, |database| async move {
         .link
         .unwrap();
     fixture.accept(fixture.flow(), &link.link_token).await.unwrap();
-    let asked = fixture.membership.calls().pop().unwrap();
+    let call = fixture.membership.calls().pop().unwrap();
     assert_eq!(
-        (asked.claim_member_id, asked.role),
+        (call.claim_member_id, call.role),
         (s.expected.to_string(), i32::from(Role::Pupil))
     );
 });

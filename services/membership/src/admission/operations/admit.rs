@@ -25,7 +25,8 @@ pub(crate) enum Admitted {
         already_member: bool,
     },
     /// Staff decides about this request.
-    Asked(JoinRequestId),
+    #[serde(rename = "Asked")]
+    Requested(JoinRequestId),
     /// The admission was canceled before it was carried out, and is not carried out later.
     Canceled,
 }
@@ -77,8 +78,8 @@ impl Mutation for AdmitMember {
             || join_requests::had_role(tx, scope, account, terms.role).await?
             || join_requests::claim_needs_decision(tx, scope, terms, account, is_addressed).await?
         {
-            let asked = join_requests::ask(tx, scope, caller, terms, account).await?;
-            return Ok(Admitted::Asked(asked));
+            let requested = join_requests::create_request(tx, scope, caller, terms, account).await?;
+            return Ok(Admitted::Requested(requested));
         }
         let member_id = join_requests::enter(tx, scope, terms, account).await?;
         let issuer = terms.issuer_id.map(|id| format!(" by members/{id}"));
@@ -122,7 +123,7 @@ mod tests {
                 format!("\u{1}{{\"Member\":{{\"member_id\":\"{member_id}\",\"already_member\":true}}}}"),
             ),
             (
-                Admitted::Asked(request_id),
+                Admitted::Requested(request_id),
                 format!("\u{1}{{\"Asked\":\"{request_id}\"}}"),
             ),
             (Admitted::Canceled, "\u{1}\"Canceled\"".to_owned()),

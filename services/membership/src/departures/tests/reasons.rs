@@ -51,9 +51,9 @@ on_both!(graduate_returns_with_another_role, |database| async move {
     }
     let left = test_env.remove_for(&administrator, &pupil.member_id, graduated);
     assert_eq!(left.await.unwrap().state(), MemberState::Left);
-    let asked = accept(&test_env, &pupil.person, Role::Pupil).await;
-    assert_eq!(asked.member_id, "");
-    assert_ne!(asked.join_request_id, "");
+    let requested = accept(&test_env, &pupil.person, Role::Pupil).await;
+    assert_eq!(requested.member_id, "");
+    assert_ne!(requested.join_request_id, "");
     let admitted = accept(&test_env, &pupil.person, Role::Staff).await;
     assert_eq!(admitted.member_id, pupil.member_id);
     test_env.close().await;
@@ -81,8 +81,8 @@ on_both!(no_link_admits_the_deceased, |database| async move {
     assert_eq!(removed.unwrap().state(), MemberState::Left);
     let person = &administrator.person;
     for role in [Role::Staff, Role::Teacher] {
-        let asked = accept(&test_env, person, role).await;
-        assert_eq!(asked.member_id, "", "{role:?}");
+        let requested = accept(&test_env, person, role).await;
+        assert_eq!(requested.member_id, "", "{role:?}");
     }
     test_env.minute();
     let relative = test_env.newcomer("+79160000001", "Мария Петрова").await;

@@ -24,106 +24,112 @@ impl School {
     }
 }
 
-const TOLD: &str = "изменены ваши права представителя ребёнка";
+const LIMITS_CHANGED: &str = "изменены ваши права представителя ребёнка";
 const OVERDUE: &str = "ждёт решения более 72 часов";
 
 // Covers: R27 allowed, F13 allowed
-on_both!(guardian_is_told_of_each_change_of_limits, |database| async move {
-    let school = confirmed(database).await;
-    let relation = school.relation_of(&school.father).await.id;
-    school
-        .limit(&school.teacher, &relation, &LIMITS, None, "")
-        .await
-        .unwrap();
-    for (payload, _) in school.env.jobs().await {
-        assert!(
-            payload.contains(&relation) && !payload.contains("Котов"),
-            "{payload}"
-        );
-    }
-    school.deliver().await;
-    assert_eq!(school.notices(FATHER, TOLD).await, 1);
-    let named = "ребёнка (Ян Котов) в Parta";
-    assert_eq!(school.notices(FATHER, named).await, 1);
-    assert_eq!(
-        school.notices(FATHER, "guardian of the child (Ян Котов)").await,
-        1
-    );
-    // By an order, and when the limits are lifted.
-    let administrator = &school.administrator;
-    for (limits, order) in [(&LIMITS[..], school.order(-1)), (&[], school.order(0))] {
+on_both!(
+    guardian_is_notified_of_each_change_of_limits,
+    |database| async move {
+        let school = confirmed(database).await;
+        let relation = school.relation_of(&school.father).await.id;
         school
-            .limit(administrator, &relation, limits, order, "")
+            .limit(&school.teacher, &relation, &LIMITS, None, "")
             .await
             .unwrap();
+        for (payload, _) in school.env.jobs().await {
+            assert!(
+                payload.contains(&relation) && !payload.contains("Котов"),
+                "{payload}"
+            );
+        }
         school.deliver().await;
+        assert_eq!(school.notices(FATHER, LIMITS_CHANGED).await, 1);
+        let named = "ребёнка (Ян Котов) в Parta";
+        assert_eq!(school.notices(FATHER, named).await, 1);
+        assert_eq!(
+            school.notices(FATHER, "guardian of the child (Ян Котов)").await,
+            1
+        );
+        // By an order, and when the limits are lifted.
+        let administrator = &school.administrator;
+        for (limits, order) in [(&LIMITS[..], school.order(-1)), (&[], school.order(0))] {
+            school
+                .limit(administrator, &relation, limits, order, "")
+                .await
+                .unwrap();
+            school.deliver().await;
+        }
+        assert_eq!(school.notices(FATHER, LIMITS_CHANGED).await, 3);
+        // An end without an order.
+        school.end(&school.teacher, &relation).await.unwrap();
+        school.deliver().await;
+        assert_eq!(school.notices(FATHER, LIMITS_CHANGED).await, 4);
+        assert_eq!(school.notices(MOTHER, LIMITS_CHANGED).await, 0);
+        school.env.close().await;
     }
-    assert_eq!(school.notices(FATHER, TOLD).await, 3);
-    // An end without an order.
-    school.end(&school.teacher, &relation).await.unwrap();
-    school.deliver().await;
-    assert_eq!(school.notices(FATHER, TOLD).await, 4);
-    assert_eq!(school.notices(MOTHER, TOLD).await, 0);
-    school.env.close().await;
-});
+);
 
 // A person whose relation nobody has confirmed may be a stranger, and gets no name. Nothing that names a
 // child of a protected family is sent, because no contact was checked. A guardian who is suspended as a
 // parent, or has left, is not notified.
 // Covers: R27 refused, R83 refused, F13 refused
-on_both!(limits_are_not_told_to_those_who_may_not, |database| async move {
-    let school = School::open(database).await;
-    let relation = school.relation_of(&school.father).await.id;
-    let limit = async |limits: &[RelationLimit]| {
-        let limited = school.limit(&school.teacher, &relation, limits, None, "");
-        limited.await.unwrap();
-    };
-    limit(&LIMITS).await;
-    school.deliver().await;
-    assert_eq!(school.notices(FATHER, TOLD).await, 1);
-    assert_eq!(school.notices(FATHER, "Котов").await, 0);
+on_both!(
+    limits_are_disclosed_only_to_those_who_may_know,
+    |database| async move {
+        let school = School::open(database).await;
+        let relation = school.relation_of(&school.father).await.id;
+        let limit = async |limits: &[RelationLimit]| {
+            let limited = school.limit(&school.teacher, &relation, limits, None, "");
+            limited.await.unwrap();
+        };
+        limit(&LIMITS).await;
+        school.deliver().await;
+        assert_eq!(school.notices(FATHER, LIMITS_CHANGED).await, 1);
+        assert_eq!(school.notices(FATHER, "Котов").await, 0);
 
-    let protect = pb::ProtectFamilyRequest {
-        request_id: school.env.act(),
-        org_id: org(1).to_string(),
-        child_id: school.child.member_id.clone(),
-        order: school.order(0),
-    };
-    let mut api = school.env.guardianships();
-    api.protect_family(by(&school.administrator.token, protect))
-        .await
-        .unwrap();
-    limit(&[RelationLimit::NoWhereabouts]).await;
-    school.deliver().await;
-    assert_eq!(school.notices(FATHER, TOLD).await, 1);
-    let unprotect = pb::UnprotectFamilyRequest {
-        request_id: school.env.act(),
-        org_id: org(1).to_string(),
-        child_id: school.child.member_id.clone(),
-        order: school.order(0),
-    };
-    api.unprotect_family(by(&school.administrator.token, unprotect))
-        .await
-        .unwrap();
+        let protect = pb::ProtectFamilyRequest {
+            request_id: school.env.act(),
+            org_id: org(1).to_string(),
+            child_id: school.child.member_id.clone(),
+            order: school.order(0),
+        };
+        let mut api = school.env.guardianships();
+        api.protect_family(by(&school.administrator.token, protect))
+            .await
+            .unwrap();
+        limit(&[RelationLimit::NoWhereabouts]).await;
+        school.deliver().await;
+        assert_eq!(school.notices(FATHER, LIMITS_CHANGED).await, 1);
+        let unprotect = pb::UnprotectFamilyRequest {
+            request_id: school.env.act(),
+            org_id: org(1).to_string(),
+            child_id: school.child.member_id.clone(),
+            order: school.order(0),
+        };
+        api.unprotect_family(by(&school.administrator.token, unprotect))
+            .await
+            .unwrap();
 
-    let suspend = pb::SuspendMemberRequest {
-        request_id: school.env.act(),
-        org_id: org(1).to_string(),
-        member_id: school.father.member_id.clone(),
-        roles: vec![Role::Parent.into()],
-        cause: "Проверка".to_owned(),
-    };
-    let mut suspensions = school.env.suspensions();
-    let suspended = suspensions.suspend_member(by(&school.administrator.token, suspend));
-    suspended.await.unwrap();
-    limit(&[RelationLimit::NoDecisions]).await;
-    school.deliver().await;
-    assert_eq!(school.notices(FATHER, TOLD).await, 1);
-    school.env.close().await;
-});
+        let suspend = pb::SuspendMemberRequest {
+            request_id: school.env.act(),
+            org_id: org(1).to_string(),
+            member_id: school.father.member_id.clone(),
+            roles: vec![Role::Parent.into()],
+            cause: "Проверка".to_owned(),
+        };
+        let mut suspensions = school.env.suspensions();
+        let suspended = suspensions.suspend_member(by(&school.administrator.token, suspend));
+        suspended.await.unwrap();
+        limit(&[RelationLimit::NoDecisions]).await;
+        school.deliver().await;
+        assert_eq!(school.notices(FATHER, LIMITS_CHANGED).await, 1);
+        school.env.close().await;
+    }
+);
 
 // Covers: F13 allowed, F13 refused
-on_both!(head_is_asked_after_72_hours, |database| async move {
+on_both!(head_is_notified_after_72_hours, |database| async move {
     let mut school = confirmed(database).await;
     let head = school.second_administrator().await;
     school.set_roles(&head.member_id, &[Role::Head]).await;
@@ -157,7 +163,7 @@ on_both!(head_is_asked_after_72_hours, |database| async move {
 // notice. A limit that was decided causes no notice.
 // Covers: F6 refused, F13 allowed, F13 refused
 on_both!(
-    administration_is_asked_instead_of_the_head,
+    administration_is_notified_instead_of_the_head,
     |database| async move {
         let mut school = confirmed(database).await;
         let roles = [Role::Parent, Role::Head];

@@ -167,13 +167,13 @@ async fn require_patience(
     };
     let wait = *earliest + REQUEST_PERIOD - tx.now();
     if wait > TimeDelta::zero() {
-        return Err(Error::asked_too_often(wait));
+        return Err(Error::too_many_requests(wait));
     }
     Ok(())
 }
 
 /// Makes the request of an account to join on these terms, or finds the pending one.
-pub(crate) async fn ask(
+pub(crate) async fn create_request(
     tx: &Tx,
     scope: &OrgScope,
     caller: &Caller,

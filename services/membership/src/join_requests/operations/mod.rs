@@ -8,7 +8,7 @@ mod read;
 
 pub(crate) use decide::{DecideJoinRequests, decided};
 pub(crate) use end::{EndInvitations, require_not_ended};
-pub(crate) use enter::{ask, enter, forget, had_role, is_same_person, present_by};
+pub(crate) use enter::{create_request, enter, forget, had_role, is_same_person, present_by};
 pub(crate) use join::claim_needs_decision;
 pub(crate) use own::{ListOwnJoinRequests, OwnRequest, WithdrawJoinRequest};
 pub(crate) use read::ListJoinRequests;

@@ -77,9 +77,9 @@ impl School {
 
     /// Asserts that staff decide about a claim, and returns the request.
     async fn waits(&self, claim: AdmitMemberRequest) -> String {
-        let asked = self.admit(claim).await.unwrap();
-        assert_eq!(asked.member_id, "", "staff decide");
-        asked.join_request_id
+        let requested = self.admit(claim).await.unwrap();
+        assert_eq!(requested.member_id, "", "staff decide");
+        requested.join_request_id
     }
 }
 
@@ -232,17 +232,19 @@ on_both!(claim_of_another_name_waits_for_staff, |database| async move {
     let (_, mother) = school.family("Мария Котова").await;
     let record = school.expect_teacher("Мария Орлова").await;
     let claim = school.claim(&mother.person, Role::Teacher, &record).await;
-    let asked = school.waits(claim).await;
+    let requested = school.waits(claim).await;
     assert_eq!(
         school.subject_teachers().await,
         std::slice::from_ref(&record),
         "nothing has changed"
     );
     assert_eq!(
-        reason(&school.decide(&school.teacher, &[(&asked, true, "")]).await),
+        reason(&school.decide(&school.teacher, &[(&requested, true, "")]).await),
         "PERMISSION_DENIED"
     );
-    let decided = school.decide(&school.administrator, &[(&asked, true, "")]).await;
+    let decided = school
+        .decide(&school.administrator, &[(&requested, true, "")])
+        .await;
     assert_eq!(decided.unwrap()[0].member_id, mother.member_id);
     assert_eq!(
         school.subject_teachers().await,
@@ -261,12 +263,16 @@ on_both!(claim_of_another_name_waits_for_staff, |database| async move {
     // Another person, of the name of the record, was faster than the staff.
     let record = school.expect_teacher("Нина Быкова").await;
     let claim = school.claim(&mother.person, Role::Teacher, &record).await;
-    let asked = school.waits(claim).await;
+    let requested = school.waits(claim).await;
     let nina = school.env.newcomer("+79166666666", "Нина Быкова").await;
     let claim = school.claim(&nina, Role::Teacher, &record).await;
     assert_eq!(school.admit(claim).await.unwrap().member_id, record);
     assert_eq!(
-        reason(&school.decide(&school.administrator, &[(&asked, true, "")]).await),
+        reason(
+            &school
+                .decide(&school.administrator, &[(&requested, true, "")])
+                .await
+        ),
         "ALREADY_CLAIMED"
     );
     school.env.close().await;
@@ -279,15 +285,16 @@ on_both!(claim_that_does_not_fit_is_not_accepted, |database| async move {
     let school = School::open(database).await;
     let (child, _) = school.family("Мария Котова").await;
     let administrator = &school.administrator;
-    let accept = async |asked: &str| reason(&school.decide(administrator, &[(asked, true, "")]).await);
+    let accept =
+        async |requested: &str| reason(&school.decide(administrator, &[(requested, true, "")]).await);
     let teacher = school.expect_teacher("Ева Котова").await;
     let claim = school.claim(&child.person, Role::Teacher, &teacher).await;
     assert_eq!(accept(&school.waits(claim).await).await, "ROLE_COMBINATION");
     let twin = school.expected_pupil("Ева Котова", 1).await;
     let claim = school.claim(&child.person, Role::Pupil, &twin).await;
-    let asked = school.waits(claim).await;
-    assert_eq!(accept(&asked).await, "RECORDS_NOT_JOINABLE");
-    let refused = school.decide(administrator, &[(&asked, false, "")]).await;
+    let requested = school.waits(claim).await;
+    assert_eq!(accept(&requested).await, "RECORDS_NOT_JOINABLE");
+    let refused = school.decide(administrator, &[(&requested, false, "")]).await;
     assert_eq!(refused.unwrap()[0].state(), JoinRequestState::Refused);
     // The administrator is Анна Петрова, and has made the link.
     let own = school.expect_teacher("Анна Петрова").await;
@@ -323,8 +330,10 @@ on_both!(record_with_a_limit_is_not_joined, |database| async move {
         .await
         .unwrap();
     let claim = school.claim(&school.teacher.person, Role::Parent, &record).await;
-    let asked = school.waits(claim).await;
-    let accepted = school.decide(&school.administrator, &[(&asked, true, "")]).await;
+    let requested = school.waits(claim).await;
+    let accepted = school
+        .decide(&school.administrator, &[(&requested, true, "")])
+        .await;
     assert_eq!(reason(&accepted), "RECORDS_NOT_JOINABLE");
     assert_eq!(school.relations().await[0].guardian_id, record);
     school.env.close().await;

@@ -28,8 +28,8 @@ on_both!(revoked_link_ends_its_requests, |database| async move {
     let first = school.env.newcomer("+79161111111", "Ян Котов").await;
     let second = school.env.newcomer("+79162222222", "Ева Котова").await;
     let link = school.open_link(&first, Role::Pupil).await;
-    let asked = school.admit(link.clone()).await.unwrap();
-    let kept = school.ask(&second, Role::Pupil).await;
+    let requested = school.admit(link.clone()).await.unwrap();
+    let kept = school.request(&second, Role::Pupil).await;
     let revoked = link.invitation_id.as_str();
     let act = school.env.act();
     for request_id in [&act, &act, &school.env.act()] {
@@ -43,7 +43,7 @@ on_both!(revoked_link_ends_its_requests, |database| async move {
     assert_eq!(states(&second).await, [JoinRequestState::Pending]);
     let listed = school.list(&school.teacher).await.unwrap();
     assert_eq!((listed.len(), listed[0].id.as_str()), (1, kept.as_str()));
-    let id = asked.join_request_id.as_str();
+    let id = requested.join_request_id.as_str();
     for accept in [true, false] {
         assert_eq!(
             reason(&school.decide(&school.teacher, &[(id, accept, "")]).await),
@@ -118,13 +118,13 @@ on_both!(restored_requests_are_refused_again, |database| async move {
     let school = School::open(database).await;
     let first = school.env.newcomer("+79161111111", "Ян Котов").await;
     let second = school.env.newcomer("+79162222222", "Ева Котова").await;
-    let ended = school.ask(&first, Role::Pupil).await;
-    let accepted = school.ask(&second, Role::Pupil).await;
+    let ended = school.request(&first, Role::Pupil).await;
+    let accepted = school.request(&second, Role::Pupil).await;
     school
         .decide(&school.teacher, &[(&accepted, true, "")])
         .await
         .unwrap();
-    school.ask(&second, Role::Pupil).await;
+    school.request(&second, Role::Pupil).await;
     let requests = [&ended, &accepted].map(|id| id.parse().unwrap()).into();
     for count in [1, 0] {
         let again = crate::refuse_requests_again(&school.env.db, org(1), &requests);

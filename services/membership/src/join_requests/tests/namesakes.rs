@@ -11,10 +11,10 @@ on_both!(request_by_a_namesake_of_staff_is_marked, |database| async move {
     school.expected_pupil("Ян Котов", 1).await;
     // The letters а are Latin.
     let namesake = school.env.newcomer("+79161111111", "аннa  Петровa").await;
-    let namesake = school.ask(&namesake, Role::Pupil).await;
+    let namesake = school.request(&namesake, Role::Pupil).await;
     let pupil = school.env.newcomer("+79162222222", "Ян Котов").await;
-    let pupil = school.ask(&pupil, Role::Pupil).await;
-    let own = school.ask(&school.administrator.person, Role::Staff).await;
+    let pupil = school.request(&pupil, Role::Pupil).await;
+    let own = school.request(&school.administrator.person, Role::Staff).await;
     let listed = school.list(&school.administrator).await.unwrap();
     let marks = |id: &str| listed.iter().find(|row| row.id == id).unwrap().namesake_of_staff;
     assert_eq!(

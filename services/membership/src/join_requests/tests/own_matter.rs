@@ -98,8 +98,8 @@ on_both!(named_link_restores_no_revoked_role, |database| async move {
         .change_roles(&school.teacher.member_id, &[Role::Staff])
         .await
         .unwrap();
-    let asked = school.admit(link).await.unwrap();
-    assert_eq!(asked.member_id, "");
+    let requested = school.admit(link).await.unwrap();
+    assert_eq!(requested.member_id, "");
     // A named link gives a role that no decision took away.
     let child = school.env.join_pupil("+79162222222", "Ева Котова", 1).await;
     let as_parent = AdmitMemberRequest {
@@ -125,12 +125,16 @@ on_both!(record_of_another_child_is_not_found, |database| async move {
         child_id: child.member_id.clone(),
         ..school.open_link(&mother, Role::Parent).await
     };
-    let asked = school.admit(of_child).await.unwrap().join_request_id;
+    let requested = school.admit(of_child).await.unwrap().join_request_id;
     assert_eq!(
-        reason(&school.decide(&school.teacher, &[(&asked, true, &foreign)]).await),
+        reason(
+            &school
+                .decide(&school.teacher, &[(&requested, true, &foreign)])
+                .await
+        ),
         "NOT_FOUND"
     );
-    let decided = school.decide(&school.teacher, &[(&asked, true, &own)]).await;
+    let decided = school.decide(&school.teacher, &[(&requested, true, &own)]).await;
     assert_eq!(decided.unwrap()[0].member_id, own);
     school.env.close().await;
 });

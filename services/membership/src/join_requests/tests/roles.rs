@@ -10,14 +10,18 @@ on_both!(nobody_decides_the_own_request, |database| async move {
             .open_link(&school.administrator.person, Role::Teacher)
             .await
     };
-    let asked = school.admit(own).await.unwrap().join_request_id;
+    let requested = school.admit(own).await.unwrap().join_request_id;
     assert_eq!(
-        reason(&school.decide(&school.administrator, &[(&asked, true, "")]).await),
+        reason(
+            &school
+                .decide(&school.administrator, &[(&requested, true, "")])
+                .await
+        ),
         "SECOND_PERSON_REQUIRED"
     );
     // A class teacher decides about no staff.
     assert_eq!(
-        reason(&school.decide(&school.teacher, &[(&asked, true, "")]).await),
+        reason(&school.decide(&school.teacher, &[(&requested, true, "")]).await),
         "PERMISSION_DENIED"
     );
     school.env.close().await;
@@ -31,8 +35,8 @@ on_both!(adult_does_not_become_a_pupil, |database| async move {
         .env
         .join("+79164444444", "Вера Орлова", Role::Teacher, |_| ())
         .await;
-    let asked = school.ask(&teacher.person, Role::Pupil).await;
-    let accept = [(asked.as_str(), true, "")];
+    let requested = school.request(&teacher.person, Role::Pupil).await;
+    let accept = [(requested.as_str(), true, "")];
     assert_eq!(
         reason(&school.decide(&school.teacher, &accept).await),
         "ROLE_COMBINATION"
@@ -43,11 +47,11 @@ on_both!(adult_does_not_become_a_pupil, |database| async move {
     };
     assert_eq!(reason(&school.admit(named).await), "ROLE_COMBINATION");
     school
-        .decide(&school.teacher, &[(&asked, false, "")])
+        .decide(&school.teacher, &[(&requested, false, "")])
         .await
         .unwrap();
     assert_eq!(
-        reason(&school.withdraw(&teacher.person, &asked).await),
+        reason(&school.withdraw(&teacher.person, &requested).await),
         "JOIN_REQUEST_DECIDED"
     );
     school.env.close().await;
@@ -150,8 +154,10 @@ on_both!(staff_join_a_department_by_a_request, |database| async move {
         unit_id: department,
         ..school.open_link(&person, Role::Teacher).await
     };
-    let asked = school.admit(open).await.unwrap().join_request_id;
-    let decided = school.decide(&school.administrator, &[(&asked, true, "")]).await;
+    let requested = school.admit(open).await.unwrap().join_request_id;
+    let decided = school
+        .decide(&school.administrator, &[(&requested, true, "")])
+        .await;
     assert_ne!(decided.unwrap()[0].member_id, "");
     school.env.close().await;
 });

@@ -276,13 +276,13 @@ on_both!(
         let change = school.revoke(id, &[Role::Parent]).await;
         let roles = [Role::Parent, Role::Teacher];
         school.env.change_roles(administrator, id, &roles).await.unwrap();
-        let ask = pb::RequestVerificationRequest {
+        let request = pb::RequestVerificationRequest {
             request_id: school.env.act(),
             org_id: org(1).to_string(),
             evidence: "диплом".to_owned(),
         };
         let mut api = school.env.members();
-        api.request_verification(by(&school.teacher.token, ask))
+        api.request_verification(by(&school.teacher.token, request))
             .await
             .unwrap();
         let refuse = pb::RefuseVerificationRequest {

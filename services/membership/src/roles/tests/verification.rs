@@ -36,7 +36,7 @@ impl School {
         Self { school, people }
     }
 
-    async fn ask(&self, caller: &MemberSession, evidence: &str) -> Result<pb::Member, Status> {
+    async fn request(&self, caller: &MemberSession, evidence: &str) -> Result<pb::Member, Status> {
         let request = pb::RequestVerificationRequest {
             request_id: self.test_env.act(),
             org_id: org(1).to_string(),
@@ -111,19 +111,25 @@ fn resource<T: std::fmt::Debug>(refused: &Result<T, Status>) -> String {
 
 // Covers: R22 allowed, R22 refused
 on_both!(
-    teacher_asks_and_the_administration_decides,
+    teacher_requests_and_the_administration_decides,
     |database| async move {
         let school = School::open(database).await;
         let administrator = &school.administrator;
         let [first, second] = &school.people.teachers;
         assert_eq!(
-            reason(&school.ask(administrator, "диплом").await),
+            reason(&school.request(administrator, "диплом").await),
             "PERMISSION_DENIED"
         );
-        assert!(!school.ask(first, "диплом № 6").await.unwrap().teacher_verified);
+        assert!(
+            !school
+                .request(first, "диплом № 6")
+                .await
+                .unwrap()
+                .teacher_verified
+        );
         // Another request of the same teacher replaces the first one.
-        school.ask(first, "диплом № 7").await.unwrap();
-        school.ask(second, "диплом № 8").await.unwrap();
+        school.request(first, "диплом № 7").await.unwrap();
+        school.request(second, "диплом № 8").await.unwrap();
         let own = (first.member_id.clone(), "диплом № 7".to_owned());
         let other = (second.member_id.clone(), "диплом № 8".to_owned());
         assert_eq!(school.requests(first).await.unwrap(), std::slice::from_ref(&own));
@@ -146,7 +152,13 @@ on_both!(
         school.test_env.verify_teacher(administrator, id).await.unwrap();
         assert_eq!(school.requests(administrator).await.unwrap(), []);
         // A verified teacher has nothing to request.
-        assert!(school.ask(first, "диплом № 7").await.unwrap().teacher_verified);
+        assert!(
+            school
+                .request(first, "диплом № 7")
+                .await
+                .unwrap()
+                .teacher_verified
+        );
         assert_eq!(school.requests(administrator).await.unwrap(), []);
         school.school.test_env.close().await;
     }
@@ -159,16 +171,16 @@ on_both!(
         let school = School::open(database).await;
         let [first, second] = &school.people.teachers;
         for _ in 0..5 {
-            school.ask(first, "диплом").await.unwrap();
+            school.request(first, "диплом").await.unwrap();
         }
-        let refused = school.ask(first, "другой диплом").await;
+        let refused = school.request(first, "другой диплом").await;
         let refused = RpcError::from_status(&refused.unwrap_err()).unwrap();
         assert_eq!(refused.reason(), "RATE_LIMITED");
         assert_eq!(refused.metadata("limit"), Some("verification_requests"));
         assert_eq!(refused.retry_delay(), Some(Duration::from_hours(4)));
         let kept = (first.member_id.clone(), "диплом".to_owned());
         assert_eq!(school.requests(first).await.unwrap(), [kept]);
-        school.ask(second, "диплом").await.unwrap();
+        school.request(second, "диплом").await.unwrap();
         school.school.test_env.close().await;
     }
 );
@@ -179,13 +191,16 @@ on_both!(request_ends_with_the_role, |database| async move {
     let administrator = &school.administrator;
     let [first, second] = &school.people.teachers;
     for teacher in [first, second] {
-        school.ask(teacher, "диплом").await.unwrap();
+        school.request(teacher, "диплом").await.unwrap();
     }
     let demoted = school
         .test_env
         .change_roles(administrator, &first.member_id, &[Role::Staff]);
     demoted.await.unwrap();
-    assert_eq!(reason(&school.ask(first, "диплом").await), "PERMISSION_DENIED");
+    assert_eq!(
+        reason(&school.request(first, "диплом").await),
+        "PERMISSION_DENIED"
+    );
     let removed = school.test_env.remove(administrator, &second.member_id, "");
     removed.await.unwrap();
     assert_eq!(school.requests(administrator).await.unwrap(), []);
@@ -229,8 +244,8 @@ on_both!(list_of_teachers_is_verified_or_none, |database| async move {
     };
     let empty = school.verify(administrator, empty).await.unwrap_err();
     assert_eq!(fields(&empty), ["evidence", "member_ids"]);
-    school.ask(second, "диплом").await.unwrap();
-    assert!(!school.ask(first, "диплом").await.unwrap().teacher_verified);
+    school.request(second, "диплом").await.unwrap();
+    assert!(!school.request(first, "диплом").await.unwrap().teacher_verified);
 
     let list = school.list(&both);
     assert_eq!(

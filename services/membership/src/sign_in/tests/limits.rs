@@ -66,8 +66,8 @@ on_both!(
         sign_in(&test_env, OWNER, PHONE).await.unwrap();
         // An IPv6 network is one caller, whatever address it takes.
         for n in 0..2 {
-            let asked = request_code(&test_env, &format!("2001:db8:0:1::{n}"), PHONE).await;
-            assert_eq!(reason(&asked), ["OK", "RATE_LIMITED"][n]);
+            let requested = request_code(&test_env, &format!("2001:db8:0:1::{n}"), PHONE).await;
+            assert_eq!(reason(&requested), ["OK", "RATE_LIMITED"][n]);
         }
         test_env.close().await;
     }
@@ -102,12 +102,12 @@ on_both!(family_of_six_signs_in_on_one_phone, |database| async move {
 on_both!(one_network_requests_few_codes_at_once, |database| async move {
     let test_env = TestEnv::open_with(database, Config::default()).await;
     let phones: Vec<_> = (0..60).map(phone).collect();
-    let asked = phones
+    let requested = phones
         .iter()
         .map(|phone| request_code(&test_env, STRANGER, phone));
-    let asked = join_all(asked).await;
-    assert_eq!(asked.iter().filter(|asked| asked.is_ok()).count(), 30);
-    for refused in asked.into_iter().filter(Result::is_err) {
+    let requested = join_all(requested).await;
+    assert_eq!(requested.iter().filter(|requested| requested.is_ok()).count(), 30);
+    for refused in requested.into_iter().filter(Result::is_err) {
         let (limit, wait) = limit(refused);
         assert_eq!(limit, "codes_of_network");
         assert_eq!(wait, Duration::from_secs(6));

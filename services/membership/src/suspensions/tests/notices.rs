@@ -19,42 +19,45 @@ impl School {
     }
 }
 
-const TOLD: &str = "ваш доступ в Parta приостановлен";
+const SUSPENDED: &str = "ваш доступ в Parta приостановлен";
 const TO_DECIDE: &str = "Подтвердите или отмените";
 
 // The suspended member is notified, and so are those who may decide: not the one who suspended, nor the
 // suspended one. The jobs and the notices to those who decide name nobody.
 // Covers: R82 allowed, F5 allowed
-on_both!(suspension_tells_those_whom_it_concerns, |database| async move {
-    let school = School::open(database).await;
-    let suspension = school
-        .suspend(&school.head, &school.administrator, &[])
-        .await
-        .unwrap();
-    let jobs = school.test_env.jobs().await;
-    assert_eq!(jobs.len(), 2);
-    for (payload, _) in &jobs {
-        let payload: serde_json::Value = serde_json::from_str(payload).unwrap();
-        assert_eq!(payload["suspension_id"], suspension.id);
-        assert!(payload.get("decider_id").is_none_or(serde_json::Value::is_null));
+on_both!(
+    suspension_notifies_those_whom_it_concerns,
+    |database| async move {
+        let school = School::open(database).await;
+        let suspension = school
+            .suspend(&school.head, &school.administrator, &[])
+            .await
+            .unwrap();
+        let jobs = school.test_env.jobs().await;
+        assert_eq!(jobs.len(), 2);
+        for (payload, _) in &jobs {
+            let payload: serde_json::Value = serde_json::from_str(payload).unwrap();
+            assert_eq!(payload["suspension_id"], suspension.id);
+            assert!(payload.get("decider_id").is_none_or(serde_json::Value::is_null));
+        }
+        school.deliver().await;
+        assert_eq!(school.notices(ADMINISTRATOR, SUSPENDED).await, 1);
+        assert_eq!(
+            school
+                .notices(ADMINISTRATOR, "your access to Parta is suspended")
+                .await,
+            1
+        );
+        assert_eq!(school.notices(ADMINISTRATOR, "Служебная проверка").await, 0);
+        assert_eq!(school.notices(DEPUTY, TO_DECIDE).await, 1);
+        assert_eq!(school.notices(DEPUTY, "Confirm or lift the suspension").await, 1);
+        assert_eq!(school.notices(DEPUTY, "Петрова").await, 0);
+        for phone in [HEAD, TEACHER, ADMINISTRATOR] {
+            assert_eq!(school.notices(phone, TO_DECIDE).await, 0, "{phone}");
+        }
+        school.test_env.close().await;
     }
-    school.deliver().await;
-    assert_eq!(school.notices(ADMINISTRATOR, TOLD).await, 1);
-    assert_eq!(
-        school
-            .notices(ADMINISTRATOR, "your access to Parta is suspended")
-            .await,
-        1
-    );
-    assert_eq!(school.notices(ADMINISTRATOR, "Служебная проверка").await, 0);
-    assert_eq!(school.notices(DEPUTY, TO_DECIDE).await, 1);
-    assert_eq!(school.notices(DEPUTY, "Confirm or lift the suspension").await, 1);
-    assert_eq!(school.notices(DEPUTY, "Петрова").await, 0);
-    for phone in [HEAD, TEACHER, ADMINISTRATOR] {
-        assert_eq!(school.notices(phone, TO_DECIDE).await, 0, "{phone}");
-    }
-    school.test_env.close().await;
-});
+);
 
 // A suspension that was lifted before the job ran notifies nobody. One that was confirmed causes no
 // notice to decide. A member of the administration who was suspended or has left meanwhile gets none.
@@ -68,7 +71,7 @@ on_both!(notice_is_judged_when_it_is_sent, |database| async move {
     let confirmed = school.suspend(head, &school.teacher, &[]).await.unwrap();
     school.confirm(administrator, &confirmed).await.unwrap();
     school.deliver().await;
-    assert_eq!(school.notices(TEACHER, TOLD).await, 1);
+    assert_eq!(school.notices(TEACHER, SUSPENDED).await, 1);
     for phone in [ADMINISTRATOR, DEPUTY] {
         assert_eq!(school.notices(phone, TO_DECIDE).await, 0, "{phone}");
     }
@@ -78,7 +81,7 @@ on_both!(notice_is_judged_when_it_is_sent, |database| async move {
     school.deliver().await;
     for phone in [HEAD, DEPUTY] {
         let counts = [
-            school.notices(phone, TOLD).await,
+            school.notices(phone, SUSPENDED).await,
             school.notices(phone, TO_DECIDE).await,
         ];
         assert_eq!(counts, [1, 0], "{phone}");
@@ -92,7 +95,7 @@ on_both!(notice_is_judged_when_it_is_sent, |database| async move {
     school.suspend(administrator, &other, &[]).await.unwrap();
     school.remove(administrator, &other, "Уволен").await.unwrap();
     school.deliver().await;
-    assert_eq!(school.notices("+79164444444", TOLD).await, 0);
+    assert_eq!(school.notices("+79164444444", SUSPENDED).await, 0);
     school.test_env.close().await;
 });
 
