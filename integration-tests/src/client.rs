@@ -157,7 +157,7 @@ impl Client {
     /// [`Client::call`] that must succeed.
     pub async fn must(&self, rpc: &str, body: Value) -> Value {
         match self.call(rpc, body).await {
-            Ok(answer) => answer,
+            Ok(response) => response,
             Err(status) => panic!(
                 "{rpc}: {:?} {} {}",
                 status.code(),
@@ -178,7 +178,7 @@ impl Client {
     /// [`Client::call`] that must be refused with a documented reason.
     pub async fn refused(&self, rpc: &str, body: Value) -> Refused {
         match self.call(rpc, body).await {
-            Ok(answer) => panic!("{rpc} was not refused and returned {answer}"),
+            Ok(response) => panic!("{rpc} was not refused and returned {response}"),
             Err(status) => Refused {
                 code: status.code(),
                 reason: reason(&status),
@@ -203,12 +203,12 @@ impl Client {
     /// Makes one attempt with the request unchanged.
     pub async fn once(&self, method: &MethodDescriptor, body: Value) -> Result<Value, Status> {
         let request = self.request(body);
-        let answer = self.dynamic(method).call(&dynamic::name(method), request).await?;
-        if let Some(token) = answer["consistency_token"].as_str().filter(|t| !t.is_empty()) {
+        let response = self.dynamic(method).call(&dynamic::name(method), request).await?;
+        if let Some(token) = response["consistency_token"].as_str().filter(|t| !t.is_empty()) {
             let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
             seen.insert((service_of(method), organization_of(token)), token.to_owned());
         }
-        Ok(answer)
+        Ok(response)
     }
 
     /// Builds a request with the credential and the consistency tokens.

@@ -72,12 +72,12 @@ impl Suite {
     pub async fn appointed(&self, name: &str) -> (Account, String) {
         let (n, phone) = (number(), new_phone());
         let administrator_name = format!("Иван Орлов {n}");
-        let answer = self.apply(n, name, &administrator_name, &phone).await;
+        let response = self.apply(n, name, &administrator_name, &phone).await;
         let approved = self
             .operator()
             .must(
                 "ApplicationService/ApproveApplication",
-                json!({"application_id": answer["application_id"]}),
+                json!({"application_id": response["application_id"]}),
             )
             .await;
         let org_id = approved["organization"]["id"].as_str().expect("an id").to_owned();
@@ -99,8 +99,8 @@ impl Suite {
     /// Submits an application that waits for the operator, and returns its id.
     pub async fn applied(&self, name: &str) -> String {
         let (n, phone) = (number(), new_phone());
-        let answer = self.apply(n, name, &format!("Иван Орлов {n}"), &phone).await;
-        answer["application_id"].as_str().expect("an id").to_owned()
+        let response = self.apply(n, name, &format!("Иван Орлов {n}"), &phone).await;
+        response["application_id"].as_str().expect("an id").to_owned()
     }
 
     /// Submits an application with its order. `n` determines its registration number.
@@ -134,12 +134,12 @@ impl Suite {
         ];
         let mut api =
             pb::application_service_client::ApplicationServiceClient::new(client.channel("org-registry"));
-        let answer = api
+        let response = api
             .submit_application(client.request(tokio_stream::iter(parts)))
             .await
             .expect("the application is taken")
             .into_inner();
-        json!({"application_id": answer.application_id})
+        json!({"application_id": response.application_id})
     }
 
     /// Signs in by a phone. Creates an account if the phone has none.
@@ -439,10 +439,10 @@ impl School {
         let all: Vec<_> = std::iter::once(header).chain(chunks).collect();
         let mut api =
             pb::roster_import_service_client::RosterImportServiceClient::new(client.channel("membership"));
-        let answer = api
+        let response = api
             .check_roster_import(client.request(tokio_stream::iter(all)))
             .await;
-        let import = answer.expect("the set is taken").into_inner().roster_import;
+        let import = response.expect("the set is taken").into_inner().roster_import;
         import.expect("an import").id
     }
 

@@ -122,14 +122,14 @@ async fn send_beside<T>(env: &TestEnv, until: impl Future<Output = T>) -> anyhow
         // The others continue while the call waits.
         let call = client.once(&method, body);
         tokio::pin!(call);
-        let answer = tokio::select! {
-            answer = &mut call => answer,
+        let response = tokio::select! {
+            response = &mut call => response,
             done = &mut until => {
                 let _last = call.await;
                 break done;
             }
         };
-        match answer {
+        match response {
             Ok(_) => times.push(u32::try_from(sent.elapsed().as_micros()).unwrap_or(u32::MAX)),
             Err(_) => refused += 1,
         }

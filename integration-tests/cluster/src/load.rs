@@ -243,10 +243,10 @@ async fn list(client: &Client, chat_id: &str) -> Vec<pb::Entry> {
     };
     let mut log = Vec::new();
     loop {
-        let answer = api.list_entries(client.request(page.clone())).await;
-        let answer = answer.expect("the log is listed").into_inner();
-        log.extend(answer.entries);
-        page.page_token = answer.next_page_token;
+        let response = api.list_entries(client.request(page.clone())).await;
+        let response = response.expect("the log is listed").into_inner();
+        log.extend(response.entries);
+        page.page_token = response.next_page_token;
         if page.page_token.is_empty() {
             return log;
         }

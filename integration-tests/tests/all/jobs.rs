@@ -38,8 +38,8 @@ pub(crate) async fn insert(db: &DatabaseConnection, failed: bool, org: Option<Or
     id.to_string()
 }
 
-fn ids(answer: &Value) -> Vec<String> {
-    let jobs = answer["jobs"].as_array().unwrap();
+fn ids(response: &Value) -> Vec<String> {
+    let jobs = response["jobs"].as_array().unwrap();
     jobs.iter()
         .map(|job| job["id"].as_str().unwrap().to_owned())
         .collect()

@@ -100,8 +100,8 @@ async fn stops_within_its_grace(noticed: Noticed) {
     let (elapsed, end, read, send) = tokio::join!(stop, stream_ends, read, send);
     assert!(elapsed < GRACE + CLOSE + MARGIN, "{elapsed:?}");
     assert_eq!(reason(&end), "NOT_SERVING");
-    for answer in [read, send] {
-        answer.unwrap_err();
+    for response in [read, send] {
+        response.unwrap_err();
     }
 }
 

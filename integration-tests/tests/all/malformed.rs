@@ -202,12 +202,12 @@ async fn send(client: &Client, method: &MethodDescriptor, messages: Vec<Bytes>) 
     grpc.ready().await.unwrap();
     let path = format!("/{}", dynamic::name(method)).parse().unwrap();
     let request = client.request(tokio_stream::iter(messages));
-    let mut answers = grpc.streaming(request, path, Raw).await?.into_inner();
+    let mut responses = grpc.streaming(request, path, Raw).await?.into_inner();
     let mut left = 50;
     while left > 0 {
         let pause = std::time::Duration::from_millis(40);
-        match tokio::time::timeout(pause, answers.next()).await {
-            Ok(Some(answer)) => answer?,
+        match tokio::time::timeout(pause, responses.next()).await {
+            Ok(Some(response)) => response?,
             Ok(None) | Err(_) => break,
         }
         left -= 1;

@@ -81,8 +81,8 @@ async fn call_rpc(client: &Client, rpc: &str, body: Value) -> Result<(), Status>
     if !dynamic::method(rpc).is_server_streaming() {
         return client.call(rpc, body).await.map(|_| ());
     }
-    let mut answers = client.open(rpc, body).await?;
-    match tokio::time::timeout(Duration::from_millis(150), answers.next()).await {
+    let mut responses = client.open(rpc, body).await?;
+    match tokio::time::timeout(Duration::from_millis(150), responses.next()).await {
         Ok(Some(Err(status))) => Err(status),
         _ => Ok(()),
     }
@@ -91,7 +91,7 @@ async fn call_rpc(client: &Client, rpc: &str, body: Value) -> Result<(), Status>
 /// Returns the fault of a response where the table says `allowed`.
 fn wrong(allowed: bool, rpc: &str, outcome: &Result<(), Status>) -> Option<String> {
     let Err(status) = outcome else {
-        return (!allowed).then(|| "answered".to_owned());
+        return (!allowed).then(|| "was allowed".to_owned());
     };
     let reason = reason(status);
     let refused = matches!(

@@ -13,8 +13,8 @@ const BEFORE: usize = 60;
 /// Sent messages by request id: the text and, if acknowledged, the sequence number.
 type Acts = BTreeMap<String, (String, Option<i64>)>;
 
-fn seq_of(answer: &Value) -> i64 {
-    answer["seq"].as_str().unwrap().parse().unwrap()
+fn seq_of(response: &Value) -> i64 {
+    response["seq"].as_str().unwrap().parse().unwrap()
 }
 
 /// Sends until the suite is gone, and reports each acknowledgement.
@@ -25,9 +25,9 @@ async fn burst(client: Client, chat: Value, name: usize, acknowledged_sender: wa
     for n in 0_usize.. {
         let (request_id, text) = (client.request_id(), format!("{name}: {n}"));
         let body = json!({"request_id": request_id, "org_id": org, "chat_id": chat, "text": text});
-        let answer = client.once(&method, body).await;
-        acts.insert(request_id, (text, answer.as_ref().ok().map(seq_of)));
-        if answer.is_err() {
+        let response = client.once(&method, body).await;
+        acts.insert(request_id, (text, response.as_ref().ok().map(seq_of)));
+        if response.is_err() {
             break;
         }
         acknowledged_sender.send_modify(|acknowledged| *acknowledged += 1);
@@ -41,11 +41,11 @@ async fn all_messages(client: &Client, chat: &Value) -> Vec<(i64, Option<String>
         json!({"chat_id": chat, "after_seq": "0", "page_size": 200}),
     );
     loop {
-        let answer = client.must("MessageService/ListEntries", page.clone()).await;
-        let list = answer["entries"].as_array().unwrap().clone();
+        let response = client.must("MessageService/ListEntries", page.clone()).await;
+        let list = response["entries"].as_array().unwrap().clone();
         let entry = |e: &Value| (seq_of(e), e["message"]["text"].as_str().map(ToOwned::to_owned));
         entries.extend(list.iter().map(entry));
-        match answer["next_page_token"].as_str() {
+        match response["next_page_token"].as_str() {
             Some(token) if !token.is_empty() => page["page_token"] = json!(token),
             _ => return entries,
         }
@@ -91,13 +91,13 @@ async fn survives(suite: Suite) {
         for id in unknown.into_iter().chain(sure) {
             let (text, at) = mine.get_mut(&id).unwrap();
             let again = json!({"request_id": id, "chat_id": chat, "text": text});
-            let answer = who.client.must("MessageService/SendMessage", again).await;
+            let response = who.client.must("MessageService/SendMessage", again).await;
             assert_eq!(
-                at.unwrap_or_else(|| seq_of(&answer)),
-                seq_of(&answer),
+                at.unwrap_or_else(|| seq_of(&response)),
+                seq_of(&response),
                 "a repeated message has another sequence number"
             );
-            *at = Some(seq_of(&answer));
+            *at = Some(seq_of(&response));
         }
         known.extend(mine.into_values().map(|(text, at)| (at.unwrap(), text)));
     }

@@ -181,7 +181,7 @@ mod operator_ends_quarantines_of_every_service {
 
 /// Waits until each source has sent a heartbeat since the start. The doctor reports one that has not.
 async fn sources_answered(suite: &Suite) {
-    parta_testkit::eventually("each source has answered", async || {
+    parta_testkit::eventually("each source has responded", async || {
         let output = parta(suite, &["doctor", "--output", "json"]).await;
         let document: Value = serde_json::from_slice(&output.stdout).unwrap();
         let findings = document["findings"].as_array().unwrap();

@@ -83,8 +83,8 @@ async fn rights_are_taken_again(school: &School, lost: &Lost) {
     let administrator = &school.administrator.client;
     let get = async |person: &Person| {
         let get = json!({"member_id": person.member_id});
-        let answer = administrator.must("MemberService/GetMember", get).await;
-        answer["member"].clone()
+        let response = administrator.must("MemberService/GetMember", get).await;
+        response["member"].clone()
     };
     let unverified = get(&lost.unverified).await;
     assert_eq!(unverified["teacher_verified"], false, "{unverified}");

@@ -28,8 +28,8 @@ const READS: [(&str, &str); 5] = [
 /// Makes one attempt, without the retries of [`Client::call`], and returns the reason of the refusal.
 async fn refusal(client: &Client, rpc: &str) -> Option<String> {
     let body = json!({"org_id": client.org_id().unwrap()});
-    let answer = client.once(&dynamic::method(rpc), body).await;
-    answer.err().map(|status| reason(&status))
+    let response = client.once(&dynamic::method(rpc), body).await;
+    response.err().map(|status| reason(&status))
 }
 
 /// Waits until the calls are refused as revoked, which must be within the promised time since `since`.

@@ -24,10 +24,10 @@ async fn refusal(suite: &Suite, phone: &str, forwarded: &str) -> Option<String> 
     });
     let metadata = request.metadata_mut();
     metadata.insert("x-forwarded-for", forwarded.parse().unwrap());
-    let answer = AuthenticationServiceClient::new(channel.unwrap())
+    let response = AuthenticationServiceClient::new(channel.unwrap())
         .request_code(request)
         .await;
-    answer.err().map(|status| reason(&status))
+    response.err().map(|status| reason(&status))
 }
 
 mod only_trusted_proxies_name_their_clients {

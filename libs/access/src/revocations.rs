@@ -75,7 +75,7 @@ pub(crate) struct Revocations {
     /// The end of each entry by the id of the session or the key.
     known: RwLock<HashMap<Uuid, DateTime<Utc>>>,
     /// The time when the last response was requested; `None` before the first.
-    answer: watch::Sender<Option<Instant>>,
+    latest_response: watch::Sender<Option<Instant>>,
     /// Whether a response is needed to accept a credential.
     polled: bool,
     /// The open streams by the id of their session or key.
@@ -102,7 +102,7 @@ impl Revocations {
     pub(crate) fn new(polled: bool) -> Self {
         Self {
             known: RwLock::default(),
-            answer: watch::Sender::default(),
+            latest_response: watch::Sender::default(),
             polled,
             streams: Arc::default(),
         }
@@ -123,7 +123,7 @@ impl Revocations {
 
     /// Records a response of membership that was requested at `requested_at`. `None` means that the list is
     /// the same as in the last response.
-    pub(crate) fn answered(
+    pub(crate) fn record(
         &self,
         requested_at: Instant,
         list: Option<&Revoked>,
@@ -135,7 +135,7 @@ impl Revocations {
             }
             self.add(list, now);
         }
-        self.answer.send_replace(Some(requested_at));
+        self.latest_response.send_replace(Some(requested_at));
         Ok(())
     }
 
@@ -152,7 +152,7 @@ impl Revocations {
         if !self.polled || revocable(principal).is_none() {
             return Ok(());
         }
-        match *self.answer.borrow() {
+        match *self.latest_response.borrow() {
             Some(requested_at) if requested_at.elapsed() <= MAX_AGE => Ok(()),
             _ => Err(stale("membership")),
         }
@@ -167,13 +167,13 @@ impl Revocations {
     }
 
     pub(crate) fn is_known(&self) -> bool {
-        self.answer.borrow().is_some()
+        self.latest_response.borrow().is_some()
     }
 
     pub(crate) fn known(&self) -> impl Future<Output = ()> + Send + use<> {
-        let mut answer = self.answer.subscribe();
+        let mut latest_response = self.latest_response.subscribe();
         async move {
-            if answer.wait_for(Option::is_some).await.is_err() {
+            if latest_response.wait_for(Option::is_some).await.is_err() {
                 std::future::pending::<()>().await;
             }
         }

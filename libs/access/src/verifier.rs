@@ -256,7 +256,7 @@ impl Verifier {
         requested_at: Instant,
         list: Option<&Revoked>,
     ) -> Result<(), TooManyRevocations> {
-        self.revocations.answered(requested_at, list, self.env.now())
+        self.revocations.record(requested_at, list, self.env.now())
     }
 
     /// Returns whether membership has listed its revocations since the start.

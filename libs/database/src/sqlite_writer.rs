@@ -64,7 +64,7 @@ impl SqliteWriter {
         F: FnOnce(&Transaction<'_>) -> Result<T, rusqlite::Error> + Send + 'static,
     {
         let guard = self.write_lock.acquire().await;
-        let (reply, answer) = oneshot::channel();
+        let (reply, outcome) = oneshot::channel();
         let job: Job = Box::new(move |slot| {
             let result = slot.write(work);
             drop(guard);
@@ -73,7 +73,7 @@ impl SqliteWriter {
         });
         let gone = || StorageError::Unavailable("the writer's thread has ended".into());
         self.jobs.send(job).map_err(|_| gone())?;
-        answer.await.unwrap_or_else(|_| Err(gone()))
+        outcome.await.unwrap_or_else(|_| Err(gone()))
     }
 }
 

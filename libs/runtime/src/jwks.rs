@@ -31,10 +31,10 @@ pub(crate) fn verifier(
 }
 
 async fn fetch(channel: ServiceChannel) -> Result<Jwks, RpcError> {
-    let answer = AuthenticationServiceClient::new(channel)
+    let response = AuthenticationServiceClient::new(channel)
         .get_jwks(GetJwksRequest {}.into_request().idempotent())
         .await;
-    let jwks = answer.map_err(|status| failed(&status))?.into_inner().jwks;
+    let jwks = response.map_err(|status| failed(&status))?.into_inner().jwks;
     Jwks::from_json(&jwks).map_err(RpcError::internal)
 }
 

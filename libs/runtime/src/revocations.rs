@@ -54,16 +54,16 @@ struct Poll {
 
 impl Poll {
     async fn run(mut self, cancel: CancellationToken) {
-        let (mut answered, mut reported) = (Instant::now(), false);
+        let (mut last_success, mut reported) = (Instant::now(), false);
         loop {
             let requested_at = Instant::now();
-            let answer = tokio::select! {
+            let response = tokio::select! {
                 () = cancel.cancelled() => return,
-                answer = self.once(requested_at) => answer,
+                response = self.once(requested_at) => response,
             };
-            match answer {
+            match response {
                 Ok(()) => {
-                    answered = requested_at;
+                    last_success = requested_at;
                     if std::mem::take(&mut reported) {
                         tracing::info!("revocations known again");
                     }
@@ -71,7 +71,7 @@ impl Poll {
                 Err(error) => {
                     let error = error_chain(&*error);
                     tracing::debug!(error, "revocations could not be polled");
-                    if !reported && answered.elapsed() >= REPORT_AFTER {
+                    if !reported && last_success.elapsed() >= REPORT_AFTER {
                         reported = true;
                         tracing::warn!(error, "revocations unknown for 30 s, refusing people");
                     }

@@ -226,7 +226,7 @@ impl SmsGateway {
 
 async fn connection(stream: TcpStream, tls: Option<TlsAcceptor>, state: Arc<State>) {
     let cancel = state.cancel.clone();
-    let answer = async {
+    let response = async {
         match tls {
             None => exchange(stream, &state).await,
             Some(tls) => exchange(tls.accept(stream).await?, &state).await,
@@ -234,7 +234,7 @@ async fn connection(stream: TcpStream, tls: Option<TlsAcceptor>, state: Arc<Stat
     };
     // The result is ignored, because some tests disconnect or reject the certificate.
     tokio::select! {
-        _ = answer => {}
+        _ = response => {}
         () = cancel.cancelled() => {}
     }
 }
@@ -268,7 +268,7 @@ async fn exchange(stream: impl AsyncRead + AsyncWrite + Unpin, state: &State) ->
         SmsReply::Close => return Ok(()),
     };
     let head = format!(
-        "HTTP/1.1 {status} Answer\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+        "HTTP/1.1 {status} Response\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
         body.len()
     );
     stream.write_all(head.as_bytes()).await?;

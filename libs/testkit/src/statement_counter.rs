@@ -52,8 +52,8 @@ impl StatementCounter {
                 let (mut from_server, to_server) = server.into_split();
                 let (counted, cancel) = (counted.clone(), cancel.clone());
                 connections.spawn(async move {
-                    let answers = tokio::io::copy(&mut from_server, &mut to_client);
-                    let both = async { tokio::join!(answers, questions(from_client, to_server, counted)) };
+                    let responses = tokio::io::copy(&mut from_server, &mut to_client);
+                    let both = async { tokio::join!(responses, questions(from_client, to_server, counted)) };
                     // Either side may close the connection.
                     let _ended = cancel.run_until_cancelled(both).await;
                 });

@@ -48,12 +48,12 @@ fn altered(two_schools: &TwoSchools, rpc: &str, mut body: Value) -> Value {
 }
 
 /// Removes the values that are signed again for each response, because they are not stored.
-fn lasting(answer: &Value) -> Value {
-    let mut answer = answer.clone();
+fn lasting(response: &Value) -> Value {
+    let mut response = response.clone();
     for signed in ["access_token", "ticket", "expire_time"] {
-        answer.as_object_mut().unwrap().remove(signed);
+        response.as_object_mut().unwrap().remove(signed);
     }
-    answer
+    response
 }
 
 fn fields(status: &Status) -> Vec<String> {
@@ -91,17 +91,17 @@ fn request_id_is_refused_when_the_request_differs() {
             };
             let mut second = altered(&two_schools, &rpc, second);
             second["request_id"] = first["request_id"].clone();
-            let answers = [
+            let responses = [
                 client.call(&rpc, first.clone()).await,
                 client.call(&rpc, first).await,
             ];
-            match &answers {
+            match &responses {
                 [Ok(one), Ok(two)] if lasting(one) == lasting(two) => {}
                 // The second response shows how far the import has come meanwhile.
                 [Ok(one), Ok(two)]
                     if rpc.ends_with("/StartRosterImport")
                         && one["roster_import"]["id"] == two["roster_import"]["id"] => {}
-                _ => wrong.push(format!("{rpc} twice: {answers:?}")),
+                _ => wrong.push(format!("{rpc} twice: {responses:?}")),
             }
             if rpc.ends_with("/RefreshSession") || rpc.ends_with("/RedeemOneTimeCode") {
                 continue; // The id belongs to the session or the code, so another one may use it.

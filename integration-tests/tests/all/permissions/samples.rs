@@ -8,11 +8,11 @@ use serde_json::{Value, json};
 use crate::{jobs, operator_services, quarantine};
 
 /// Returns an id of a response.
-fn id(answer: &Value, path: &str) -> String {
-    answer
+fn id(response: &Value, path: &str) -> String {
+    response
         .pointer(path)
         .and_then(Value::as_str)
-        .unwrap_or_else(|| panic!("no {path} in {answer:#}"))
+        .unwrap_or_else(|| panic!("no {path} in {response:#}"))
         .to_owned()
 }
 

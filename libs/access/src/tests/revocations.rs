@@ -31,11 +31,11 @@ impl Polled {
             sessions: sessions.to_vec(),
             ..Revoked::default()
         };
-        let answered = self
+        let recorded = self
             .test
             .verifier
             .revocations_answered(Instant::now(), Some(&list));
-        answered.unwrap();
+        recorded.unwrap();
     }
 
     async fn reason(&self) -> Option<&'static str> {
@@ -53,7 +53,7 @@ const STALE: Option<&str> = Some("ERROR_REASON_PROJECTION_STALE");
 const REVOKED: Option<&str> = Some("ERROR_REASON_CREDENTIAL_REVOKED");
 
 #[test]
-fn people_are_refused_30_seconds_after_the_last_answer() {
+fn people_are_refused_30_seconds_after_the_last_response() {
     run_paused(async {
         let polled = Polled::new();
         polled.list(&[]);
@@ -83,18 +83,18 @@ fn people_are_refused_30_seconds_after_the_last_answer() {
 }
 
 #[test]
-fn first_call_waits_for_the_first_answer() {
+fn first_call_waits_for_the_first_response() {
     run_paused(async {
         let polled = Polled::new();
         let begun = Instant::now();
         assert_eq!(polled.reason().await, STALE);
         assert_eq!(begun.elapsed(), Duration::from_secs(2));
         assert!(!polled.test.verifier.knows_revocations());
-        let answer = async {
+        let poll = async {
             tokio::time::sleep(Duration::from_secs(1)).await;
             polled.list(&[polled.session]);
         };
-        let (reason, ()) = tokio::join!(polled.reason(), answer);
+        let (reason, ()) = tokio::join!(polled.reason(), poll);
         assert_eq!(reason, REVOKED);
         assert!(polled.test.verifier.knows_revocations());
     });
@@ -125,7 +125,7 @@ fn listed_revocation_is_kept_until_its_tokens_have_expired() {
 }
 
 #[test]
-fn answer_with_too_many_revocations_is_no_answer() {
+fn response_with_too_many_revocations_does_not_count() {
     run_paused(async {
         let polled = Polled::new();
         let list = Revoked {

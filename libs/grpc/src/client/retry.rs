@@ -120,7 +120,7 @@ pub(crate) struct Explain {
 impl Explain {
     fn explain(&self, failure: Failure) -> Status {
         match failure {
-            Failure::Answered(status) => status,
+            Failure::Returned(status) => status,
             Failure::Unconnected => parta_status::unavailable(&self.peer).into(),
         }
     }
@@ -133,7 +133,7 @@ impl OnResponse<RpcResult> for Explain {
 }
 
 enum Failure {
-    Answered(Status),
+    Returned(Status),
     Unconnected,
 }
 
@@ -144,13 +144,13 @@ impl Failure {
         if transport {
             Self::Unconnected
         } else {
-            Self::Answered(status)
+            Self::Returned(status)
         }
     }
 
     fn refusal(&self) -> Option<RpcError> {
         match self {
-            Self::Answered(status) => RpcError::from_status(status),
+            Self::Returned(status) => RpcError::from_status(status),
             Self::Unconnected => None,
         }
     }
@@ -160,11 +160,11 @@ impl Failure {
     fn retry_delay(&self) -> Option<Option<Duration>> {
         match self {
             Self::Unconnected => Some(None),
-            Self::Answered(status) if status.code() == Code::Unavailable => {
+            Self::Returned(status) if status.code() == Code::Unavailable => {
                 let refusal = RpcError::from_status(status);
                 refusal.and_then(|refusal| refusal.retry_delay()).map(Some)
             }
-            Self::Answered(_) => None,
+            Self::Returned(_) => None,
         }
     }
 }
@@ -219,7 +219,7 @@ async fn repeat<S: RpcService>(mut service: S, request: RpcRequest, retry: Retry
             Err(status) => Failure::of(status),
             // A refusal without a body carries its status in the headers.
             Ok(response) => match received_status(response.http.headers()) {
-                Some(status) if status.code() == Code::Unavailable => Failure::Answered(status),
+                Some(status) if status.code() == Code::Unavailable => Failure::Returned(status),
                 _ => return Ok(response),
             },
         };

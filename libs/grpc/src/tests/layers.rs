@@ -142,12 +142,15 @@ fn service_acts_for_a_person_only_with_their_token() {
         let test_env = TestEnv::new();
         let (person, _) = test_env.person();
         let calls = || test_env.service("call-scheduling", "chat");
-        let answer = call(calls(), ANNOUNCE, note("").on_behalf(person.as_str().into()))
+        let response = call(calls(), ANNOUNCE, note("").on_behalf(person.as_str().into()))
             .await
             .unwrap()
             .into_inner()
             .text;
-        assert!(answer.starts_with("service/call-scheduling for org_"), "{answer}");
+        assert!(
+            response.starts_with("service/call-scheduling for org_"),
+            "{response}"
+        );
         assert_eq!(
             refused(call(calls(), ANNOUNCE, note("")).await),
             "CALLER_NOT_ACCEPTED"
@@ -457,9 +460,9 @@ fn trace_of_the_caller_is_continued_and_returned() {
         request
             .metadata_mut()
             .insert("traceparent", parent.parse().unwrap());
-        let answer = call(test_env.outside(), RESOLVE, request).await.unwrap();
+        let response = call(test_env.outside(), RESOLVE, request).await.unwrap();
         assert_eq!(
-            answer.metadata().get(TRACE_ID).unwrap(),
+            response.metadata().get(TRACE_ID).unwrap(),
             "0af7651916cd43dd8448eb211c80319c"
         );
         let fresh = call(test_env.outside(), RESOLVE, note("")).await.unwrap();

@@ -54,7 +54,7 @@ async fn call_patiently(test_env: &TestEnv, text: &str) -> (String, Duration, us
 }
 
 #[test]
-fn patient_client_retries_until_the_server_answers() {
+fn patient_client_retries_until_the_server_responds() {
     parta_testkit::run_paused(async {
         let test_env = TestEnv::new();
         let (outcome, lasted, notices) = call_patiently(&test_env, "busy five times").await;

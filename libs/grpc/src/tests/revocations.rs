@@ -39,8 +39,8 @@ fn people_are_refused_while_revocations_are_unknown() {
         let test_env = TestEnv::polled();
         let (person, _) = test_env.person();
         let list = Revoked::default();
-        let answered = |list| test_env.verifier.revocations_answered(Instant::now(), list);
-        answered(Some(&list)).unwrap();
+        let record = |list| test_env.verifier.revocations_answered(Instant::now(), list);
+        record(Some(&list)).unwrap();
         let mut stream = open(test_env.outside(), SUBSCRIBE, bearer("", &person))
             .await
             .unwrap();
@@ -68,7 +68,7 @@ fn people_are_refused_while_revocations_are_unknown() {
         let operator = call(test_env.outside(), GET_CHAT, bearer("", &test_env.operator)).await;
         assert_eq!(refused(operator), "CALLER_NOT_ACCEPTED");
         advance(Duration::from_secs(60)).await;
-        answered(None).unwrap();
+        record(None).unwrap();
         assert_eq!(
             refused(call(test_env.outside(), GET_CHAT, bearer("", &person)).await),
             "OK"

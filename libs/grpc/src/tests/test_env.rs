@@ -119,7 +119,7 @@ async fn stream(seen: Arc<Seen>, request: Request<Note>) -> Result<Response<Note
 struct Fake(Arc<Seen>);
 
 impl Fake {
-    fn answer(
+    fn response(
         &self,
         request: http::Request<Body>,
     ) -> BoxFuture<'static, Result<http::Response<Body>, Infallible>> {
@@ -158,7 +158,7 @@ macro_rules! fakes {
                     Poll::Ready(Ok(()))
                 }
                 fn call(&mut self, request: http::Request<Body>) -> Self::Future {
-                    self.0.answer(request)
+                    self.0.response(request)
                 }
             }
         )*
@@ -379,14 +379,14 @@ pub async fn open(
 ) -> Result<tonic::Streaming<Note>, Status> {
     let mut grpc = tonic::client::Grpc::new(channel);
     grpc.ready().await?;
-    let answer = grpc
+    let response = grpc
         .server_streaming(
             request,
             path.parse().unwrap(),
             ProstCodec::<Note, Note>::default(),
         )
         .await;
-    answer.map(Response::into_inner)
+    response.map(Response::into_inner)
 }
 
 /// Returns the documented reason of a refusal.

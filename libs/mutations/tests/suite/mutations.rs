@@ -114,9 +114,9 @@ on_both!(concurrent_duplicates_have_one_effect, |database| async move {
     let store = Store::open(&database, migrations()).await;
     let (runs, id, caller) = (AtomicUsize::new(0), new_id(), caller("one"));
     let mutation = mutation(&caller, id, "same");
-    let answers = join_all((0..20).map(|_| act(&store.db, &mutation, &runs))).await;
-    let answers: Vec<_> = answers.into_iter().map(|a| a.unwrap().made).collect();
-    assert!(answers.iter().all(|answer| *answer == answers[0]));
+    let responses = join_all((0..20).map(|_| act(&store.db, &mutation, &runs))).await;
+    let responses: Vec<_> = responses.into_iter().map(|a| a.unwrap().made).collect();
+    assert!(responses.iter().all(|response| *response == responses[0]));
     assert_eq!(count(&store.db).await, 1);
 });
 
@@ -197,7 +197,7 @@ on_postgres!(
         let cutting = &store.db.conn().begin().await.unwrap();
         let (m, runs) = (mutation(&caller("one"), new_id(), "x"), AtomicUsize::new(0));
         let counted = &runs;
-        let answer = parta_mutations::mutate(db, &m, |tx, claim| async move {
+        let response = parta_mutations::mutate(db, &m, |tx, claim| async move {
             insert(&tx, "a").await?;
             if counted.fetch_add(1, Ordering::SeqCst) == 0 {
                 cutting
@@ -212,7 +212,7 @@ on_postgres!(
             Ok::<_, RpcError>(())
         })
         .await;
-        answer.unwrap();
+        response.unwrap();
         assert_eq!(runs.load(Ordering::SeqCst), 2);
         assert_eq!(
             (value(db.conn(), "a").await, value(db.conn(), "b").await),

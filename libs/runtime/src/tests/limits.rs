@@ -112,7 +112,7 @@ fn silent_tls_connections_delay_neither_others_nor_the_stop() {
 
 /// Watching health checks have the limit of a service.
 #[test]
-fn health_is_answered_while_further_watches_are_refused() {
+fn health_is_served_while_further_watches_are_refused() {
     parta_testkit::run(async {
         let folder = tempfile::tempdir().unwrap();
         let running = start(folder.path(), &["server.max_streams=1".into()]).await;

@@ -101,7 +101,7 @@ fn revocation_reaches_other_processes_and_their_streams() {
 }
 
 #[test]
-fn replica_is_ready_after_the_first_answer() {
+fn replica_is_ready_after_the_first_response() {
     parta_testkit::run(async {
         let folder = tempfile::tempdir().unwrap();
         let settings = cluster(&folder).await;

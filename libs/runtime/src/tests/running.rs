@@ -212,14 +212,14 @@ async fn reflected(running: &Running) -> Vec<String> {
         host: String::new(),
         message_request: Some(MessageRequest::ListServices(String::new())),
     };
-    let mut answers = ServerReflectionClient::new(Client::of(running).0)
+    let mut responses = ServerReflectionClient::new(Client::of(running).0)
         .server_reflection_info(futures::stream::iter([request]))
         .await
         .unwrap()
         .into_inner();
-    let answer = answers.message().await.unwrap().unwrap();
-    let Some(MessageResponse::ListServicesResponse(list)) = answer.message_response else {
-        unreachable!("{answer:?}")
+    let response = responses.message().await.unwrap().unwrap();
+    let Some(MessageResponse::ListServicesResponse(list)) = response.message_response else {
+        unreachable!("{response:?}")
     };
     list.service.into_iter().map(|service| service.name).collect()
 }
@@ -407,7 +407,7 @@ fn standalone_service_connects_by_address() {
 
 /// Kubernetes checks health without TLS.
 #[test]
-fn health_port_answers_without_tls_and_nothing_else() {
+fn health_port_serves_only_health_without_tls() {
     parta_testkit::run(async {
         let folder = tempfile::tempdir().unwrap();
         let authority = parta_testkit::Authority::new();

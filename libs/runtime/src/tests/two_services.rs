@@ -31,8 +31,8 @@ pub struct Note {
     pub text: String,
 }
 
-type Answer = BoxFuture<'static, Result<http::Response<Body>, Infallible>>;
-type Handler = Arc<dyn Fn(http::Request<Body>) -> Answer + Send + Sync>;
+type ResponseFuture = BoxFuture<'static, Result<http::Response<Body>, Infallible>>;
+type Handler = Arc<dyn Fn(http::Request<Body>) -> ResponseFuture + Send + Sync>;
 
 macro_rules! servers {
     ($($name:ident = $full:literal),*) => {$(
@@ -44,11 +44,11 @@ macro_rules! servers {
         impl tower::Service<http::Request<Body>> for $name {
             type Response = http::Response<Body>;
             type Error = Infallible;
-            type Future = Answer;
+            type Future = ResponseFuture;
             fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
                 Poll::Ready(Ok(()))
             }
-            fn call(&mut self, request: http::Request<Body>) -> Answer {
+            fn call(&mut self, request: http::Request<Body>) -> ResponseFuture {
                 (self.0)(request)
             }
         }
@@ -126,12 +126,12 @@ async fn membership(context: ServiceContext) -> anyhow::Result<ServiceParts> {
     let handler: Handler = Arc::new(move |request| {
         let jwks = jwks.clone();
         Box::pin(async move {
-            let answer = tower::service_fn(move |_: Request<Note>| {
+            let method = tower::service_fn(move |_: Request<Note>| {
                 let jwks = jwks.clone();
                 async move { Ok::<_, Status>(Response::new(GetJwksResponse { jwks })) }
             });
             let mut grpc = tonic::server::Grpc::new(ProstCodec::<GetJwksResponse, Note>::default());
-            Ok(grpc.unary(answer, request).await)
+            Ok(grpc.unary(method, request).await)
         })
     });
     let revocations = RevocationServiceServer::new(Revocations);

@@ -113,13 +113,13 @@ fn messages() {
             };
             let send = request("MessageService/SendMessage", &credential, &message);
             let mut body = service.call(send).await.unwrap().into_body();
-            let answer = frame(&mut body).await.unwrap().into_data().unwrap();
-            let answer = pb::SendMessageResponse::decode(answer.slice(5..)).unwrap();
-            assert!(answer.seq > 0);
+            let response = frame(&mut body).await.unwrap().into_data().unwrap();
+            let response = pb::SendMessageResponse::decode(response.slice(5..)).unwrap();
+            assert!(response.seq > 0);
             let trailers = frame(&mut body).await.unwrap().into_trailers().unwrap();
             assert_eq!(trailers["grpc-status"], "0");
             for stream in &mut streams {
-                assert_eq!(stream.next().await.seq, answer.seq);
+                assert_eq!(stream.next().await.seq, response.seq);
             }
         }
         println!("{count} messages, each to {subscribers} streams");

@@ -66,7 +66,7 @@ pub(super) async fn admit(
     });
     let status = match response.await {
         Err(_) => return Ok(Verdict::TimedOut),
-        Ok(Ok(response)) => return answered(response.into_inner()),
+        Ok(Ok(response)) => return verdict_of(response.into_inner()),
         Ok(Err(status)) => status,
     };
     if let Some(refusal) = final_refusal(&status) {
@@ -100,7 +100,7 @@ pub(super) async fn cancel(
             CancelAdmissionResponse {
                 admission: Some(admitted),
                 consistency_token,
-            } => answered(AdmitMemberResponse {
+            } => verdict_of(AdmitMemberResponse {
                 consistency_token,
                 ..admitted
             }),
@@ -140,7 +140,7 @@ pub(super) async fn end_invitations(
             .await
     };
     let Ok(response) = tokio::time::timeout(ATTEMPT, call).await else {
-        return Err("no answer in time".to_owned());
+        return Err("no response in time".to_owned());
     };
     match response {
         Ok(_) => Ok(()),
@@ -152,7 +152,7 @@ pub(super) async fn end_invitations(
     }
 }
 
-fn answered(response: AdmitMemberResponse) -> Result<Verdict, RpcError> {
+fn verdict_of(response: AdmitMemberResponse) -> Result<Verdict, RpcError> {
     let AdmitMemberResponse {
         member_id,
         already_member,

@@ -180,7 +180,7 @@ on_both!(unusable_links_return_the_same_error, |database| async move {
     fixture.client.clone().revoke_invitation(request).await.unwrap();
     let (_, expired) = fixture.link(1).await;
     fixture.test_env.time.advance(TimeDelta::days(14));
-    let mut answers = BTreeSet::new();
+    let mut responses = BTreeSet::new();
     for token in [
         &used_up,
         &revoked,
@@ -198,10 +198,10 @@ on_both!(unusable_links_return_the_same_error, |database| async move {
                 status.details().to_vec(),
             )
         };
-        answers.insert(tell(fixture.resolve(token).await.unwrap_err()));
-        answers.insert(tell(fixture.accept(fixture.flow(), token).await.unwrap_err()));
+        responses.insert(tell(fixture.resolve(token).await.unwrap_err()));
+        responses.insert(tell(fixture.accept(fixture.flow(), token).await.unwrap_err()));
     }
-    let reasons: Vec<_> = answers.iter().map(|a| a.0.as_str()).collect();
+    let reasons: Vec<_> = responses.iter().map(|a| a.0.as_str()).collect();
     assert_eq!(reasons, ["INVITATION_NOT_USABLE"]);
 });
 

@@ -59,8 +59,8 @@ impl School {
         request: pb::AppointActingHeadRequest,
     ) -> Result<pb::ActingHead, Status> {
         let request = by(&caller.token, request);
-        let answer = self.test_env.roles().appoint_acting_head(request).await?;
-        Ok(answer.into_inner().acting_head.unwrap())
+        let response = self.test_env.roles().appoint_acting_head(request).await?;
+        Ok(response.into_inner().acting_head.unwrap())
     }
 
     async fn end(&self, caller: &MemberSession, id: &str) -> Result<(), Status> {
@@ -79,8 +79,8 @@ impl School {
             org_id: org(1).to_string(),
         };
         let request = by(&caller.token, request);
-        let answer = self.test_env.roles().get_acting_head(request).await?;
-        Ok(answer.into_inner().acting_head)
+        let response = self.test_env.roles().get_acting_head(request).await?;
+        Ok(response.into_inner().acting_head)
     }
 
     /// Removes the second administrator for a cause, as only an administrator and the head can.

@@ -455,8 +455,8 @@ on_both!(removal_counts_at_earlier_addresses, |database| async move {
         (&present, false),
         (&other, true),
     ] {
-        let answer = admit(&env, person, |_| ()).await.unwrap();
-        assert_eq!(!answer.member_id.is_empty(), admitted, "{answer:?}");
+        let response = admit(&env, person, |_| ()).await.unwrap();
+        assert_eq!(!response.member_id.is_empty(), admitted, "{response:?}");
     }
     env.close().await;
 });

@@ -249,8 +249,8 @@ async fn check(test_env: &TestEnv, caller: &MemberSession, class: &str) -> Resul
         });
     let stream = futures::stream::iter(messages.collect::<Vec<_>>());
     let mut api = test_env.roster_imports();
-    let answer = api.check_roster_import(by(&caller.token, stream)).await?;
-    Ok(answer.into_inner().roster_import.unwrap())
+    let response = api.check_roster_import(by(&caller.token, stream)).await?;
+    Ok(response.into_inner().roster_import.unwrap())
 }
 
 async fn carry_out(test_env: &TestEnv, caller: &MemberSession, import: &pb::RosterImport) {

@@ -58,8 +58,8 @@ impl School {
         request: pb::AssignDutyRequest,
     ) -> Result<pb::Duty, Status> {
         let mut api = self.test_env.duties();
-        let answer = api.assign_duty(by(&caller.token, request)).await?;
-        Ok(answer.into_inner().duty.unwrap())
+        let response = api.assign_duty(by(&caller.token, request)).await?;
+        Ok(response.into_inner().duty.unwrap())
     }
 
     async fn end(&self, caller: &MemberSession, duty: &pb::Duty) -> Result<(), Status> {

@@ -107,10 +107,10 @@ async fn confirm(
     request: &pb::ConfirmGuardianshipRequest,
 ) -> Result<pb::ConfirmGuardianshipResponse, Status> {
     let mut api = test_env.guardianships();
-    let answer = api
+    let response = api
         .confirm_guardianship(by(&caller.token, request.clone()))
         .await?;
-    Ok(answer.into_inner())
+    Ok(response.into_inner())
 }
 
 async fn end(
@@ -202,12 +202,12 @@ on_both!(
                 ..request.clone()
             };
             let path = "/parta.membership.v1.GuardianshipService/ConfirmGuardianship";
-            let answer = client.unary(
+            let response = client.unary(
                 by(&family.administrator.token, request),
                 path.parse().unwrap(),
                 ProtoCodec::default(),
             );
-            Ok(answer.await?.into_inner())
+            Ok(response.await?.into_inner())
         };
         send("one").await.unwrap();
         send("one").await.unwrap();

@@ -58,8 +58,8 @@ impl School {
     }
 
     async fn admit(&self, request: AdmitMemberRequest) -> Result<AdmitMemberResponse, Status> {
-        let answer = self.env.admission().admit_member(request).await?;
-        Ok(answer.into_inner())
+        let response = self.env.admission().admit_member(request).await?;
+        Ok(response.into_inner())
     }
 
     /// Accepts a new link that names nobody, and returns the request.

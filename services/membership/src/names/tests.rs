@@ -42,8 +42,8 @@ impl School {
         request: pb::CorrectMemberNameRequest,
     ) -> Result<pb::Member, Status> {
         let request = by(&caller.token, request);
-        let answer = self.test_env.members().correct_member_name(request).await?;
-        Ok(answer.into_inner().member.unwrap())
+        let response = self.test_env.members().correct_member_name(request).await?;
+        Ok(response.into_inner().member.unwrap())
     }
 
     /// The former names with who corrected them, by pages of one.
@@ -78,8 +78,8 @@ impl School {
             member_id: member_id.to_owned(),
         };
         let request = by(&self.administrator.token, request);
-        let answer = self.test_env.members().get_member(request).await.unwrap();
-        answer.into_inner().member.unwrap()
+        let response = self.test_env.members().get_member(request).await.unwrap();
+        response.into_inner().member.unwrap()
     }
 }
 

@@ -40,8 +40,8 @@ async fn give_unknown_roles(test_env: &TestEnv, member_id: &str) {
 async fn memberships(test_env: &TestEnv, person: &Person) -> Result<Vec<String>, Status> {
     let request = pb::ListMembershipsRequest::default();
     let mut api = test_env.authentication();
-    let answer = api.list_memberships(by(&person.token, request)).await?;
-    let list = answer.into_inner().memberships;
+    let response = api.list_memberships(by(&person.token, request)).await?;
+    let list = response.into_inner().memberships;
     Ok(list.into_iter().map(|membership| membership.org_id).collect())
 }
 
@@ -209,8 +209,8 @@ on_both!(
         let mut api = test_env.appointments();
         let mut members = Vec::new();
         for _ in 0..2 {
-            let answer = api.claim_appointment(by(&person.token, request.clone())).await;
-            members.push(answer.unwrap().into_inner().member.unwrap());
+            let response = api.claim_appointment(by(&person.token, request.clone())).await;
+            members.push(response.unwrap().into_inner().member.unwrap());
         }
         assert_eq!(members[0], members[1]);
         // A new claim, another organization with the same request_id, and another account are refused.
@@ -223,12 +223,12 @@ on_both!(
             ..request.clone()
         };
         for refused in [anew, other] {
-            let answer = api.claim_appointment(by(&person.token, refused)).await;
-            assert_eq!(reason(&answer), "NOT_FOUND");
+            let response = api.claim_appointment(by(&person.token, refused)).await;
+            assert_eq!(reason(&response), "NOT_FOUND");
         }
         let stranger = test_env.newcomer("+79161234567", "Пётр Ильин").await;
-        let answer = api.claim_appointment(by(&stranger.token, request)).await;
-        assert_eq!(reason(&answer), "NOT_FOUND");
+        let response = api.claim_appointment(by(&stranger.token, request)).await;
+        assert_eq!(reason(&response), "NOT_FOUND");
         test_env.close().await;
     }
 );

@@ -27,11 +27,11 @@ async fn refresh(
 }
 
 async fn sessions(test_env: &TestEnv, person: &Person) -> Result<usize, Status> {
-    let answer = test_env
+    let response = test_env
         .authentication()
         .list_sessions(by(&person.token, pb::ListSessionsRequest::default()))
         .await?;
-    Ok(answer.into_inner().sessions.len())
+    Ok(response.into_inner().sessions.len())
 }
 
 // Several accounts can have one address. Sign-in offers only the accounts of the verified address.

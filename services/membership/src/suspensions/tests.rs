@@ -68,8 +68,8 @@ impl School {
         roles: &[Role],
     ) -> Result<pb::Suspension, Status> {
         let request = by(&caller.token, self.suspension(member, roles));
-        let answer = self.test_env.suspensions().suspend_member(request).await?;
-        Ok(answer.into_inner().suspension.unwrap())
+        let response = self.test_env.suspensions().suspend_member(request).await?;
+        Ok(response.into_inner().suspension.unwrap())
     }
 
     fn lifting(&self, suspension: &pb::Suspension) -> pb::ReinstateMemberRequest {
@@ -101,8 +101,8 @@ impl School {
         suspension: &pb::Suspension,
     ) -> Result<pb::Suspension, Status> {
         let request = by(&caller.token, self.confirmation(suspension));
-        let answer = self.test_env.suspensions().confirm_suspension(request).await?;
-        Ok(answer.into_inner().suspension.unwrap())
+        let response = self.test_env.suspensions().confirm_suspension(request).await?;
+        Ok(response.into_inner().suspension.unwrap())
     }
 
     async fn suspensions(&self, caller: &MemberSession) -> Result<Vec<pb::Suspension>, Status> {

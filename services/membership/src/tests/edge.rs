@@ -74,8 +74,8 @@ on_both!(
             .await;
         let mut api = test_env.members();
         for _ in 0..2 {
-            let answer = api.change_member_roles(by(&second.token, resign.clone())).await;
-            let member = answer.unwrap().into_inner().member.unwrap();
+            let response = api.change_member_roles(by(&second.token, resign.clone())).await;
+            let member = response.unwrap().into_inner().member.unwrap();
             assert_eq!(member.roles, [i32::from(Role::Staff)]);
         }
         // The same act with a new request_id requires the right that the caller has given up.
@@ -92,8 +92,8 @@ on_both!(
             .unwrap();
         let leave = removal(&test_env, &second.member_id);
         for _ in 0..2 {
-            let answer = api.remove_member(by(&second.token, leave.clone())).await;
-            let member = answer.unwrap().into_inner().member.unwrap();
+            let response = api.remove_member(by(&second.token, leave.clone())).await;
+            let member = response.unwrap().into_inner().member.unwrap();
             assert_eq!(member.state(), pb::MemberState::Left);
         }
         let anew = removal(&test_env, &second.member_id);
@@ -125,12 +125,12 @@ on_both!(idempotency_records_contain_no_names, |database| async move {
         unit_id: unit(1).to_string(),
     };
     let id = created.request_id.clone();
-    let answer = test_env
+    let response = test_env
         .members()
         .create_member(by(&administrator.token, created))
         .await
         .unwrap();
-    let member = answer.into_inner().member.unwrap();
+    let member = response.into_inner().member.unwrap();
     let sql = "SELECT response FROM idempotency_record WHERE request_id = $1";
     let id: parta_ids::Uuid = id.parse().unwrap();
     let statement = Statement::from_sql_and_values(test_env.db.backend(), sql, [id.into()]);

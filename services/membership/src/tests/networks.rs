@@ -24,11 +24,11 @@ pub(crate) async fn request_code(test_env: &TestEnv, network: &str, phone: &str)
         phone: phone.to_owned(),
         ..Default::default()
     };
-    let answer = test_env
+    let response = test_env
         .authentication()
         .request_code(from(network, request))
         .await?;
-    Ok(answer.into_inner().flow_id)
+    Ok(response.into_inner().flow_id)
 }
 
 pub(crate) async fn verify(
@@ -41,11 +41,11 @@ pub(crate) async fn verify(
         flow_id: flow.to_owned(),
         code: code.to_owned(),
     };
-    let answer = test_env
+    let response = test_env
         .authentication()
         .verify_code(from(network, request))
         .await?;
-    Ok(answer.into_inner())
+    Ok(response.into_inner())
 }
 
 /// Enters `count` wrong codes for an address, five of each code.

@@ -291,11 +291,11 @@ impl TestEnv {
             request_id: self.act(),
             org_id: org.to_string(),
         };
-        let answer = self
+        let response = self
             .appointments()
             .claim_appointment(by(&person.token, request))
             .await?;
-        Ok(answer.into_inner().member.unwrap())
+        Ok(response.into_inner().member.unwrap())
     }
 
     /// The administrator of the n-th school.

@@ -129,7 +129,7 @@ impl Fixture {
         body: Value,
     ) -> (String, Vec<String>) {
         match self.call(credential, rpc, body).await {
-            Ok(response) => panic!("{rpc} was not refused but answered {response}"),
+            Ok(response) => panic!("{rpc} was not refused and returned {response}"),
             Err(status) => reason_and_fields(&status),
         }
     }

@@ -128,11 +128,11 @@ impl Application {
                     reason,
                     ..Default::default()
                 };
-                let answer = api.refuse_application(request).await?.into_inner();
+                let response = api.refuse_application(request).await?.into_inner();
                 output.line("refused; the organization may apply again");
                 output.document(&to_json(
                     "parta.org_registry.v1.RefuseApplicationResponse",
-                    &answer,
+                    &response,
                 )?);
             }
         }

@@ -23,22 +23,22 @@ impl Codes {
             page_size: self.count,
             ..Default::default()
         };
-        let mut answer = session
+        let mut response = session
             .operators()
             .list_outbox_messages(request)
             .await?
             .into_inner();
-        for message in &answer.messages {
+        for message in &response.messages {
             output.line(format!("{}  {}", message.recipient, message.text));
         }
-        if answer.messages.is_empty() {
+        if response.messages.is_empty() {
             output.line("the outbox is empty");
         }
         // The command prints one page; the token of the next page is left out of the document.
-        answer.next_page_token.clear();
+        response.next_page_token.clear();
         output.document(&to_json(
             "parta.membership.v1.ListOutboxMessagesResponse",
-            &answer,
+            &response,
         )?);
         Ok(())
     }

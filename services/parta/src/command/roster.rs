@@ -116,12 +116,12 @@ impl Roster {
                     page_size: 200,
                     ..Default::default()
                 };
-                let answer = session
+                let response = session
                     .roster_imports()
                     .list_roster_imports(request)
                     .await?
                     .into_inner();
-                for import in &answer.roster_imports {
+                for import in &response.roster_imports {
                     output.line(format!(
                         "{}  {}  {}",
                         import.id,
@@ -131,7 +131,7 @@ impl Roster {
                 }
                 output.document(&to_json(
                     "parta.membership.v1.ListRosterImportsResponse",
-                    &answer,
+                    &response,
                 )?);
             }
             Self::Show { id, remembered } => {
@@ -170,13 +170,13 @@ impl Roster {
                     decision: decision.into(),
                 };
                 let mut api = session.roster_imports();
-                let answer = api.decide_roster_import_changes(request).await?.into_inner();
-                session.record_token("membership", &answer.consistency_token);
-                let waiting = answer.roster_import.as_ref().map_or(0, |i| i.waiting_count);
+                let response = api.decide_roster_import_changes(request).await?.into_inner();
+                session.record_token("membership", &response.consistency_token);
+                let waiting = response.roster_import.as_ref().map_or(0, |i| i.waiting_count);
                 output.line(format!("changes that still wait: {waiting}"));
                 output.document(&to_json(
                     "parta.membership.v1.DecideRosterImportChangesResponse",
-                    &answer,
+                    &response,
                 )?);
             }
         }
@@ -233,12 +233,12 @@ pub(crate) async fn check(
     });
     let messages: Vec<_> = std::iter::once(header).chain(chunks).collect();
     let mut api = session.roster_imports();
-    let answer = api
+    let response = api
         .check_roster_import(tokio_stream::iter(messages))
         .await?
         .into_inner();
-    session.record_token("membership", &answer.consistency_token);
-    Ok(answer.roster_import.unwrap_or_default())
+    session.record_token("membership", &response.consistency_token);
+    Ok(response.roster_import.unwrap_or_default())
 }
 
 /// Starts a checked import and follows it until it ends.

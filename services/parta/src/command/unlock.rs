@@ -23,13 +23,13 @@ impl Unlock {
             phone: self.phone.unwrap_or_default(),
             email: self.email.unwrap_or_default(),
         };
-        let answer = session.operators().unlock_sign_in(request).await?.into_inner();
-        output.line(if answer.was_locked {
+        let response = session.operators().unlock_sign_in(request).await?.into_inner();
+        output.line(if response.was_locked {
             "the lock is lifted"
         } else {
             "the address was not locked"
         });
-        output.document(&to_json("parta.membership.v1.UnlockSignInResponse", &answer)?);
+        output.document(&to_json("parta.membership.v1.UnlockSignInResponse", &response)?);
         Ok(())
     }
 }

@@ -26,7 +26,7 @@ impl TestReplica {
         let listener = TcpListener::bind(address).await.unwrap();
         let address = listener.local_addr().unwrap();
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
-        let answer = tower::service_fn(move |_: http::Request<Body>| async move {
+        let service = tower::service_fn(move |_: http::Request<Body>| async move {
             let response = http::Response::builder().header("replica", name);
             Ok::<_, Infallible>(response.body(Body::empty()).unwrap())
         });
@@ -38,7 +38,7 @@ impl TestReplica {
         let stopped = stop.clone().cancelled_owned();
         tasks.spawn(async move {
             server
-                .serve_with_incoming_shutdown(answer, incoming, stopped)
+                .serve_with_incoming_shutdown(service, incoming, stopped)
                 .await
         });
         Self { address, tasks, stop }

@@ -37,12 +37,12 @@ on_both!(
                         school.send_as(member, class, id, &text),
                         school.send_as(member, class, id, &text)
                     );
-                    let answers: Vec<_> = [one, two, three].into_iter().flatten().collect();
+                    let responses: Vec<_> = [one, two, three].into_iter().flatten().collect();
                     assert!(
-                        answers.windows(2).all(|w| w[0] == w[1]),
+                        responses.windows(2).all(|w| w[0] == w[1]),
                         "repetitions get the same response"
                     );
-                    seqs.extend(answers.first().map(|answer| (answer.seq, text)));
+                    seqs.extend(responses.first().map(|response| (response.seq, text)));
                 }
                 seqs
             }));

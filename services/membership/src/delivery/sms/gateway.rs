@@ -9,7 +9,7 @@ use parta_http_client::{HttpClient, is_safe};
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::{
-    answer::Results,
+    results::Results,
     template::{Escaping, Message, Slot, Template},
 };
 use crate::{

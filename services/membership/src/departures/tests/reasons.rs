@@ -25,8 +25,8 @@ async fn accept(test_env: &TestEnv, person: &Person, role: Role) -> AdmitMemberR
         },
         ..Default::default()
     };
-    let answer = test_env.admission().admit_member(request).await;
-    answer.unwrap().into_inner()
+    let response = test_env.admission().admit_member(request).await;
+    response.unwrap().into_inner()
 }
 
 // A graduate is admitted with another role, and requests the role of pupil again. Only a pupil

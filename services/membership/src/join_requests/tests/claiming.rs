@@ -363,8 +363,8 @@ on_both!(
         let record = school.expect_teacher("Мария Котова").await;
         let first = school.claim(&mother.person, Role::Teacher, &record).await;
         let second = school.claim(&stranger, Role::Teacher, &record).await;
-        let answers = futures::future::join(school.admit(first), school.admit(second)).await;
-        let mut reasons = [reason(&answers.0), reason(&answers.1)];
+        let responses = futures::future::join(school.admit(first), school.admit(second)).await;
+        let mut reasons = [reason(&responses.0), reason(&responses.1)];
         reasons.sort();
         assert_eq!(reasons, ["ALREADY_CLAIMED", "OK"]);
         assert_eq!(school.subject_teachers().await.len(), 1);

@@ -43,8 +43,8 @@ impl School {
             evidence: evidence.to_owned(),
         };
         let request = by(&caller.token, request);
-        let answer = self.test_env.members().request_verification(request).await?;
-        Ok(answer.into_inner().member.unwrap())
+        let response = self.test_env.members().request_verification(request).await?;
+        Ok(response.into_inner().member.unwrap())
     }
 
     async fn refuse(&self, caller: &MemberSession, member: &MemberSession) -> Result<pb::Member, Status> {
@@ -54,8 +54,8 @@ impl School {
             member_id: member.member_id.clone(),
         };
         let request = by(&caller.token, request);
-        let answer = self.test_env.members().refuse_verification(request).await?;
-        Ok(answer.into_inner().member.unwrap())
+        let response = self.test_env.members().refuse_verification(request).await?;
+        Ok(response.into_inner().member.unwrap())
     }
 
     fn list(&self, members: &[&str]) -> pb::VerifyTeachersRequest {
@@ -73,13 +73,13 @@ impl School {
         request: pb::VerifyTeachersRequest,
     ) -> Result<Vec<bool>, Status> {
         let request = by(&caller.token, request);
-        let answer = self
+        let response = self
             .test_env
             .members()
             .verify_teachers(request)
             .await?
             .into_inner();
-        Ok(answer
+        Ok(response
             .members
             .iter()
             .map(|member| member.teacher_verified)
@@ -93,12 +93,12 @@ impl School {
             ..Default::default()
         };
         let request = by(&caller.token, request);
-        let answer = self
+        let response = self
             .test_env
             .members()
             .list_verification_requests(request)
             .await?;
-        let requests = answer.into_inner().requests.into_iter();
+        let requests = response.into_inner().requests.into_iter();
         Ok(requests.map(|one| (one.member_id, one.evidence)).collect())
     }
 }

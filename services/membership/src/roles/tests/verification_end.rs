@@ -55,8 +55,8 @@ impl School {
         request: pb::AnnounceVerificationEndRequest,
     ) -> Result<pb::VerificationEnd, Status> {
         let request = by(&caller.token, request);
-        let answer = self.test_env.roles().announce_verification_end(request).await?;
-        Ok(answer.into_inner().verification_end.unwrap())
+        let response = self.test_env.roles().announce_verification_end(request).await?;
+        Ok(response.into_inner().verification_end.unwrap())
     }
 
     async fn cancel(&self, caller: &MemberSession, member: &MemberSession) -> Result<(), Status> {
@@ -79,8 +79,8 @@ impl School {
             ..Default::default()
         };
         let request = by(&caller.token, request);
-        let answer = self.test_env.roles().list_verification_ends(request).await?;
-        Ok(answer.into_inner().verification_ends)
+        let response = self.test_env.roles().list_verification_ends(request).await?;
+        Ok(response.into_inner().verification_ends)
     }
 
     async fn is_verified(&self) -> bool {

@@ -193,8 +193,8 @@ async fn unlock(test_env: &TestEnv, caller: &MemberSession, member: &str) -> Res
         member_id: member.to_owned(),
     };
     let request = by(&caller.token, request);
-    let answer = test_env.members().unlock_member_sign_in(request).await?;
-    Ok(answer.into_inner().was_locked)
+    let response = test_env.members().unlock_member_sign_in(request).await?;
+    Ok(response.into_inner().was_locked)
 }
 
 // A hundred wrong codes in a row lock an address, until the administration lifts the lock. Open sessions go
@@ -300,7 +300,7 @@ on_both!(operator_lifts_the_lock_of_an_address, |database| async move {
             .operator()
             .unlock_sign_in(request)
             .await
-            .map(|answer| answer.into_inner().was_locked)
+            .map(|response| response.into_inner().was_locked)
     };
     assert_eq!(fields(&unlock("", "").await.unwrap_err()), ["phone"]);
     assert!(!unlock("", "orlov@school.example").await.unwrap());
