@@ -11,4 +11,4 @@ mod policy;
 mod tests;
 
 pub(crate) use operations::{AudienceUpdater, decide_named};
-pub(crate) use policy::{NamedAudience, named_audience, participation};
+pub(crate) use policy::{NamedAudience, named_audience, participant_rights};

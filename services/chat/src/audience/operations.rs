@@ -12,11 +12,11 @@ use parta_roster::{MemberContext, Roster, UnitKind};
 use parta_status::RpcError;
 
 use super::policy::{
-    Calendar, NamedAudience, beginning, derived_rules, named_audience, participation, with_leader,
+    Calendar, NamedAudience, beginning, derived_rules, named_audience, participant_rights, with_leader,
 };
 use crate::{
     entries::{
-        self, Beginning, ChatKind, EntrySink, ParticipantDiff, Participation, Responsibility, Rule,
+        self, Beginning, ChatKind, EntrySink, ParticipantDiff, ParticipantRights, Responsibility, Rule,
         apply_diffs, chat, create_chat, difference, find_chat_by_key, kind_of, list_chats_concerning,
         list_chats_without_responsible, list_members, participants_among, responsibility_of, rule_of,
         update_chats_of_unit,
@@ -132,7 +132,7 @@ impl AudienceUpdater {
                 Some(rule) => {
                     let present = participants_among(tx, scope, chat, &concerned).await?;
                     let wanted = facts.iter().filter_map(|f| {
-                        let rights = participation(rule, f)?;
+                        let rights = participant_rights(rule, f)?;
                         let had = present.get(&f.member_id).map(|had| had.beginning);
                         Some((f.member_id, rights.since(beginning(rule, f, calendar, had))))
                     });
@@ -177,7 +177,7 @@ impl AudienceUpdater {
                 .map(|f| {
                     (
                         f.member_id,
-                        Participation::new(f, may_post).since(Beginning::WHOLE),
+                        ParticipantRights::new(f, may_post).since(Beginning::WHOLE),
                     )
                 })
                 .collect();

@@ -6,18 +6,17 @@ use parta_ids::MemberId;
 use parta_roster::{HistoryForNewcomers, MemberContext, Role, UnitGround, school_year_begin};
 
 use crate::{
-    entries::{Beginning, ParticipantKind, Participation, Responsibility, Rule},
+    entries::{Beginning, ParticipantKind, ParticipantRights, Responsibility, Rule},
     talk_policy::{NamedChat, Standing, named_chat},
 };
 
-/// The participation that the roster gives a member in a derived chat; `None` if the member does not belong
-/// to it.
+/// The rights that the roster gives a member in a derived chat; `None` if the member does not belong to it.
 ///
 /// If the organization requires verification, an unverified teacher belongs only to «Сотрудники» and
 /// «Учительская». Deputies do not publish in channels (F25). A limit toward a child keeps a member out
 /// of the child's chats, whatever other ground the member has (F13). The role PARENT gives nothing
 /// without a confirmed relation.
-pub(crate) fn participation(rule: Rule, facts: &MemberContext) -> Option<Participation> {
+pub(crate) fn participant_rights(rule: Rule, facts: &MemberContext) -> Option<ParticipantRights> {
     if !facts.is_active() {
         return None;
     }
@@ -46,7 +45,7 @@ pub(crate) fn participation(rule: Rule, facts: &MemberContext) -> Option<Partici
         Rule::Teachers(unit) if teaches(unit) => true,
         _ => return None,
     };
-    Some(Participation::new(facts, may_post))
+    Some(ParticipantRights::new(facts, may_post))
 }
 
 /// Whether the member is a teacher without the badge that the organization requires, and no administration.
@@ -155,7 +154,7 @@ fn family_since(rule: Rule, facts: &MemberContext, present: Option<DateTime<Utc>
     [stayed, enrolled, related].into_iter().flatten().min()
 }
 
-/// Every rule that may give the member a participation: those of the organization and the three of each class
+/// Every rule that may give the member rights: those of the organization and the three of each class
 /// to which the member is related.
 pub(crate) fn derived_rules(facts: &MemberContext) -> BTreeSet<Rule> {
     let mut rules = BTreeSet::from(Rule::OF_ORGANIZATION);
@@ -168,7 +167,7 @@ pub(crate) fn derived_rules(facts: &MemberContext) -> BTreeSet<Rule> {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct NamedAudience {
     /// The participants. A member who may not be in the chat is missing.
-    pub(crate) participants: BTreeMap<MemberId, Participation>,
+    pub(crate) participants: BTreeMap<MemberId, ParticipantRights>,
     pub(crate) responsibility: Responsibility,
     /// Whether the responsible member may be it now. Otherwise nobody is, or that member is suspended.
     pub(crate) is_led: bool,
@@ -176,7 +175,7 @@ pub(crate) struct NamedAudience {
 
 impl NamedAudience {
     fn new(people: &[MemberContext], chat: &NamedChat, responsibility: Responsibility) -> Self {
-        let participation = |facts: &MemberContext| {
+        let rights = |facts: &MemberContext| {
             let standing = *chat.standings.get(&facts.member_id)?;
             let kind = match (standing, ParticipantKind::of(facts)) {
                 (Standing::Responsible, _) => ParticipantKind::ClearedStaff,
@@ -185,17 +184,17 @@ impl NamedAudience {
                 (_, kind) => kind,
             };
             let may_post = standing != Standing::Suspended;
-            let participation = Participation {
+            let rights = ParticipantRights {
                 may_post,
                 kind,
                 // Everybody reads a named chat from the joining (F22).
                 beginning: Beginning::default(),
             };
-            Some((facts.member_id, participation))
+            Some((facts.member_id, rights))
         };
         let leads = |member| chat.may_lead.contains_key(&member);
         Self {
-            participants: people.iter().filter_map(participation).collect(),
+            participants: people.iter().filter_map(rights).collect(),
             is_led: responsibility.member.is_some_and(leads),
             responsibility,
         }

@@ -13,7 +13,7 @@ mod storage;
 mod tests;
 
 pub(crate) use model::{
-    Beginning, ChatKind, Content, Entry, ParticipantDiff, ParticipantKind, Participation, Reader,
+    Beginning, ChatKind, Content, Entry, ParticipantDiff, ParticipantKind, ParticipantRights, Reader,
     Responsibility, Rule, ShownTo, difference, direct_chat_key,
 };
 pub(crate) use operations::{

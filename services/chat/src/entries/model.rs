@@ -225,7 +225,7 @@ impl Beginning {
 
 /// The rights of a participant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Participation {
+pub(crate) struct ParticipantRights {
     /// Whether the participant may write, or only read.
     pub(crate) may_post: bool,
     /// Decides which comings and goings of others the participant sees.
@@ -233,8 +233,8 @@ pub(crate) struct Participation {
     pub(crate) beginning: Beginning,
 }
 
-impl Participation {
-    /// The participation of a member who reads from the joining.
+impl ParticipantRights {
+    /// The rights of a member who reads from the joining.
     pub(crate) fn new(facts: &MemberContext, may_post: bool) -> Self {
         Self {
             may_post,
@@ -243,7 +243,7 @@ impl Participation {
         }
     }
 
-    /// The same participation with this beginning.
+    /// The same rights with this beginning.
     #[must_use]
     pub(crate) fn since(self, beginning: Beginning) -> Self {
         Self { beginning, ..self }
@@ -265,10 +265,10 @@ pub(crate) struct Responsibility {
 /// The difference between the present and the wanted participants of a chat.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(crate) struct ParticipantDiff {
-    pub(crate) joins: BTreeMap<MemberId, Participation>,
+    pub(crate) joins: BTreeMap<MemberId, ParticipantRights>,
     pub(crate) leaves: BTreeSet<MemberId>,
     /// Members who stay and whose rights change.
-    pub(crate) changes: BTreeMap<MemberId, Participation>,
+    pub(crate) changes: BTreeMap<MemberId, ParticipantRights>,
     /// The responsible member and the deputy from now on; `None` if nothing changes.
     pub(crate) responsibility: Option<Responsibility>,
 }
@@ -285,8 +285,8 @@ impl ParticipantDiff {
 
 /// The difference that turns the present participants into the wanted ones.
 pub(crate) fn difference(
-    present: &BTreeMap<MemberId, Participation>,
-    wanted: &BTreeMap<MemberId, Participation>,
+    present: &BTreeMap<MemberId, ParticipantRights>,
+    wanted: &BTreeMap<MemberId, ParticipantRights>,
 ) -> ParticipantDiff {
     let mut diff = ParticipantDiff::default();
     for (member, rights) in wanted {

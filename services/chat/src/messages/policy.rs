@@ -2,7 +2,7 @@
 use parta_access::{PermissionRule, PrincipalKind};
 use parta_roster::MemberContext;
 
-use crate::{audience::participation, entries};
+use crate::{audience::participant_rights, entries};
 
 /// The rows of the permission matrix. The sample chat is the chat of the pupils of the sample class; for
 /// principals who do not participate in it, «Учительская».
@@ -90,6 +90,6 @@ fn writes(kind: PrincipalKind) -> bool {
     MemberContext::sample(kind).is_some_and(|f| {
         rules
             .into_iter()
-            .any(|rule| participation(rule, &f).is_some_and(|p| p.may_post))
+            .any(|rule| participant_rights(rule, &f).is_some_and(|p| p.may_post))
     })
 }

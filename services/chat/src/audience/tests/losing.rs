@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::policy::{any_facts, every_rule, member, unit};
 use crate::{
-    audience::policy::participation,
+    audience::policy::participant_rights,
     talk_policy::{may_name, may_talk, must_leave},
 };
 
@@ -23,9 +23,9 @@ fn gains_nothing(
     other: &MemberContext,
 ) -> Result<(), TestCaseError> {
     for rule in every_rule() {
-        let (had, has) = (participation(rule, before), participation(rule, after));
+        let (had, has) = (participant_rights(rule, before), participant_rights(rule, after));
         prop_assert!(has.is_none() || had.is_some(), "{:?}", rule);
-        let posts = |rights: Option<crate::entries::Participation>| rights.is_some_and(|r| r.may_post);
+        let posts = |rights: Option<crate::entries::ParticipantRights>| rights.is_some_and(|r| r.may_post);
         prop_assert!(!posts(has) || posts(had), "{:?}", rule);
     }
     for (had, has) in reach(before, other).into_iter().zip(reach(after, other)) {
@@ -178,7 +178,7 @@ proptest! {
         if before.roles.is_subset(&suspended) && !before.roles.is_empty() {
             prop_assert!(!after.is_active());
             prop_assert!(!may_talk(&after, &other));
-            prop_assert!(every_rule().all(|rule| participation(rule, &after).is_none()));
+            prop_assert!(every_rule().all(|rule| participant_rights(rule, &after).is_none()));
         }
     }
 

@@ -6,9 +6,9 @@ use parta_roster::{Child, MemberContext, Role, State};
 use proptest::prelude::*;
 use uuid::Uuid;
 
-use super::super::policy::{derived_rules, participation};
+use super::super::policy::{derived_rules, participant_rights};
 use crate::{
-    entries::{Beginning, ParticipantKind, Participation, Rule, difference, direct_chat_key},
+    entries::{Beginning, ParticipantKind, ParticipantRights, Rule, difference, direct_chat_key},
     talk_policy::{may_name, may_talk, must_leave},
 };
 
@@ -63,7 +63,7 @@ proptest! {
     fn derived_rules_include_every_rule_that_applies(facts in any_facts(1)) {
         let covered = derived_rules(&facts);
         for rule in every_rule().filter(|rule| !covered.contains(rule)) {
-            prop_assert_eq!(participation(rule, &facts), None);
+            prop_assert_eq!(participant_rights(rule, &facts), None);
         }
     }
 
@@ -76,7 +76,7 @@ proptest! {
         if facts.is_active() && !facts.is_cleared() {
             for rule in every_rule() {
                 let is_for_staff = [Rule::Staff, Rule::StaffRoom].contains(&rule);
-                prop_assert_eq!(participation(rule, &facts).is_some(), is_for_staff);
+                prop_assert_eq!(participant_rights(rule, &facts).is_some(), is_for_staff);
             }
             if other.roles.contains(&Role::Pupil) && !other.is_guardian_of(facts.member_id) {
                 prop_assert!(!may_talk(&facts, &other));
@@ -90,7 +90,7 @@ proptest! {
     #[test]
     fn inactive_member_participates_nowhere(facts in any_facts(1), other in any_facts(2)) {
         if !facts.is_active() {
-            prop_assert!(every_rule().all(|rule| participation(rule, &facts).is_none()));
+            prop_assert!(every_rule().all(|rule| participant_rights(rule, &facts).is_none()));
             prop_assert!(!may_talk(&facts, &other) && !may_talk(&other, &facts));
             prop_assert!(must_leave(&[facts.clone(), other]).contains(&facts.member_id));
         }
@@ -109,7 +109,7 @@ proptest! {
     fn only_administrators_and_the_head_publish(facts in any_facts(1)) {
         let publishes = facts.is_administrator() || facts.roles.contains(&Role::Head);
         for channel in Rule::OF_ORGANIZATION.into_iter().filter(|rule| *rule != Rule::StaffRoom) {
-            if let Some(rights) = participation(channel, &facts) {
+            if let Some(rights) = participant_rights(channel, &facts) {
                 prop_assert_eq!(rights.may_post, publishes);
             }
         }
@@ -123,7 +123,7 @@ proptest! {
     ) {
         let rights = |map: BTreeMap<MemberId, bool>| -> BTreeMap<_, _> {
             map.into_iter()
-                .map(|(m, may_post)| (m, Participation { may_post, kind: ParticipantKind::Pupil, beginning: Beginning::default() }))
+                .map(|(m, may_post)| (m, ParticipantRights { may_post, kind: ParticipantKind::Pupil, beginning: Beginning::default() }))
                 .collect()
         };
         let (mut present, wanted) = (rights(present), rights(wanted));

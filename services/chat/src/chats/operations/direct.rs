@@ -12,7 +12,7 @@ use super::{
 use crate::{
     context::{Context, Run},
     entries::{
-        Beginning, ChatKind, Participation, apply_diff, create_chat, difference, direct_chat_key,
+        Beginning, ChatKind, ParticipantRights, apply_diff, create_chat, difference, direct_chat_key,
         find_chat_by_key, lock_roster, participants,
     },
     error::Error,
@@ -20,11 +20,11 @@ use crate::{
 };
 
 /// The two members of a personal chat.
-fn pair(people: [&MemberContext; 2]) -> BTreeMap<MemberId, Participation> {
+fn pair(people: [&MemberContext; 2]) -> BTreeMap<MemberId, ParticipantRights> {
     let pair = people.map(|facts| {
         (
             facts.member_id,
-            Participation::new(facts, true).since(Beginning::WHOLE),
+            ParticipantRights::new(facts, true).since(Beginning::WHOLE),
         )
     });
     pair.into()

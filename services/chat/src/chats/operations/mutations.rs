@@ -13,7 +13,7 @@ use crate::{
     chats::{model::MAX_PARTICIPANTS, policy},
     context::{Context, Run},
     entries::{
-        ChatKind, Participation, Responsibility, apply_diff, chat, create_chat, difference, find_chat,
+        ChatKind, ParticipantRights, Responsibility, apply_diff, chat, create_chat, difference, find_chat,
         kind_of, lock_chat, lock_roster, participants, responsibility_of,
     },
     error::Error,
@@ -100,7 +100,7 @@ impl Mutation for CreateChat {
 /// A custom chat whose row is locked.
 pub(crate) struct CustomChat {
     row: chat::Model,
-    present: BTreeMap<MemberId, Participation>,
+    present: BTreeMap<MemberId, ParticipantRights>,
 }
 
 /// A change of the participants of a custom chat or of its responsible member.
@@ -391,7 +391,7 @@ async fn check_named(
     context: &Context,
     tx: &Tx,
     facts: &MemberContext,
-    present: &BTreeMap<MemberId, Participation>,
+    present: &BTreeMap<MemberId, ParticipantRights>,
     named: &[MemberId],
 ) -> Result<Vec<MemberContext>, Error> {
     let named = named.iter().filter(|member| !present.contains_key(member));

@@ -15,7 +15,7 @@ use super::{
     kinds::{kind_of, known_kind, participant_kind},
     padded, participant,
 };
-use crate::entries::{Beginning, ChatKind, ParticipantKind, Participation};
+use crate::entries::{Beginning, ChatKind, ParticipantKind, ParticipantRights};
 
 /// Locks and returns the row of a chat. Until the commit nobody else changes its participants or its log.
 pub(crate) async fn lock_chat(
@@ -86,8 +86,8 @@ pub(super) fn beginning_of(row: &participant::Model) -> Beginning {
     }
 }
 
-fn rights(row: &participant::Model) -> Result<Participation, StorageError> {
-    Ok(Participation {
+fn rights(row: &participant::Model) -> Result<ParticipantRights, StorageError> {
+    Ok(ParticipantRights {
         may_post: row.may_post,
         kind: participant_kind(row)?,
         beginning: beginning_of(row),
@@ -106,7 +106,7 @@ pub(crate) async fn participants(
     conn: &impl ConnectionTrait,
     scope: &OrgScope,
     chat: ChatId,
-) -> Result<BTreeMap<MemberId, Participation>, StorageError> {
+) -> Result<BTreeMap<MemberId, ParticipantRights>, StorageError> {
     let rows = present_rows(scope, chat).all(conn).await?;
     rows.into_iter()
         .map(|p| Ok((MemberId::from_uuid(p.member_id), rights(&p)?)))
@@ -290,7 +290,7 @@ pub(super) fn joining(
     scope: &OrgScope,
     chat: ChatId,
     member: MemberId,
-    rights: Participation,
+    rights: ParticipantRights,
     seq: i64,
     (visible_after, returned_after): (i64, i64),
 ) -> participant::ActiveModel {
@@ -317,7 +317,7 @@ pub(crate) async fn participants_among(
     scope: &OrgScope,
     chat: ChatId,
     members: &BTreeSet<MemberId>,
-) -> Result<BTreeMap<MemberId, Participation>, StorageError> {
+) -> Result<BTreeMap<MemberId, ParticipantRights>, StorageError> {
     let rows = rows_of(conn, scope, chat, members.iter().copied()).await?;
     let present = rows.into_iter().filter(|(_, row)| row.left_seq.is_none());
     present.map(|(member, row)| Ok((member, rights(&row)?))).collect()
