@@ -249,7 +249,7 @@ fn service_token_is_valid_for_one_callee_and_one_minute() {
 
 // Case 11: the clock of a service is one hour fast, and is then set right.
 #[test]
-fn service_token_is_minted_anew_when_the_clock_is_set_back() {
+fn service_token_is_minted_again_when_the_clock_is_set_back() {
     let (clock, own) = env();
     let (_, other) = env();
     let pair = KeyPair::generate(&own).unwrap();

@@ -1,6 +1,6 @@
 //! Repeated mutations are authorized before they return an outcome, and they show the current state.
 use parta_proto_invitation::v1 as pb;
-use parta_proto_membership::v1::{MemberChanged, MemberState, Role, membership_event::Payload as Said};
+use parta_proto_membership::v1::{MemberChanged, MemberState, Role, membership_event::Payload as Membership};
 
 use parta_service_testkit::reason;
 use parta_testkit::on_both;
@@ -15,7 +15,7 @@ async fn class_teacher_leaves(fixture: &Fixture) {
     };
     fixture
         .test_env
-        .apply_membership(fixture.school.org, Said::MemberChanged(changed))
+        .apply_membership(fixture.school.org, Membership::MemberChanged(changed))
         .await;
 }
 

@@ -209,11 +209,11 @@ on_both!(
             .verify(&flow, &test_env.code("+79161111111").await)
             .await
             .unwrap();
-        let anew = test_env.start(&flow, &staff.person.account_id, "").await.unwrap();
+        let returned = test_env.start(&flow, &staff.person.account_id, "").await.unwrap();
         // Another role than before, for which nobody has to decide.
-        admit(&test_env, &anew, "second", Role::Teacher).await;
-        let anew = test_env.member_session(org(1), anew).await.unwrap();
-        assert_eq!(test_env.list(&anew).await.unwrap().len(), 2);
+        admit(&test_env, &returned, "second", Role::Teacher).await;
+        let returned = test_env.member_session(org(1), returned).await.unwrap();
+        assert_eq!(test_env.list(&returned).await.unwrap().len(), 2);
         assert_eq!(reason(&test_env.list(&staff).await), "CREDENTIAL_REVOKED");
         test_env.close().await;
     }

@@ -186,7 +186,7 @@ on_both!(
 
 // An assignment that was ended by hand leaves nothing to end: the organization does not become overdue.
 // Covers: F1 allowed
-on_both!(ending_by_hand_forgets_the_time, |database| async move {
+on_both!(ending_by_hand_deletes_the_time, |database| async move {
     let test_env = TestEnv::open(database).await;
     let administrator = test_env.administrator(1).await;
     let teacher = substitute(&test_env, &administrator, TimeDelta::minutes(1)).await;

@@ -166,12 +166,12 @@ on_both!(
         // A replica without the revocation accepts the repetition and no other call.
         let channel = test_env.replica();
         let mut api = AuthenticationServiceClient::new(channel.clone());
-        let anew = pb::EndSessionRequest {
+        let other_request = pb::EndSessionRequest {
             request_id: test_env.act(),
             ..request.clone()
         };
         assert_eq!(
-            reason(&api.end_session(by(token, anew)).await),
+            reason(&api.end_session(by(token, other_request)).await),
             "CREDENTIAL_REVOKED"
         );
         let other = pb::EndSessionRequest {
@@ -214,7 +214,7 @@ on_both!(
         }
         assert_eq!(members[0], members[1]);
         // A new claim, another organization with the same request_id, and another account are refused.
-        let anew = pb::ClaimAppointmentRequest {
+        let other_request = pb::ClaimAppointmentRequest {
             request_id: test_env.act(),
             ..request.clone()
         };
@@ -222,7 +222,7 @@ on_both!(
             org_id: org(2).to_string(),
             ..request.clone()
         };
-        for refused in [anew, other] {
+        for refused in [other_request, other] {
             let response = api.claim_appointment(by(&person.token, refused)).await;
             assert_eq!(reason(&response), "NOT_FOUND");
         }

@@ -79,11 +79,11 @@ on_both!(
             assert_eq!(member.roles, [i32::from(Role::Staff)]);
         }
         // The same act with a new request_id requires the right that the caller has given up.
-        let anew = test_env
+        let other_request = test_env
             .previewed(&second, org(1), &second.member_id, &[Role::Staff])
             .await;
         assert_eq!(
-            reason(&api.change_member_roles(by(&second.token, anew)).await),
+            reason(&api.change_member_roles(by(&second.token, other_request)).await),
             "PERMISSION_DENIED"
         );
         test_env
@@ -96,9 +96,9 @@ on_both!(
             let member = response.unwrap().into_inner().member.unwrap();
             assert_eq!(member.state(), pb::MemberState::Left);
         }
-        let anew = removal(&test_env, &second.member_id);
+        let other_request = removal(&test_env, &second.member_id);
         assert_eq!(
-            reason(&api.remove_member(by(&second.token, anew)).await),
+            reason(&api.remove_member(by(&second.token, other_request)).await),
             "NOT_FOUND"
         );
         // A different body with the same request_id is not a repetition.

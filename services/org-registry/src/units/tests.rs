@@ -1,7 +1,9 @@
 //! Classes, groups and departments.
 use parta_access::ServiceAccountPermission;
 use parta_ids::{OrgId, UnitId};
-use parta_proto_membership::v1::{Role, RosterImportStaged, StagedUnit, membership_event::Payload as Said};
+use parta_proto_membership::v1::{
+    Role, RosterImportStaged, StagedUnit, membership_event::Payload as Membership,
+};
 use parta_proto_org_registry::v1::OrganizationKind;
 use parta_testkit::on_both;
 use serde_json::{Value, json};
@@ -284,7 +286,9 @@ on_both!(
                 .to_vec(),
             invitations: Vec::new(),
         };
-        fixture.apply(org, Said::RosterImportStaged(staged.clone())).await;
+        fixture
+            .apply(org, Membership::RosterImportStaged(staged.clone()))
+            .await;
         fixture.run_due_jobs().await;
         let list = fixture
             .expect_success(&head, LIST, json!({"org_id": org.to_string()}))
@@ -307,7 +311,7 @@ on_both!(
             "label": "5В",
         });
         fixture.expect_success(&head, RENAME, renamed).await;
-        fixture.apply(org, Said::RosterImportStaged(staged)).await;
+        fixture.apply(org, Membership::RosterImportStaged(staged)).await;
         fixture.run_due_jobs().await;
         let list = fixture
             .expect_success(&head, LIST, json!({"org_id": org.to_string()}))

@@ -2,7 +2,7 @@
 use parta_ids::{InvitationId, MemberId, TypedId as _};
 use parta_proto_invitation::v1 as pb;
 use parta_proto_membership::v1::{
-    MemberState, Role, RosterImportStaged, StagedInvitation, membership_event::Payload as Said,
+    MemberState, Role, RosterImportStaged, StagedInvitation, membership_event::Payload as Membership,
 };
 use parta_service_testkit::reason;
 use parta_testkit::on_both;
@@ -390,7 +390,7 @@ on_both!(staged_import_creates_each_link_once, |database| async move {
     for _ in 0..2 {
         fixture
             .test_env
-            .apply_membership(s.org, Said::RosterImportStaged(staged.clone()))
+            .apply_membership(s.org, Membership::RosterImportStaged(staged.clone()))
             .await;
     }
     let runner = fixture.ports.job_runner();

@@ -342,36 +342,39 @@ on_both!(
 
 // A substitution in the same unit that was given since and has run out is the later decision.
 // Covers: F2 refused
-on_both!(undo_gives_no_assignment_given_anew_since, |database| async move {
-    let school = School::open(database).await;
-    let administrator = &school.administrator;
-    let id = school.teacher.member_id.as_str();
-    let before = Subject::AssignmentId(school.assignments().await.remove(0).id);
-    let change = school.revoke(id, &[Role::Parent]).await;
-    school.env.minute();
-    let roles = [Role::Parent, Role::Teacher];
-    school.env.change_roles(administrator, id, &roles).await.unwrap();
-    let end = school.env.env.now() + TimeDelta::seconds(60);
-    let request = pb::CreateAssignmentRequest {
-        request_id: school.env.act(),
-        org_id: org(1).to_string(),
-        member_id: id.to_owned(),
-        unit_id: unit(1).to_string(),
-        kind: AssignmentKind::ClassTeacher.into(),
-        expire_time: Some(parta_proto::timestamp(end)),
-        until_date: String::new(),
-    };
-    let mut api = school.env.assignments();
-    api.create_assignment(by(&administrator.token, request))
-        .await
-        .unwrap();
-    school.env.minute();
-    school.env.run_due_jobs().await;
-    let (restored, refused) = school.undo(&change).await;
-    assert!(restored.badge && restored.assignment_ids.is_empty());
-    assert_eq!(refused, [(before, UndoObstacle::DecidedSince)]);
-    school.env.close().await;
-});
+on_both!(
+    undo_gives_no_assignment_given_again_since,
+    |database| async move {
+        let school = School::open(database).await;
+        let administrator = &school.administrator;
+        let id = school.teacher.member_id.as_str();
+        let before = Subject::AssignmentId(school.assignments().await.remove(0).id);
+        let change = school.revoke(id, &[Role::Parent]).await;
+        school.env.minute();
+        let roles = [Role::Parent, Role::Teacher];
+        school.env.change_roles(administrator, id, &roles).await.unwrap();
+        let end = school.env.env.now() + TimeDelta::seconds(60);
+        let request = pb::CreateAssignmentRequest {
+            request_id: school.env.act(),
+            org_id: org(1).to_string(),
+            member_id: id.to_owned(),
+            unit_id: unit(1).to_string(),
+            kind: AssignmentKind::ClassTeacher.into(),
+            expire_time: Some(parta_proto::timestamp(end)),
+            until_date: String::new(),
+        };
+        let mut api = school.env.assignments();
+        api.create_assignment(by(&administrator.token, request))
+            .await
+            .unwrap();
+        school.env.minute();
+        school.env.run_due_jobs().await;
+        let (restored, refused) = school.undo(&change).await;
+        assert!(restored.badge && restored.assignment_ids.is_empty());
+        assert_eq!(refused, [(before, UndoObstacle::DecidedSince)]);
+        school.env.close().await;
+    }
+);
 
 // A restored database does not know the decisions of after the backup.
 // Covers: F2 refused
