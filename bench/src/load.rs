@@ -266,7 +266,6 @@ impl Reader {
         })
     }
 
-    /// Waits for the next entry.
     pub(crate) async fn next(&mut self) -> anyhow::Result<pb::Entry> {
         loop {
             let response = self.stream.message().await?.context("the stream ended")?;

@@ -18,10 +18,8 @@ const AT_LEAST: &str = "parta-at-least";
 /// Maximum number of retries of a call that the suite refuses with a delay for a retry.
 const PATIENCE: u32 = 30;
 
-/// A refused call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refused {
-    /// The gRPC code.
     pub code: Code,
     /// The documented reason, for example "NOT_FOUND".
     pub reason: String,

@@ -17,7 +17,6 @@ pub enum Ground {
     Staff,
     /// Staff who do not teach, with the duty of a psychologist for the class.
     StaffWithDuty,
-    /// A deputy.
     Deputy,
     /// A parent whose relation nobody has confirmed.
     UnconfirmedParent,
@@ -44,7 +43,6 @@ pub enum Ground {
 }
 
 impl Ground {
-    /// All grounds.
     pub const ALL: [Self; 14] = [
         Self::Staff,
         Self::StaffWithDuty,

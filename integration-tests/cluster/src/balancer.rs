@@ -15,7 +15,6 @@ use tokio_util::{
 
 use crate::pod::Pod;
 
-/// The pods of one service.
 #[derive(Clone, Default)]
 pub(crate) struct Pods(Arc<Mutex<Vec<Arc<Pod>>>>);
 

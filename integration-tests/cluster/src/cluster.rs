@@ -41,7 +41,6 @@ const PUBLIC: &str = "localhost";
 /// The workload with all services.
 const ALL: &str = "parta";
 
-/// The images of a test.
 pub struct Images {
     /// This commit.
     pub current: String,
@@ -62,7 +61,6 @@ impl Images {
 /// The file with the certificate of the authority.
 const AUTHORITY: &str = "ca.crt";
 
-/// A running cluster.
 pub struct Cluster {
     workloads: Vec<Workload>,
     /// By workload.
@@ -316,7 +314,6 @@ impl Cluster {
         servers.crash_postgresql().await.as_secs_f64()
     }
 
-    /// Crashes NATS.
     pub async fn crash_nats(&self) {
         let servers = self.servers.as_ref().expect("a cluster with NATS");
         servers.crash_nats().await;

@@ -33,7 +33,6 @@ const SERVED: usize = 40;
 /// Time limit for [`Load::served`], and for the last entries of the streams.
 const LIMIT: Duration = Duration::from_secs(90);
 
-/// A running load.
 pub struct Load {
     chat_id: String,
     reader: Client,

@@ -18,7 +18,6 @@ pub struct Workload {
     pub grace_seconds: i32,
     /// The containers that run before the pod serves, in order.
     pub first: Vec<Container>,
-    /// The container that serves.
     pub serves: Container,
     /// The port on which clients call it.
     pub port: u16,
@@ -40,7 +39,6 @@ pub struct Certificate {
 pub struct Container {
     /// Arguments of the entry point.
     pub arguments: Vec<String>,
-    /// Its environment.
     pub environment: BTreeMap<String, String>,
     /// Its folders.
     pub mounts: Vec<Mount>,
@@ -65,7 +63,6 @@ pub struct Container {
 pub struct Mount {
     /// Its path in the container.
     pub path: String,
-    /// Its content.
     pub content: Content,
 }
 

@@ -18,7 +18,6 @@ use testcontainers::{
     core::client::docker_client_instance,
 };
 
-/// The networks of one cluster.
 #[derive(Clone)]
 pub(crate) struct Network {
     docker: Docker,

@@ -41,7 +41,6 @@ const AT_REST_AFTER: Duration = Duration::from_secs(1);
 /// The message of a process that listens.
 const SERVING: &str = "\"message\":\"serving\"";
 
-/// A running pod.
 pub(crate) struct Pod {
     pub(crate) name: String,
     service: String,

@@ -17,7 +17,6 @@ use crate::{SERVER_IMAGES, given, network::Network};
 /// The names of the servers on Kubernetes, which the chart and its README use.
 const POSTGRESQL: &str = "postgresql";
 const NATS: &str = "nats";
-/// Time limit of a start.
 const START_LIMIT: Duration = Duration::from_secs(60);
 
 /// The servers that all services use.

@@ -12,7 +12,6 @@ use crate::{
     operator_services::{api, audited, commands, database},
 };
 
-/// A consumer of a service.
 fn consumer(service: &str) -> String {
     let effect = if service == "membership" {
         "roster_organizations"

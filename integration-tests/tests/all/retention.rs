@@ -54,7 +54,6 @@ fn sources(folder: &Path) -> String {
         .collect()
 }
 
-/// The tables of a service.
 async fn tables(suite: &Suite, service: &str) -> Vec<String> {
     let db = database(suite, service).await;
     let sql = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'";

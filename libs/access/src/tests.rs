@@ -40,7 +40,6 @@ struct TestEnv {
     verifier: Verifier,
 }
 
-/// A join ticket.
 fn ticket(issuer: &TokenIssuer, env: &Env) -> String {
     let ticket = issuer.joiner(env.id(), LinkDigest::of("link"), env.id());
     ticket.unwrap().text

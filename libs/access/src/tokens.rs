@@ -11,7 +11,6 @@ use crate::{KeyError, KeyPair, LinkDigest, Principal, ServiceAccountPermission};
 
 /// The `typ` of every token of people and service accounts (RFC 9068).
 pub(crate) const TYP: &str = "at+jwt";
-/// The longest lifetime of a token.
 pub(crate) const MAX_TOKEN_LIFETIME: TimeDelta = TimeDelta::minutes(10);
 /// The permitted clock skew.
 pub(crate) const LEEWAY: TimeDelta = TimeDelta::seconds(5);

@@ -135,7 +135,6 @@ pub(crate) fn class(error: &DbErr) -> Class {
     driver(error).map_or(Class::Final, class_of_driver)
 }
 
-/// The class of an error of the driver.
 pub(crate) fn class_of_driver(error: &sqlx::Error) -> Class {
     match error {
         sqlx::Error::Database(e) if e.is_unique_violation() => Class::Duplicate,

@@ -31,7 +31,6 @@ impl<E> Default for Snapshot<E> {
 }
 
 impl<E: FeedEvent> Snapshot<E> {
-    /// Adds an event.
     pub(crate) fn push(&mut self, event: &E) {
         self.has_unknown |= event.payload().is_none();
         if self.len.is_multiple_of(PART) {

@@ -41,7 +41,6 @@ pub(crate) struct Checked {
     pub(crate) service: &'static str,
     /// Its gRPC services.
     pub(crate) names: Vec<&'static str>,
-    /// Its database.
     pub(crate) db: Db,
     pub(crate) migrations: fn() -> Vec<Box<dyn MigrationTrait>>,
     /// Its projections of other services.

@@ -38,7 +38,6 @@ const PERIOD: Duration = Duration::from_secs(30);
 /// The marks of an encrypted private key: PKCS#8, and the older form of OpenSSL.
 const ENCRYPTED: [&str; 2] = ["-----BEGIN ENCRYPTED PRIVATE KEY-----", "Proc-Type: 4,ENCRYPTED"];
 
-/// The TLS of a process.
 pub(crate) struct Tls {
     pub(crate) server: Option<ServerTls>,
     authority: Option<TrustedAuthority>,

@@ -4,7 +4,6 @@ use parta_ids::ChatId;
 use parta_status::{RpcError, not_found};
 use sea_orm::DbErr;
 
-/// An error of the service.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
     /// The chat does not exist, or the caller may not know of it.

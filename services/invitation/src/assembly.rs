@@ -132,7 +132,6 @@ pub(crate) fn roster(context: &ServiceContext) -> anyhow::Result<(Roster, Vec<Ta
     Ok((projection.roster, tasks))
 }
 
-/// Background tasks of the service.
 pub(crate) fn tasks(context: &ServiceContext, ports: Ports) -> Vec<Task> {
     let mut tasks = parta_runtime::maintenance(context.service, &context.db, &context.bus);
     tasks.push(Task::periodic(

@@ -90,7 +90,6 @@ pub(crate) struct Ports {
     pub(crate) secrets: Secrets,
     /// Verifies tokens. It learns at once what this process revokes.
     pub(crate) verifier: Arc<Verifier>,
-    /// Signs tokens.
     pub(crate) issuer: Arc<TokenIssuer>,
     /// Canceled when streams must end.
     pub(crate) draining: CancellationToken,

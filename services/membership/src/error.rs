@@ -12,7 +12,6 @@ pub(crate) enum Error {
     /// The stored state forbids the act.
     #[error("{reason:?}")]
     State {
-        /// The documented reason.
         reason: ErrorReason,
         /// The sentence that a person reads.
         message: &'static str,

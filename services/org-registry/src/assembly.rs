@@ -47,7 +47,6 @@ pub(crate) struct Ports {
     pub(crate) roster: Roster,
     /// Channels to the other services.
     pub(crate) clients: ServiceClients,
-    /// The configuration.
     pub(crate) config: Config,
     /// Canceled when streams must end.
     pub(crate) draining: CancellationToken,

@@ -73,7 +73,6 @@ impl Endpoints {
     }
 }
 
-/// Reads the operator's key.
 pub(crate) fn read_operator_key(file: &Path) -> anyhow::Result<String> {
     let key = std::fs::read_to_string(file)
         .with_context(|| format!("cannot read the operator's key {}", file.display()))?;

@@ -18,7 +18,6 @@ pub(crate) const PARTA: &str = "parta:dev";
 /// PostgreSQL with an empty cluster of databases. It requires the password of every role but
 /// `postgres`.
 pub(crate) const POSTGRES: &str = "parta-test/postgres:dev";
-/// NATS.
 pub(crate) const NATS: &str = "parta-test/nats:dev";
 
 /// The user `nobody`, by which both servers run.

@@ -31,7 +31,6 @@ for name in ('helm/helm', 'kubectl/kubectl'):
     os.chmod(path, 0o755)
 ";
 
-/// The chart.
 pub(crate) const CHART: &str = "k8s/chart";
 /// The chart's profile without a file of its own.
 pub(crate) const DEFAULT: &str = "default";

@@ -77,7 +77,6 @@ wrong += [f'no object has the kind {kind}' for kind in known.keys() - seen]
 sys.exit('\\n'.join(wrong) or 0)
 ";
 
-/// The files of a folder.
 fn files(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
     let mut files = std::fs::read_dir(folder)?
         .map(|entry| Ok(entry?.path()))
@@ -213,7 +212,6 @@ pub(crate) fn trivy(tools: &Tools, folder: &Path) -> anyhow::Result<()> {
     })
 }
 
-/// The tests of the alerts.
 const ALERT_TESTS: &str = "k8s/alerts/parta_test.yaml";
 /// The alerts, as a file of Prometheus.
 const ALERTS: &str = "k8s/chart/alerts/parta.rules.yaml";

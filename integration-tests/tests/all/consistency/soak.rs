@@ -31,7 +31,6 @@ const MEMORY_SLACK_KIB: f64 = 24.0 * 1024.0;
 /// connection or two, and a client may reconnect before its former connection is closed.
 const DESCRIPTOR_SLACK: usize = 8;
 
-/// Measurements of one process.
 #[derive(Default)]
 struct ProcessStats {
     /// Seconds since the begin, and memory in KiB. One sample per second.

@@ -4,7 +4,6 @@ use serde_json::{Value, json};
 
 use crate::consistency::Size;
 
-/// A chat of the workload.
 #[derive(Clone)]
 pub(crate) struct Chat {
     /// `cht_...`.

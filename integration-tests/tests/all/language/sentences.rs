@@ -82,7 +82,6 @@ pub(super) fn faults(source: &str) -> Vec<String> {
     faults.0
 }
 
-/// Collects the names of tests.
 #[derive(Default)]
 struct TestNames(Vec<String>);
 

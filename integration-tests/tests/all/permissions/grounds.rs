@@ -4,7 +4,6 @@ use parta_integration_tests::{Ground, Person, SEED, SeededRng, number_from_env};
 
 use super::*;
 
-/// The rights of a ground.
 struct Rights {
     /// The column of docs/permissions.md that the ground is compared with.
     like: Kind,

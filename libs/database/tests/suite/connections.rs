@@ -84,7 +84,6 @@ on_postgres!(
     }
 );
 
-/// The number of notified commits.
 static NOTIFIED_COMMITS: AtomicUsize = AtomicUsize::new(0);
 
 #[derive(Default)]

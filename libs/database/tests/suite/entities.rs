@@ -14,7 +14,6 @@ use uuid::Uuid;
 
 use crate::support::Store;
 
-/// Acts of one transaction.
 const ACTS: u128 = 1_000;
 const TRANSACTIONS: u128 = 10;
 /// Each round measures both forms, one after the other.

@@ -63,7 +63,6 @@ pub(super) struct Stored {
     pub(super) cursor: Option<Cursor>,
     /// The builds that could not apply the next events; `None` if the organization is not quarantined.
     pub(super) failed_builds: Option<String>,
-    /// The request of the operator.
     pub(super) request: Request,
     /// The build that has met events of a kind that it does not know; empty if there were none.
     pub(super) unknown_build: String,
@@ -240,7 +239,6 @@ async fn advance(tx: &Tx, consumer: &str, to: &EncodedCursor, has_unknown: bool)
 pub(super) struct EncodedCursor {
     /// The cursor as the source has written it.
     pub(super) text: String,
-    /// The decoded cursor.
     pub(super) end: Cursor,
 }
 

@@ -240,7 +240,6 @@ async fn ended(streams: TaskTracker) {
     }
 }
 
-/// The service of one connection.
 struct ConnectionService {
     stack: StackService,
     unsent: Unsent,

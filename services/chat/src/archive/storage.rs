@@ -18,7 +18,6 @@ table!(archive_position, "archive_position", {
     chat_id: Uuid,
 });
 
-/// The id of the only row.
 const POSITION_ID: i16 = 1;
 
 /// The organization and the chat.

@@ -59,7 +59,6 @@ impl ChatKind {
 pub(crate) enum Rule {
     /// The whole organization; families only if the policy of the organization says so.
     School,
-    /// All staff.
     Staff,
     /// Teachers and the administration.
     StaffRoom,
@@ -223,7 +222,6 @@ impl Beginning {
     };
 }
 
-/// The rights of a participant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ParticipantRights {
     /// Whether the participant may write, or only read.
@@ -304,7 +302,6 @@ pub(crate) fn difference(
     diff
 }
 
-/// The content of an entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Content {
     Message {

@@ -76,7 +76,6 @@ fn decode_cursors(v: &mut FieldViolations, cursors: &[pb::ChatCursor]) -> HashMa
     decoded
 }
 
-/// Encoded responses.
 type Encoded = Pin<Box<dyn Stream<Item = Result<Bytes, Status>> + Send>>;
 
 impl LiveServer {

@@ -32,7 +32,6 @@ pub(super) struct SubscriptionRegistry {
 
 type ChatKey = (OrgId, ChatId);
 
-/// The streams of one chat.
 struct ChatSubscribers {
     streams: BTreeSet<u64>,
     known: Known,

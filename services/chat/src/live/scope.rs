@@ -6,7 +6,6 @@ use parta_ids::OrgId;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Scope {
     All,
-    /// Those of these organizations.
     Organizations(BTreeSet<OrgId>),
 }
 

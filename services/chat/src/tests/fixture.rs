@@ -158,7 +158,6 @@ impl Fixture {
         self.test_env.change_row(table, assignments, key, id).await;
     }
 
-    /// The number of rows of a table.
     pub(crate) async fn count_rows(&self, table: &str) -> i64 {
         self.test_env.count_rows(table).await
     }
@@ -235,7 +234,6 @@ impl Fixture {
         self.test_env.tracker.spawn(future)
     }
 
-    /// An access token of this member.
     pub(crate) fn token(&self, org: OrgId, member: MemberId) -> Arc<str> {
         self.test_env.member_token(org, member).into()
     }

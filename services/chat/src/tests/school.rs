@@ -236,7 +236,6 @@ impl School {
         MessageServiceClient::new(self.fixture.channel.clone())
     }
 
-    /// The chats that a member sees.
     pub(crate) async fn list(&self, member: MemberId) -> Vec<pb::Chat> {
         let request = pb::ListChatsRequest {
             org_id: self.org.to_string(),

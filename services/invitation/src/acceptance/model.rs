@@ -2,7 +2,6 @@
 use chrono::{DateTime, Utc};
 use parta_ids::{FlowId, InvitationId, JoinRequestId, MemberId, OrgId, ReservationId};
 
-/// The stage of a reservation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Stage {
     /// The use is reserved; the decision of membership is not known yet.

@@ -42,7 +42,6 @@ table!(entity, "invitation", {
     revision: i64,
 });
 
-/// The filter of a list.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Filter {
     pub(crate) unit_id: Option<UnitId>,

@@ -3,7 +3,6 @@ use parta_ids::{ActingHeadId, MemberId, OrgId};
 
 use crate::orders::Order;
 
-/// A deputy who acts as the head.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ActingHead {
     pub(crate) org_id: OrgId,

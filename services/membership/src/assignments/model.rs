@@ -6,7 +6,6 @@ use parta_ids::{AssignmentId, MemberId, OrgId, UnitId};
 pub(crate) enum AssignmentKind {
     /// Class teacher («классный руководитель»).
     ClassTeacher,
-    /// Teacher of a subject.
     SubjectTeacher,
 }
 

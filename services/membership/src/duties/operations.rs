@@ -128,7 +128,6 @@ async fn begin(tx: &Tx, scope: &OrgScope, duty: &Duty) -> Result<(), Error> {
     Ok(())
 }
 
-/// Ends a duty.
 #[derive(Debug)]
 pub(crate) struct EndDuty {
     pub(crate) org_id: OrgId,

@@ -128,7 +128,6 @@ async fn duties(
     rows.into_iter().map(duty).collect()
 }
 
-/// Inserts a duty.
 pub(super) async fn insert(
     conn: &impl ConnectionTrait,
     scope: &OrgScope,

@@ -20,7 +20,6 @@ table!(entity, "due_ending", {
     due_time: DateTimeUtc,
 });
 
-/// The kind of the fact that ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum EndingKind {
     /// An assignment, at its `expire_time`.

@@ -15,11 +15,9 @@ pub(super) const DECISION_TIME: TimeDelta = TimeDelta::hours(72);
 pub(crate) enum AdultAccess {
     /// Not chosen: as [`Self::UnitRooms`].
     NotChosen,
-    /// Nothing.
     None,
     /// The chats and calls of the parents of the unit, until the end of the school year.
     UnitRooms,
-    /// Everything.
     Full,
 }
 

@@ -29,7 +29,6 @@ pub(crate) struct Terms {
     pub(crate) issuer_id: Option<MemberId>,
 }
 
-/// The state of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum RequestState {
     Pending,

@@ -41,7 +41,6 @@ impl Members {
     }
 }
 
-/// The message of a member.
 pub(crate) fn to_proto(view: &MemberView) -> pb::Member {
     let member = &view.member;
     pb::Member {

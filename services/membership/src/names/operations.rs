@@ -73,7 +73,6 @@ pub(crate) struct Corrected {
 
 impl Stored for Corrected {}
 
-/// Corrects the name of a member.
 #[derive(Debug)]
 pub(crate) struct CorrectName {
     pub(crate) org_id: OrgId,
@@ -153,7 +152,6 @@ impl Mutation for CorrectName {
     }
 }
 
-/// Lists the former names of a member.
 #[derive(Debug)]
 pub(crate) struct ListFormerNames {
     pub(crate) org_id: OrgId,

@@ -42,7 +42,6 @@ pub(crate) struct OneTimeCode {
     pub(super) confirmer_id: Option<MemberId>,
 }
 
-/// The use of a code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Use {
     pub(super) session_id: SessionId,
@@ -51,7 +50,6 @@ pub(crate) struct Use {
     pub(super) request_id: Uuid,
 }
 
-/// The state of a code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum CodeState {
     /// Requested for a member of the staff. A second person has not issued it.

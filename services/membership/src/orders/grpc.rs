@@ -17,7 +17,6 @@ pub(crate) fn decode(v: &mut FieldViolations, order: Option<&pb::Order>) -> Opti
     })
 }
 
-/// Encodes an order.
 pub(crate) fn to_proto(order: &Order) -> pb::Order {
     pb::Order {
         number: order.number.clone(),

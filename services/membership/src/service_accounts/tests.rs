@@ -106,7 +106,6 @@ impl School {
         self.administrator = self.test_env.sign_in_again(phone, administrator).await;
     }
 
-    /// Reads the roster with a token.
     async fn read_roster(&self, token: &str) -> Result<(), Status> {
         let request = pb::ListMembersRequest {
             org_id: org(1).to_string(),
@@ -116,7 +115,6 @@ impl School {
         api.list_members(by(token, request)).await.map(|_| ())
     }
 
-    /// Reads the feed with a token.
     async fn read_feed(&self, token: &str) -> Result<(), Status> {
         let request = ReadRequest {
             org_id: org(1).to_string(),

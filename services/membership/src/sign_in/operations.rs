@@ -34,7 +34,6 @@ pub(crate) struct Requested {
 
 impl Stored for Requested {}
 
-/// A code that was sent.
 #[derive(Debug)]
 pub(crate) struct SentCode {
     pub(crate) flow_id: FlowId,
@@ -79,7 +78,6 @@ impl Requested {
         })
     }
 
-    /// The flow of the code.
     pub(crate) fn flow_id(&self) -> FlowId {
         self.flow_id
     }

@@ -8,7 +8,6 @@ use parta_roster::Role;
 /// too.
 pub(crate) const DECISION_TIME: TimeDelta = TimeDelta::hours(72);
 
-/// A suspension of a member.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Suspension {
     pub(crate) org_id: OrgId,

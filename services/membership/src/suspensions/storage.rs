@@ -88,7 +88,6 @@ fn to_row(scope: &OrgScope, row: &Suspension) -> Result<Model, StorageError> {
     })
 }
 
-/// Inserts a suspension.
 pub(super) async fn insert(
     conn: &impl ConnectionTrait,
     scope: &OrgScope,

@@ -13,7 +13,6 @@ fn from<T>(network: &str, message: T) -> Request<T> {
     request
 }
 
-/// A code that is not this one.
 pub(crate) fn other_code(right: &str) -> &'static str {
     if right == "000000" { "000001" } else { "000000" }
 }

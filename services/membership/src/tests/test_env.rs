@@ -195,7 +195,6 @@ impl TestEnv {
         self.test_env.new_verifier()
     }
 
-    /// The secrets of the service.
     pub(crate) fn secrets(&self) -> Secrets {
         self.ports.secrets.clone()
     }

@@ -137,7 +137,6 @@ pub(crate) struct Application {
     pub(crate) revision: i64,
 }
 
-/// A change of an application's state.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct StateChange {
     /// The state after the change.

@@ -4,11 +4,9 @@ use parta_roster::Policies;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum OrganizationKind {
-    /// A general school.
     General,
     /// A college of secondary vocational education.
     Vocational,
-    /// Supplementary education.
     Supplementary,
     /// A partner, which has departments only.
     Partner,

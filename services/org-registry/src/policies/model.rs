@@ -14,7 +14,6 @@ pub(crate) enum PolicyPath {
     UnusedAfter,
 }
 
-/// A value of one policy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum PolicyValue {
     /// Since when pupils and parents read what was written before they came.
@@ -62,7 +61,6 @@ impl PolicyPath {
         Self::ALL.into_iter().find(|path| path.name() == name)
     }
 
-    /// The value of this policy in a document.
     pub(crate) fn value(self, policies: &Policies) -> PolicyValue {
         match self {
             Self::HistoryForNewcomers => PolicyValue::HistoryForNewcomers(policies.history_for_newcomers),
@@ -252,7 +250,6 @@ impl ChangeState {
     }
 }
 
-/// A change of the policies.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct PolicyChange {
     pub(crate) org_id: OrgId,

@@ -8,11 +8,9 @@ pub(super) const STAFF_ROOM_LABEL: &str = "Учительская";
 pub(crate) enum UnitKind {
     /// The unit of the whole staff.
     StaffRoom,
-    /// A class of pupils.
     Class,
     /// A group that crosses classes, or a group of students.
     Group,
-    /// A department of the staff.
     Department,
 }
 
@@ -35,7 +33,6 @@ impl UnitKind {
     }
 }
 
-/// A unit of an organization.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Unit {
     pub(crate) org_id: OrgId,

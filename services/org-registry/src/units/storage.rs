@@ -28,7 +28,6 @@ table!(entity, "unit", {
     revision: i64,
 });
 
-/// The filter of a list.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Filter {
     pub(crate) kind: Option<UnitKind>,

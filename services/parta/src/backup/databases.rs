@@ -34,13 +34,11 @@ fn sqlite_url(file: &str) -> String {
     format!("sqlite://{path}")
 }
 
-/// The folder of the keys.
 pub(super) fn keys(settings: &Settings) -> PathBuf {
     let folder = settings.keys.folder.clone();
     folder.unwrap_or_else(|| settings.data.folder.join("keys"))
 }
 
-/// The database of one service.
 pub(super) struct Database {
     pub(super) service: Service,
     pub(super) config: DatabaseConfig,

@@ -15,7 +15,6 @@ pub(crate) struct ExpireCursors {
 }
 
 impl ExpireCursors {
-    /// Runs the command.
     pub(crate) async fn run(self, args: ConfigArgs, output: Output) -> anyhow::Result<()> {
         let settings = databases::settings(args)?;
         let mut expired = Vec::new();

@@ -12,7 +12,6 @@ const NAME: &str = "manifest.json";
 /// The version of its form that this build reads and writes.
 const FORMAT: u32 = 1;
 
-/// The manifest of a backup.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Manifest {
@@ -33,7 +32,6 @@ pub(super) struct Manifest {
     pub(super) suite_secret: Option<StoredFile>,
 }
 
-/// The copy of one database.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct DatabaseCopy {
@@ -54,7 +52,6 @@ pub(super) enum Kind {
     Postgresql,
 }
 
-/// The schema of a database.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Schema {

@@ -51,7 +51,6 @@ pub(super) async fn tables(db: &Db) -> anyhow::Result<Vec<String>> {
         .collect::<Result<_, _>>()?)
 }
 
-/// Deletes tables.
 pub(super) async fn drop_tables(db: &Db, tables: &[String]) -> anyhow::Result<()> {
     let quoted = tables
         .iter()

@@ -52,7 +52,6 @@ pub(super) struct KeptAccess {
 }
 
 impl Recover {
-    /// Runs the command.
     pub(crate) async fn run(self, args: ConfigArgs, output: Output) -> anyhow::Result<()> {
         let settings = databases::settings(args)?;
         let restored = [MEMBERSHIP, ORG_REGISTRY, INVITATION];

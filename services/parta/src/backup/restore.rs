@@ -54,7 +54,6 @@ struct Verified<'a> {
 }
 
 impl Restore {
-    /// Runs the command.
     pub(crate) async fn run(self, args: ConfigArgs, output: Output) -> anyhow::Result<()> {
         let settings = databases::settings(args)?;
         let manifest = Manifest::read(&self.folder)?;

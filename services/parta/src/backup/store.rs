@@ -42,7 +42,6 @@ fn now() -> DateTime<Utc> {
 }
 
 impl Backup {
-    /// Runs the command.
     pub(crate) async fn run(self, args: ConfigArgs, output: Output) -> anyhow::Result<()> {
         let settings = databases::settings(args)?;
         files::private_folder(&self.folder)?;

@@ -115,7 +115,6 @@ pub enum Command {
 }
 
 impl Command {
-    /// Runs the command.
     pub async fn run(self, common: &Common) -> Result<(), Failure> {
         match self {
             Self::Application(command) => command.run(common).await,

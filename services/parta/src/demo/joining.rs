@@ -45,8 +45,8 @@ pub(super) async fn play<F: FnMut(&Step)>(
     );
     narrator.step(
         "R18",
-        "A stranger with a forwarded link of the class requests to join, sees nothing of the school, and is refused by the \
-         class teacher",
+        "A stranger with a forwarded link of the class requests to join, sees nothing of the school, and is \
+         refused by the class teacher",
     );
     Ok(())
 }

@@ -15,7 +15,6 @@ const WAITING: &str =
 /// Counts the locks that migrations of the database hold or wait for.
 const MIGRATING: &str = "SELECT count(*) FROM pg_locks JOIN pg_database ON pg_locks.database = pg_database.oid \
                          WHERE locktype = 'advisory' AND datname = current_database()";
-/// Counts the migrations that were applied.
 const APPLIED: &str = "SELECT count(*) FROM seaql_migrations";
 
 async fn number(database: &DatabaseConnection, sql: &str) -> i64 {

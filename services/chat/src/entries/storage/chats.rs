@@ -88,7 +88,6 @@ fn memberships(rows: Vec<(participant::Model, Option<chat::Model>)>) -> Vec<Chat
         .collect()
 }
 
-/// The chat with this unique key.
 pub(crate) async fn find_chat_by_key(
     conn: &impl ConnectionTrait,
     scope: &OrgScope,
@@ -100,7 +99,6 @@ pub(crate) async fn find_chat_by_key(
     Ok(query.one(conn).await?)
 }
 
-/// The row of a chat.
 pub(crate) async fn find_chat(
     conn: &impl ConnectionTrait,
     scope: &OrgScope,

@@ -43,7 +43,6 @@ table!(pub(crate) participant, "participant", {
     left_seq: Option<i64>,
     read_seq: i64,
     may_post: bool,
-    /// The kind of the participant.
     kind: i16,
     /// The member reads the entries after this sequence number. It follows from the three columns below and
     /// is stored, so that reads and sends look at one number only (F22).

@@ -8,7 +8,6 @@ pub(crate) fn kind_of(chat: &chat::Model) -> Result<ChatKind, StorageError> {
     ChatKind::from_number(chat.kind).ok_or_else(|| StorageError::unknown_value("chat.kind", chat.kind))
 }
 
-/// The kind of a stored participant.
 pub(crate) fn participant_kind(row: &participant::Model) -> Result<ParticipantKind, StorageError> {
     known_kind(row.kind)
 }

@@ -101,7 +101,6 @@ fn present_rows(scope: &OrgScope, chat: ChatId) -> sea_orm::Select<participant::
         .filter(participant::Column::LeftSeq.is_null())
 }
 
-/// The participants of a chat.
 pub(crate) async fn participants(
     conn: &impl ConnectionTrait,
     scope: &OrgScope,

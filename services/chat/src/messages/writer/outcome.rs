@@ -5,7 +5,6 @@ use crate::messages::policy::Refused;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Outcome {
-    /// The message is stored.
     Stored(Stored),
     /// The sender may not write in the chat. The same statement has read the state of the sender in the
     /// roster, which `Roster::found_state` decodes.
@@ -25,7 +24,6 @@ impl Outcome {
     }
 }
 
-/// A stored message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Stored {
     pub(crate) entry_id: EntryId,

@@ -13,7 +13,6 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct CancelAdmission {
     pub(crate) org_id: OrgId,
-    /// The call.
     pub(crate) admission: parta_mutations::Mutation,
 }
 

@@ -89,7 +89,6 @@ impl Mutation for ProtectFamily {
     }
 }
 
-/// Sets the birth date of a pupil.
 #[derive(Debug)]
 pub(crate) struct SetBirthDate {
     pub(crate) org_id: OrgId,
@@ -135,7 +134,6 @@ pub(crate) struct ChildRecordView {
     pub(crate) protected: bool,
 }
 
-/// Returns the record of a child.
 #[derive(Debug)]
 pub(crate) struct GetChildRecord {
     pub(crate) org_id: OrgId,

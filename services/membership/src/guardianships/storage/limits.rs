@@ -57,7 +57,6 @@ fn limit(row: Model) -> Result<Limit, StorageError> {
     })
 }
 
-/// Inserts limits.
 pub(crate) async fn insert(
     conn: &impl ConnectionTrait,
     scope: &OrgScope,

@@ -162,9 +162,7 @@ pub(super) async fn update(
 /// In what a member takes part in a relation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Side {
-    /// The guardian.
     Guardian,
-    /// The child.
     Child,
 }
 

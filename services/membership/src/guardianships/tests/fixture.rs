@@ -45,7 +45,6 @@ impl School {
         }
     }
 
-    /// Another administrator.
     pub(super) async fn second_administrator(&self) -> MemberSession {
         let second = self
             .env

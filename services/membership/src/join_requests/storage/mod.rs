@@ -115,7 +115,6 @@ fn to_row(scope: &OrgScope, row: &JoinRequest) -> Result<Model, StorageError> {
     })
 }
 
-/// Inserts a request.
 pub(super) async fn insert(
     conn: &impl ConnectionTrait,
     scope: &OrgScope,

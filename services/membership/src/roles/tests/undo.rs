@@ -50,7 +50,6 @@ impl School {
             .await;
     }
 
-    /// Another administrator.
     async fn second_administrator(&self) -> MemberSession {
         let phone = "+79165555555";
         let second = self.env.join(phone, "Павел Соколов", Role::Staff, |_| ()).await;

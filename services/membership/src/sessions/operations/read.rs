@@ -22,7 +22,6 @@ pub(crate) struct ListSessions {
 #[derive(Debug)]
 pub(crate) struct Sessions {
     pub(crate) page: Page<Session>,
-    /// The session of the call.
     pub(crate) current: SessionId,
 }
 
@@ -99,7 +98,6 @@ pub(crate) struct ListMemberships {
     pub(crate) page: PageRequest,
 }
 
-/// A membership of the caller.
 #[derive(Debug)]
 pub(crate) struct MembershipView {
     pub(crate) member: Member,

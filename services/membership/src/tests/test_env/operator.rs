@@ -5,7 +5,6 @@ use tonic::Request;
 use super::TestEnv;
 
 impl TestEnv {
-    /// A request of the operator.
     pub(crate) fn by_operator<T>(&self, message: T) -> Request<T> {
         self.test_env.operator_request(message)
     }
