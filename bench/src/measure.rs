@@ -210,7 +210,10 @@ pub(crate) struct Machine {
     pub(crate) postmaster: Option<u32>,
 }
 
-/// Processor time used so far, in ticks of 10 ms.
+/// The unit of processor time in `/proc`.
+const TICKS_PER_SECOND: f64 = 100.0;
+
+/// Processor time used so far, in ticks.
 pub(crate) struct CpuSample {
     at: Instant,
     /// Of all processes of the machine.
@@ -222,7 +225,7 @@ pub(crate) struct CpuSample {
 impl CpuSample {
     /// Returns the share of all processors that other processes used since `begin`.
     fn other_cpu_since(&self, begin: &Self) -> f64 {
-        let wall = self.at.duration_since(begin.at).as_secs_f64() * 100.0;
+        let wall = self.at.duration_since(begin.at).as_secs_f64() * TICKS_PER_SECOND;
         let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
         let all = wall * processors as f64;
@@ -272,19 +275,19 @@ fn total_ticks() -> f64 {
     [0, 1, 2, 5, 6, 7].iter().filter_map(|n| fields.get(*n)).sum()
 }
 
-/// Returns the parent of a process, and its processor time with that of its ended children, in ticks of 10
-/// ms.
+/// Returns the parent of a process, and its processor time with that of its ended children, in ticks.
 fn stat(id: u32) -> Option<(u32, f64)> {
     let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
     let fields: Vec<&str> = stat.rsplit_once(") ")?.1.split(' ').collect();
     let parent = fields.get(1)?.parse().ok()?;
+    // The fields follow the name: utime, stime, cutime and cstime stand at 11 to 14.
     Some((
         parent,
         (11..15).filter_map(|n| fields.get(n)?.parse::<f64>().ok()).sum(),
     ))
 }
 
-/// Returns the processor time of a process and its children, in ticks of 10 ms.
+/// Returns the processor time of a process and its children, in ticks.
 fn ticks(id: u32) -> f64 {
     let all = children(id).into_iter().chain([id]).filter_map(stat);
     all.map(|(_, time)| time).sum()
@@ -302,7 +305,7 @@ fn children(id: u32) -> Vec<u32> {
 
 /// Returns the processor time of these processes and their children.
 pub(crate) fn cpu(ids: &[u32]) -> Duration {
-    Duration::from_secs_f64(ids.iter().map(|id| ticks(*id)).sum::<f64>() / 100.0)
+    Duration::from_secs_f64(ids.iter().map(|id| ticks(*id)).sum::<f64>() / TICKS_PER_SECOND)
 }
 
 #[cfg(test)]

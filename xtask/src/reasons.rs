@@ -77,37 +77,38 @@ fn exceptions(table: &str) -> Vec<(Pair, &str)> {
     table.lines().filter_map(exception).collect()
 }
 
+/// Parses one row; `None` for other lines.
 fn exception(row: &str) -> Option<(Pair, &str)> {
     let mut cells = row.split('|').skip(1).map(str::trim);
     let mut name = || Some(cells.next()?.strip_prefix('`')?.strip_suffix('`')?.to_owned());
-    let parse_record = (name()?, name()?);
-    Some((parse_record, cells.next()?))
+    let pair = (name()?, name()?);
+    Some((pair, cells.next()?))
 }
 
 fn disagreements(listed: &BTreeSet<Pair>, recorded: &BTreeSet<Pair>, table: &str) -> Vec<String> {
     let mut errors = Vec::new();
     let mut rows = BTreeSet::new();
-    for (parse_record, why) in exceptions(table) {
-        let (rpc, reason) = &parse_record;
+    for (pair, why) in exceptions(table) {
+        let (rpc, reason) = &pair;
         if why.is_empty() {
             errors.push(format!("{UNTESTED}: {rpc} {reason} has no explanation"));
         }
-        if !listed.contains(&parse_record) {
+        if !listed.contains(&pair) {
             errors.push(format!(
                 "{UNTESTED}: the comment of {rpc} does not list {reason}; remove the row"
             ));
-        } else if recorded.contains(&parse_record) {
+        } else if recorded.contains(&pair) {
             errors.push(format!(
                 "{UNTESTED}: a test provokes {reason} of {rpc}; remove the row"
             ));
         }
-        if !rows.insert(parse_record.clone()) {
+        if !rows.insert(pair.clone()) {
             errors.push(format!("{UNTESTED}: {rpc} {reason} has two rows"));
         }
     }
     let missing = listed
         .iter()
-        .filter(|parse_record| !recorded.contains(*parse_record) && !rows.contains(*parse_record));
+        .filter(|pair| !recorded.contains(*pair) && !rows.contains(*pair));
     errors.extend(missing.map(|(rpc, reason)| {
         format!(
             "no test provokes {reason} of {rpc}: write one, remove the reason, or add a row to {UNTESTED}"

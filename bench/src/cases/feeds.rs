@@ -42,7 +42,8 @@ pub(super) async fn neighbors(options: Options) -> anyhow::Result<Measured> {
         }),
         Variant::new("importing", move || async move {
             let mut schools = Vec::with_capacity(SCHOOLS);
-            // A client of its own, because a call has a token for each organization that its client has seen.
+            // A client of its own: a call presents the consistency tokens of all organizations that its client
+            // has seen, and those of the imports must not delay the messages.
             let suite = env.suite.on_its_own();
             for n in 0..SCHOOLS {
                 schools.push(suite.school(&format!("Школа № {}", n + 2)).await);
@@ -178,11 +179,13 @@ impl Work for Changes {
     }
 }
 
-/// Changes with an event each, beside the same changes without.
+/// The price of an event: `plain` are transactions that insert a row, `events` the same with an event each, in
+/// as many organizations at the same time. `one_sender` does it in one organization, so that it shows the time
+/// of a transaction without a wait for the others.
 pub(super) async fn changes(options: Options) -> anyhow::Result<Measured> {
     let database = TestDatabase::postgres().await;
     let config = DatabaseConfig {
-        // Half of them write.
+        // Half of the connections are for writing, so that each organization has one.
         max_connections: 2 * u32::try_from(ORGANIZATIONS)?,
         ..DatabaseConfig::new(database.url())
     };
@@ -243,8 +246,9 @@ pub(super) async fn bootstrap(options: Options) -> anyhow::Result<Measured> {
     let (env, chat) = (&test_env, chat.as_str());
     let mut variants = [
         Variant::new("log", move || async move {
-            let forget = "DELETE FROM feed_cursor WHERE consumer LIKE 'chat.%' RETURNING consumer";
-            let mut numbers = restarted(env, async || query_text(chat, forget).await.map(drop)).await?;
+            let delete_cursors = "DELETE FROM feed_cursor WHERE consumer LIKE 'chat.%' RETURNING consumer";
+            let mut numbers =
+                restarted(env, async || query_text(chat, delete_cursors).await.map(drop)).await?;
             let seconds = numbers.get("seconds").copied().unwrap_or_default();
             numbers.insert("rate", events / seconds.max(0.001));
             Ok(numbers)

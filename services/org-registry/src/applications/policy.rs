@@ -4,7 +4,9 @@ use parta_access::{Decision, PermissionRule, PrincipalKind};
 
 use crate::context::Operator;
 
-/// Allows the operator to create the organization of every application.
+/// Allows the operator, whose key was checked, to create the organization of every application. The decision
+/// makes the `OrgScope` without which no organization is stored. The other acts of the operator store nothing
+/// of an organization, so that they need no decision.
 pub(super) fn approve(_: &Operator) -> Decision {
     Decision::Allow
 }

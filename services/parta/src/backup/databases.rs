@@ -81,7 +81,7 @@ impl Database {
     /// Opens the database; an SQLite file is locked against other processes.
     pub(super) async fn connect(&self) -> anyhow::Result<Db> {
         let env = Env::system();
-        // Nothing that is sealed is read or written.
+        // The secrets seal cursors, page tokens and the audit chain. The commands neither seal nor open any.
         let unused = Secrets::generate(&env);
         let db = Db::connect(&self.config, self.service.name, unused, env).await;
         db.with_context(|| {
@@ -109,6 +109,7 @@ impl ServiceLocks {
             let db = database.connect().await?;
             match db.lock_to_replace().await {
                 Ok(Some(lock)) => locks.0.push((db, lock)),
+                // Only SQLite has no such lock.
                 Ok(None) => db.close().await,
                 Err(error) => {
                     db.close().await;

@@ -6,7 +6,8 @@ use rusqlite::{Connection, OpenFlags};
 
 use super::{files, manifest::Schema};
 
-/// The time for which a copy waits for a writer that switches the journal.
+/// The time for which a copy waits while another connection has the file alone, as at the switch to the
+/// write-ahead log.
 const BUSY: Duration = Duration::from_secs(5);
 
 fn open(file: &Path) -> anyhow::Result<Connection> {
@@ -37,7 +38,7 @@ pub(super) fn copy(file: &Path, copy: &Path) -> anyhow::Result<()> {
     Ok(created.sync_all()?)
 }
 
-/// Returns the schema of a file and the number of its event logs.
+/// Returns the schema of a file and the number of its event logs. Both databases understand the queries.
 pub(super) fn inspect(file: &Path, service: &str) -> anyhow::Result<(Schema, u64)> {
     let read = || {
         let conn = open(file)?;

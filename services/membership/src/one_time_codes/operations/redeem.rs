@@ -23,8 +23,8 @@ use crate::{
 
 const ACTOR: &str = "membership.redeem_one_time_code";
 
-/// Starts a session by a code. A wrong code is counted whatever comes of it, so it is no claimed mutation:
-/// the code itself keeps the `request_id` of its use.
+/// Starts a session by a code. A wrong code is refused, and its count must be committed, which a mutation with
+/// a claimed `request_id` cannot do. Instead, the code itself keeps the `request_id` of its use.
 pub(crate) struct RedeemOneTimeCode {
     pub(crate) request_id: Uuid,
     pub(crate) text: String,
@@ -34,7 +34,8 @@ pub(crate) struct RedeemOneTimeCode {
 pub(crate) struct Redeemed {
     pub(crate) org_id: OrgId,
     pub(crate) tokens: NewSession,
-    /// The ids under which the sessions that ended are known.
+    /// The sessions of the account that ended, by the ids in their tokens. Their tokens are refused after the
+    /// commit.
     pub(crate) ended: Vec<SessionId>,
 }
 
@@ -103,6 +104,7 @@ impl RedeemOneTimeCode {
                 ended: Vec::new(),
             }));
         }
+        // The caller has no credential. The code names the organization.
         let scope = &OrgScope::for_consumer(ACTOR, org_id);
         let is_issued = code.state(tx.now()) == CodeState::Issued;
         if !is_issued || !may_be_used(context, tx, scope, &code).await? {
