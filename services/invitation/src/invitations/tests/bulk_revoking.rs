@@ -114,26 +114,12 @@ on_both!(idle_time_starts_at_the_last_use, |database| async move {
     let (busy, token) = made().await;
     fixture.test_env.time.advance(TimeDelta::days(10));
     fixture.accept(fixture.flow(), &token).await.unwrap();
-    fixture.test_env.time.advance(TimeDelta::days(5));
-    let revoked = bulk_revoke(
-        &fixture,
-        fixture.school.administrator,
-        pb::RevocationCondition::Idle,
-        |_| {},
-    )
-    .await
-    .unwrap();
-    assert_eq!(revoked, [idle]);
-    fixture.test_env.time.advance(TimeDelta::days(10));
-    let revoked = bulk_revoke(
-        &fixture,
-        fixture.school.administrator,
-        pb::RevocationCondition::Idle,
-        |_| {},
-    )
-    .await
-    .unwrap();
-    assert_eq!(revoked, [busy]);
+    let (administrator, condition) = (fixture.school.administrator, pb::RevocationCondition::Idle);
+    for (days, expected) in [(5, idle), (10, busy)] {
+        fixture.test_env.time.advance(TimeDelta::days(days));
+        let revoked = bulk_revoke(&fixture, administrator, condition, |_| {}).await;
+        assert_eq!(revoked.unwrap(), [expected]);
+    }
 });
 
 // The issuer and the administration can revoke a link. Members who joined with it remain members.
