@@ -1,13 +1,11 @@
 //! Puts the parts of the service together.
 use std::sync::Arc;
 
-use async_trait::async_trait;
 use parta_access::{PermissionRule, Secrets};
-use parta_database::{Db, Tx};
+use parta_database::Db;
 use parta_edge::Edge;
-use parta_feed::{AtLeast, FeedServer, HandleError};
+use parta_feed::{AtLeast, FeedServer};
 use parta_grpc::{Routes, ServiceClients};
-use parta_ids::OrgId;
 use parta_jobs::{JobRunner, Limits};
 use parta_operations::{JobServer, QuarantineServer};
 use parta_proto_invitation::{
@@ -19,7 +17,7 @@ use parta_proto_invitation::{
         invitation_service_server::InvitationServiceServer,
     },
 };
-use parta_roster::{Change, ConsumerNames, Projection, Roster, RosterObserver, StagedImportJob};
+use parta_roster::{ConsumerNames, Observers, Projection, Roster, RosterObserver, StagedImportJob};
 use parta_runtime::{PURGE_INTERVAL, ServiceContext, Task};
 use tokio_util::sync::CancellationToken;
 
@@ -102,18 +100,11 @@ impl Ports {
 /// Enqueues the jobs that create the links of staged roster imports and that end requests to join, and
 /// revokes the links of released records.
 pub(crate) fn roster_observer() -> Arc<dyn RosterObserver> {
-    Arc::new(Observer)
-}
-
-struct Observer;
-
-#[async_trait]
-impl RosterObserver for Observer {
-    async fn changed(&self, tx: &Tx, org: OrgId, changes: &[Change]) -> Result<(), HandleError> {
-        IMPORT_OBSERVER.changed(tx, org, changes).await?;
-        ReleaseObserver.changed(tx, org, changes).await?;
-        DecisionObserver.changed(tx, org, changes).await
-    }
+    Arc::new(Observers(vec![
+        Box::new(IMPORT_OBSERVER),
+        Box::new(ReleaseObserver),
+        Box::new(DecisionObserver),
+    ]))
 }
 
 /// The roster, and the tasks that keep it up to date.
