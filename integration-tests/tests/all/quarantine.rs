@@ -179,7 +179,7 @@ mod operator_ends_quarantines_of_every_service {
 }
 
 /// Waits until each source has sent a heartbeat since the start. The doctor reports one that has not.
-async fn sources_answered(suite: &Suite) {
+async fn sources_have_responded(suite: &Suite) {
     parta_testkit::eventually("each source has responded", async || {
         let output = parta(suite, &["doctor", "--output", "json"]).await;
         let document: Value = serde_json::from_slice(&output.stdout).unwrap();
@@ -199,7 +199,7 @@ mod commands_of_the_document_about_quarantine_do_what_it_says {
             parta_testkit::logs().allow("replacing a projection by a snapshot");
             let suite = Suite::one_process().await;
             let db = database(&suite, "chat").await;
-            sources_answered(&suite).await;
+            sources_have_responded(&suite).await;
             let healthy = parta(&suite, &["doctor"]).await;
             assert!(healthy.status.success(), "{}", text(&healthy.stdout));
             let commands = commands("docs/operations/quarantine.md");
@@ -259,7 +259,7 @@ mod doctor_finds_what_is_wrong {
             let suite = Suite::one_process().await;
             let db = database(&suite, "membership").await;
             let job = jobs::insert(&db, true, None).await;
-            sources_answered(&suite).await;
+            sources_have_responded(&suite).await;
             let output = parta(&suite, &["doctor", "--output", "json"]).await;
             assert_eq!(output.status.code(), Some(5));
             let document: Value = serde_json::from_slice(&output.stdout).unwrap();

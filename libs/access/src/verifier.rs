@@ -173,7 +173,7 @@ impl Verifier {
     }
 
     /// Refuses tokens of people and service accounts unless membership has listed its revocations within the
-    /// last 30 s ([`Verifier::revocations_answered`]).
+    /// last 30 s ([`Verifier::record_revocations`]).
     #[must_use]
     pub fn polled(self) -> Self {
         Self {
@@ -251,7 +251,7 @@ impl Verifier {
     /// Records a response of membership that was requested at `requested_at`: all revocations, or `None` if
     /// they are those of the last response. The list is merged with what is known, because the replicas
     /// of membership read at different times; entries end when no token of theirs can live.
-    pub fn revocations_answered(
+    pub fn record_revocations(
         &self,
         requested_at: Instant,
         list: Option<&Revoked>,

@@ -55,7 +55,7 @@ mod tests {
     use super::{grade_of, label_key};
 
     #[test]
-    fn label_tells_the_grade() {
+    fn label_contains_the_grade() {
         for (label, grade) in [("5А", Some(5)), (" 11 Б", Some(11)), ("1-в", Some(1))] {
             assert_eq!(grade_of(label), grade, "{label}");
         }

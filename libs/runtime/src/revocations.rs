@@ -112,7 +112,7 @@ impl Poll {
         }
         let revision = revision.context("the response is empty")?;
         self.verifier
-            .revocations_answered(requested_at, (!unchanged).then_some(&list))?;
+            .record_revocations(requested_at, (!unchanged).then_some(&list))?;
         self.revision = revision;
         Ok(())
     }

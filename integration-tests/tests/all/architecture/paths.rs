@@ -55,7 +55,7 @@ impl NamedPaths {
         crates: &'a BTreeSet<String>,
         allowed: &'a [&str],
     ) -> impl Iterator<Item = &'a String> {
-        let lies_within = |path: &str, prefix: &str| {
+        let is_within = |path: &str, prefix: &str| {
             let rest = path.strip_prefix(prefix);
             rest.is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
         };
@@ -65,7 +65,7 @@ impl NamedPaths {
                 let (first, _) = path.split_once("::").unwrap_or((path, ""));
                 crates.contains(first)
             })
-            .filter(move |path| !allowed.iter().any(|prefix| lies_within(path, prefix)))
+            .filter(move |path| !allowed.iter().any(|prefix| is_within(path, prefix)))
     }
 
     /// Removes the reasons of refusals, and the status to which an error is converted.

@@ -1,4 +1,5 @@
-//! The form of refusals and log lines, and the names of tests, read from the syntax of a source.
+//! The form of refusals and log lines, and the names of tests and other items, read from the syntax of a
+//! source.
 use syn::visit::{self, Visit};
 
 /// Functions whose last text argument is the message of a refusal.
@@ -113,6 +114,74 @@ pub(super) fn test_names(source: &str) -> Vec<String> {
     names.0
 }
 
+/// The names of functions, types, variants, constants and modules.
+#[derive(Default)]
+struct ItemNames(Vec<String>);
+
+impl ItemNames {
+    fn push(&mut self, name: &syn::Ident) {
+        self.0.push(name.to_string());
+    }
+}
+
+impl<'ast> Visit<'ast> for ItemNames {
+    fn visit_signature(&mut self, signature: &'ast syn::Signature) {
+        self.push(&signature.ident);
+        visit::visit_signature(self, signature);
+    }
+
+    fn visit_item_struct(&mut self, item: &'ast syn::ItemStruct) {
+        self.push(&item.ident);
+        visit::visit_item_struct(self, item);
+    }
+
+    fn visit_item_enum(&mut self, item: &'ast syn::ItemEnum) {
+        self.push(&item.ident);
+        visit::visit_item_enum(self, item);
+    }
+
+    fn visit_variant(&mut self, variant: &'ast syn::Variant) {
+        self.push(&variant.ident);
+        visit::visit_variant(self, variant);
+    }
+
+    fn visit_item_trait(&mut self, item: &'ast syn::ItemTrait) {
+        self.push(&item.ident);
+        visit::visit_item_trait(self, item);
+    }
+
+    fn visit_item_type(&mut self, item: &'ast syn::ItemType) {
+        self.push(&item.ident);
+        visit::visit_item_type(self, item);
+    }
+
+    fn visit_item_const(&mut self, item: &'ast syn::ItemConst) {
+        self.push(&item.ident);
+        visit::visit_item_const(self, item);
+    }
+
+    fn visit_item_static(&mut self, item: &'ast syn::ItemStatic) {
+        self.push(&item.ident);
+        visit::visit_item_static(self, item);
+    }
+
+    fn visit_item_mod(&mut self, item: &'ast syn::ItemMod) {
+        self.push(&item.ident);
+        visit::visit_item_mod(self, item);
+    }
+}
+
+/// Returns the names of the items of a source, and of the tests that a macro makes.
+pub(super) fn item_names(source: &str) -> Vec<String> {
+    let file = syn::parse_file(source).expect("a Rust source");
+    let mut names = ItemNames::default();
+    names.visit_file(&file);
+    let mut tests = TestNames::default();
+    tests.visit_file(&file);
+    names.0.extend(tests.0);
+    names.0
+}
+
 #[test]
 fn faults_of_sentences_are_found() {
     for (body, count) in [
@@ -132,4 +201,6 @@ fn faults_of_sentences_are_found() {
 fn names_of_tests_are_found() {
     let source = "#[test] fn first() {} fn other() {} on_both!(second, |database| async move {});";
     assert_eq!(test_names(source), ["first", "second"]);
+    let source = "mod a { enum B { C(u8) } const D: u8 = 1; impl B { fn e() {} } } on_both!(f, |g| h);";
+    assert_eq!(item_names(source), ["a", "B", "C", "D", "e", "f"]);
 }

@@ -31,10 +31,7 @@ impl Polled {
             sessions: sessions.to_vec(),
             ..Revoked::default()
         };
-        let recorded = self
-            .test
-            .verifier
-            .revocations_answered(Instant::now(), Some(&list));
+        let recorded = self.test.verifier.record_revocations(Instant::now(), Some(&list));
         recorded.unwrap();
     }
 
@@ -68,7 +65,7 @@ fn people_are_refused_30_seconds_after_the_last_response() {
         polled
             .test
             .verifier
-            .revocations_answered(requested_at, None)
+            .record_revocations(requested_at, None)
             .unwrap();
         assert_eq!(polled.reason().await, None);
         advance(Duration::from_secs(11)).await;
@@ -109,7 +106,7 @@ fn listed_revocation_is_kept_until_its_tokens_have_expired() {
         polled.list(&[]);
         assert_eq!(polled.reason().await, REVOKED);
         let verifier = &polled.test.verifier;
-        verifier.revocations_answered(Instant::now(), None).unwrap();
+        verifier.record_revocations(Instant::now(), None).unwrap();
         assert_eq!(polled.reason().await, REVOKED);
         let principal = Principal::Person {
             org_id: polled.test.env.id(),
@@ -133,11 +130,7 @@ fn response_with_too_many_revocations_does_not_count() {
             service_account_keys: vec![polled.test.env.id()],
         };
         let verifier = &polled.test.verifier;
-        assert!(
-            verifier
-                .revocations_answered(Instant::now(), Some(&list))
-                .is_err()
-        );
+        assert!(verifier.record_revocations(Instant::now(), Some(&list)).is_err());
         assert!(!verifier.knows_revocations());
     });
 }

@@ -39,7 +39,7 @@ fn people_are_refused_while_revocations_are_unknown() {
         let test_env = TestEnv::polled();
         let (person, _) = test_env.person();
         let list = Revoked::default();
-        let record = |list| test_env.verifier.revocations_answered(Instant::now(), list);
+        let record = |list| test_env.verifier.record_revocations(Instant::now(), list);
         record(Some(&list)).unwrap();
         let mut stream = open(test_env.outside(), SUBSCRIBE, bearer("", &person))
             .await

@@ -118,7 +118,7 @@ impl Member {
     /// Begins another membership of a person who had left. Only the record itself stays: its id, name,
     /// account, creation time and the cause of a removal. Relations ended with the earlier membership
     /// (`departures`).
-    pub(crate) fn begin_anew(&mut self, invitation_id: Option<InvitationId>) {
+    pub(crate) fn begin_again(&mut self, invitation_id: Option<InvitationId>) {
         self.state = State::Active;
         self.roles.clear();
         self.teacher_verified = false;

@@ -74,7 +74,7 @@ pub(crate) async fn join_again(
     invitation_id: Option<InvitationId>,
 ) -> Result<(), Error> {
     if member.state == State::Left {
-        member.begin_anew(invitation_id);
+        member.begin_again(invitation_id);
     }
     // An adult student may be a parent already, and becomes one of another child.
     let is_new = !member.has(role);

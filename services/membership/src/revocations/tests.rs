@@ -97,7 +97,7 @@ on_both!(
             assert!(verifier.caller(token, "rpc").await.is_ok());
         }
         verifier
-            .revocations_answered(Instant::now(), Some(&revoked))
+            .record_revocations(Instant::now(), Some(&revoked))
             .unwrap();
         for token in [&here.token, &there.token] {
             let refused = verifier.caller(token, "rpc").await.unwrap_err();

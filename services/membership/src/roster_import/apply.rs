@@ -259,7 +259,7 @@ impl<'a> Applier<'a> {
             return Ok(false);
         };
         let role = plan::role(change.details.value)?;
-        row.begin_anew(None);
+        row.begin_again(None);
         row.roles.insert(role);
         if row.full_name != change.details.person {
             names::keep(self.tx, self.scope, row, &change.details.person, None).await?;

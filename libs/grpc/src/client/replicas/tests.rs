@@ -94,7 +94,7 @@ async fn connected(replicas: &Replicas, expected: &[&TestReplica]) {
     states.wait_for(is_expected).await.unwrap();
 }
 
-async fn ask_often(replicas: &Replicas) -> Vec<String> {
+async fn call_six_times(replicas: &Replicas) -> Vec<String> {
     let mut names = Vec::new();
     for _ in 0..6 {
         names.push(call(replicas).await.unwrap());
@@ -115,7 +115,7 @@ fn calls_take_turns_among_the_addresses_of_a_name() {
         let replicas = dns.replicas();
         call(&replicas).await.unwrap();
         connected(&replicas, &[&one, &two]).await;
-        assert_eq!(ask_often(&replicas).await, ["1", "1", "1", "2", "2", "2"]);
+        assert_eq!(call_six_times(&replicas).await, ["1", "1", "1", "2", "2", "2"]);
     });
 }
 
@@ -132,7 +132,7 @@ fn address_that_dns_no_longer_has_gets_no_calls() {
         assert_eq!(call(&replicas).await.unwrap(), "old");
         dns.set(&[&new]);
         connected(&replicas, &[&new]).await;
-        assert_eq!(ask_often(&replicas).await, ["new"; 6]);
+        assert_eq!(call_six_times(&replicas).await, ["new"; 6]);
     });
 }
 
@@ -161,7 +161,7 @@ fn lost_replica_costs_one_call_and_returns() {
         assert_eq!(refused, 1);
         let two = TestReplica::start_at(address, "2", None).await;
         connected(&replicas, &[&one, &two]).await;
-        assert_eq!(ask_often(&replicas).await, ["1", "1", "1", "2", "2", "2"]);
+        assert_eq!(call_six_times(&replicas).await, ["1", "1", "1", "2", "2", "2"]);
     });
 }
 

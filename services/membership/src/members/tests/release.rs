@@ -132,7 +132,7 @@ impl School {
         };
         let verifier = self.env.new_verifier();
         verifier
-            .revocations_answered(Instant::now(), Some(&revoked))
+            .record_revocations(Instant::now(), Some(&revoked))
             .unwrap();
         let refused = verifier.caller(token, "rpc").await.err();
         refused.map(|error| error.reason().to_owned())
