@@ -42,8 +42,8 @@ pub(super) async fn neighbors(options: Options) -> anyhow::Result<Measured> {
         }),
         Variant::new("importing", move || async move {
             let mut schools = Vec::with_capacity(SCHOOLS);
-            // A client of its own: a call presents the consistency tokens of all organizations that its client
-            // has seen, and those of the imports must not delay the messages.
+            // A client of its own: a call presents the consistency tokens of all organizations that its
+            // client has seen, and those of the imports must not delay the messages.
             let suite = env.suite.on_its_own();
             for n in 0..SCHOOLS {
                 schools.push(suite.school(&format!("Школа № {}", n + 2)).await);
@@ -179,9 +179,9 @@ impl Work for Changes {
     }
 }
 
-/// The price of an event: `plain` are transactions that insert a row, `events` the same with an event each, in
-/// as many organizations at the same time. `one_sender` does it in one organization, so that it shows the time
-/// of a transaction without a wait for the others.
+/// The price of an event: `plain` are transactions that insert a row, `events` the same with an event each,
+/// in as many organizations at the same time. `one_sender` does it in one organization, so that it shows the
+/// time of a transaction without a wait for the others.
 pub(super) async fn changes(options: Options) -> anyhow::Result<Measured> {
     let database = TestDatabase::postgres().await;
     let config = DatabaseConfig {

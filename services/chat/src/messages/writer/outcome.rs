@@ -14,8 +14,8 @@ pub(crate) enum Outcome {
 }
 
 impl Outcome {
-    /// The outcome of a message whose `request_id` is already stored. `digest` is that of the stored entry; an
-    /// entry that is no message has none.
+    /// The outcome of a message whose `request_id` is already stored. `digest` is that of the stored entry;
+    /// an entry that is no message has none.
     pub(super) fn repeated(pending: &PendingMessage, digest: Option<&[u8]>, stored: Stored) -> Self {
         if digest == Some(pending.digest.as_slice()) {
             Self::Stored(stored)

@@ -23,8 +23,8 @@ use crate::{
 
 const ACTOR: &str = "membership.redeem_one_time_code";
 
-/// Starts a session by a code. A wrong code is refused, and its count must be committed, which a mutation with
-/// a claimed `request_id` cannot do. Instead, the code itself keeps the `request_id` of its use.
+/// Starts a session by a code. A wrong code is refused, and its count must be committed, which a mutation
+/// with a claimed `request_id` cannot do. Instead, the code itself keeps the `request_id` of its use.
 pub(crate) struct RedeemOneTimeCode {
     pub(crate) request_id: Uuid,
     pub(crate) text: String,
