@@ -1,5 +1,5 @@
 //! A suspended member is refused by every service, and has everything back when the suspension is lifted
-//! (R82). A duty admits its holder to the room of its unit, and its end takes him out (F3).
+//! (R82). A duty places its holder in the room of its unit, and its end takes him out (F3).
 use parta_integration_tests::{Client, Suite, on_both_topologies};
 use serde_json::{Value, json};
 use tonic::Code;
