@@ -3,7 +3,8 @@
     python -m grpc_tools.protoc -I proto --python_out=OUT --grpc_python_out=OUT $(find proto -name '*.proto')
     PYTHONPATH=OUT python integration-tests/python/first_steps.py 127.0.0.1:7710 data/keys/operator.key
 
-Needs only grpcio and the stubs generated from `proto/`. The suite must run with its development outbox.
+Needs only grpcio, googleapis-common-protos for the details of refusals, and the stubs generated from
+`proto/`. The suite must run with its development outbox.
 """
 
 import re
@@ -12,6 +13,7 @@ import time
 import uuid
 
 import grpc
+from google.rpc import error_details_pb2, status_pb2
 from parta.chat.v1 import chat_service_pb2, chat_service_pb2_grpc
 from parta.chat.v1 import live_service_pb2, live_service_pb2_grpc
 from parta.chat.v1 import message_service_pb2, message_service_pb2_grpc
@@ -35,6 +37,16 @@ def act() -> str:
 
 def bearer(token: str) -> list[tuple[str, str]]:
     return [("authorization", f"Bearer {token}")]
+
+
+def reason(refused: grpc.RpcError) -> tuple[str, str]:
+    """Returns the domain and the reason of a refusal: a heading and a row of docs/errors.md."""
+    status = status_pb2.Status.FromString(dict(refused.trailing_metadata())["grpc-status-details-bin"])
+    info = error_details_pb2.ErrorInfo()
+    for detail in status.details:
+        if detail.Unpack(info):
+            return info.domain, info.reason
+    raise AssertionError("each refusal has a reason")
 
 
 def ogrn(number: int) -> str:
@@ -158,9 +170,10 @@ def main(address: str, operator_key_file: str) -> None:
     try:
         suite.messages.SendMessage(send, metadata=suite.account(f"+7919{number:07}", "Чужой"))
     except grpc.RpcError as refused:
-        assert refused.code() in (grpc.StatusCode.PERMISSION_DENIED, grpc.StatusCode.UNAUTHENTICATED), refused
+        assert reason(refused) == ("parta", "CALLER_NOT_ACCEPTED"), refused
+        assert len(dict(refused.trailing_metadata())["parta-trace-id"]) == 32, refused
     else:
-        raise AssertionError("a stranger wrote")
+        raise AssertionError("an outsider wrote")
     print(f"ok: {received.message.text} (seq {received.seq})")
 
 

@@ -6,7 +6,7 @@ use crate::{
     build::Build, cargo, cluster, containers::Engine, dependencies, docs, elapsed::Elapsed, execute,
     instructions, k8s, protos, reasons, requirements,
 };
-use crate::{root, test, tools};
+use crate::{root, test, tools, tour};
 
 /// Runs all checks. A missing tool fails its check, unless `allow_missing_tools` skips it.
 pub(crate) fn run(allow_missing_tools: bool) -> anyhow::Result<()> {
@@ -108,6 +108,12 @@ fn run_checks(elapsed: &mut Elapsed, notes: &mut Notes) -> anyhow::Result<()> {
             k8s::check_commands(&tools, &build)?;
         }
         requirements::run()
+    })?;
+    elapsed.part("README", || {
+        match notes.tool("README's commands", tools::buf())? {
+            Some(buf) => tour::check(&buf, &build),
+            None => Ok(()),
+        }
     })?;
     elapsed.part("instructions", || {
         match notes.tool("instructions", instructions::valgrind())? {

@@ -25,6 +25,7 @@ mod servers;
 mod soak;
 mod test;
 mod tools;
+mod tour;
 
 use std::{
     net::TcpListener,

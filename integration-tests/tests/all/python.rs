@@ -58,3 +58,19 @@ mod python_stubs_can_register_subscribe_and_send {
         });
     }
 }
+
+#[test]
+fn document_for_clients_has_the_code_that_is_tested() {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let document = std::fs::read_to_string(here.join("../docs/clients.md")).unwrap();
+    let tested = std::fs::read_to_string(here.join("python/first_steps.py")).unwrap();
+    let blocks: Vec<&str> = document
+        .split("```python\n")
+        .skip(1)
+        .map(|rest| rest.split("```").next().unwrap())
+        .collect();
+    assert!(!blocks.is_empty());
+    for block in blocks {
+        assert!(tested.contains(block), "{block}");
+    }
+}

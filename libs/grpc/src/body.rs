@@ -15,6 +15,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tonic::{Code, Status, body::Body};
 use tracing::Span;
 
+use crate::headers::GRPC_STATUS;
 use crate::server::{
     account_streams::AccountStream,
     exchange::{Exchange, poll_ends},
@@ -29,7 +30,7 @@ type Polled = Poll<Option<Result<Frame<Bytes>, Status>>>;
 pub(crate) fn code_in_head<B>(response: &http::Response<B>) -> Option<Code> {
     response
         .headers()
-        .get("grpc-status")
+        .get(&GRPC_STATUS)
         .map(|v| Code::from_bytes(v.as_bytes()))
 }
 
@@ -177,7 +178,7 @@ impl http_body::Body for InstrumentedBody {
             Some(Ok(frame)) => {
                 if let Some(trailers) = frame.trailers_ref() {
                     let code = trailers
-                        .get("grpc-status")
+                        .get(&GRPC_STATUS)
                         .map_or(Code::Ok, |v| Code::from_bytes(v.as_bytes()));
                     guard.report(code, trailers);
                     guard.finish(code);

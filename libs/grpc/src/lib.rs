@@ -9,6 +9,7 @@ mod body;
 pub mod client;
 mod clients;
 mod context;
+mod headers;
 pub mod in_memory;
 mod layer;
 mod methods;

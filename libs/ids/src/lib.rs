@@ -54,7 +54,9 @@ macro_rules! typed_ids {
         }
         impl std::fmt::Display for $name {
             fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                write!(f, "{}_{}", $prefix, typeid::encode(self.0))
+                f.write_str(concat!($prefix, "_"))?;
+                let suffix = typeid::encode(self.0);
+                f.write_str(std::str::from_utf8(&suffix).map_err(|_| std::fmt::Error)?)
             }
         }
         impl std::fmt::Debug for $name {

@@ -37,7 +37,7 @@ fn published_test_vectors_pass() {
         ),
     ] {
         let uuid: Uuid = uuid.parse().unwrap();
-        assert_eq!(typeid::encode(uuid), suffix);
+        assert_eq!(OrgId::from_uuid(uuid).to_string(), format!("org_{suffix}"));
         assert_eq!(typeid::decode(suffix), Some(uuid));
     }
 }

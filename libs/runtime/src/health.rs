@@ -151,11 +151,12 @@ impl Health {
     }
 
     /// Returns the routes of health checks, and of reflection of these packages by v1 and by v1alpha, which
-    /// older tools require.
+    /// older tools require. Reflection has the messages of refusals too, so that tools can print them.
     pub(crate) fn routes(&self, packages: &[&Package]) -> anyhow::Result<Routes> {
         let reflect = || {
             let builder = tonic_reflection::server::Builder::configure()
-                .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET);
+                .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+                .register_encoded_file_descriptor_set(parta_status::DETAILS);
             packages.iter().fold(builder, |builder, package| {
                 builder.register_encoded_file_descriptor_set(package.descriptors)
             })

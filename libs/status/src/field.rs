@@ -49,7 +49,11 @@ pub fn text(
     multi_line: bool,
 ) -> String {
     let value = value.trim();
-    let count = value.chars().count();
+    let allowed = |c: char| !c.is_control() || (multi_line && matches!(c, '\n' | '\r' | '\t'));
+    // One pass, because every message comes here.
+    let (count, all_allowed) = value
+        .chars()
+        .fold((0, true), |(count, all), c| (count + 1, all && allowed(c)));
     if count == 0 && *length.start() > 0 {
         violations.add(path, "is required");
     } else if !length.contains(&count) {
@@ -62,12 +66,7 @@ pub fn text(
             ),
         );
     }
-    let allowed = |c: char| !c.is_control() || (multi_line && matches!(c, '\n' | '\r' | '\t'));
-    violations.check(
-        value.chars().all(allowed),
-        path,
-        "must not contain control characters",
-    );
+    violations.check(all_allowed, path, "must not contain control characters");
     value.to_owned()
 }
 

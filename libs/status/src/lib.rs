@@ -19,6 +19,8 @@ pub use field::FieldViolations;
 pub use parta_proto::Reason;
 pub use rpc_error::RpcError;
 pub use tonic::Code;
+/// The descriptors of `google.rpc.Status` and of the details of refusals, for reflection.
+pub use tonic_types::pb::FILE_DESCRIPTOR_SET as DETAILS;
 
 #[cfg(test)]
 mod tests;

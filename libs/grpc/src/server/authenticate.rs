@@ -220,8 +220,8 @@ fn invalid(why: &str) -> RpcError {
 }
 
 fn bearer(value: &http::HeaderValue) -> Result<&str, RpcError> {
-    let text = value
-        .to_str()
+    // Checked as UTF-8, which the standard library does by words and `to_str` by bytes.
+    let text = std::str::from_utf8(value.as_bytes())
         .map_err(|_| invalid("The metadata `authorization` is not text."))?;
     let (scheme, token) = text.split_once(' ').unwrap_or((text, ""));
     if !scheme.eq_ignore_ascii_case("bearer") || token.is_empty() {

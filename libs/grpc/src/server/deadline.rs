@@ -17,6 +17,7 @@ use tower::Service;
 
 use crate::{
     context::{CallContext, InContext},
+    headers::GRPC_TIMEOUT,
     layer::{Layered, OnResponse, ResponseFuture, RpcService, layer},
     rpc::{RpcRequest, RpcResponse, RpcResult},
 };
@@ -125,7 +126,7 @@ fn earlier(requested: Duration) -> Duration {
 
 /// Parses `grpc-timeout`: up to eight digits and a unit, as in the gRPC wire specification.
 pub(crate) fn grpc_timeout(headers: &http::HeaderMap) -> Option<Duration> {
-    let text = headers.get("grpc-timeout")?.to_str().ok()?;
+    let text = headers.get(&GRPC_TIMEOUT)?.to_str().ok()?;
     let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
     if digits.is_empty() || digits.len() > 8 || !digits.bytes().all(|b| b.is_ascii_digit()) {
         return None;

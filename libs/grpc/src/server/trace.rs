@@ -14,6 +14,7 @@ use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 use super::trace_slot::TraceSlot;
 use crate::{
     context::{CallContext, InContext},
+    headers::TRACEPARENT,
     layer::{Layered, OnResponse, ResponseFuture, RpcService, layer},
     rpc::{HttpRequest, RpcRequest, RpcResponse, RpcResult},
     trace_id::TraceId,
@@ -38,9 +39,11 @@ impl Trace {
         }
         let (rpc, method, http) = (request.rpc(), request.method, &request.http);
         let (span, trace) = exported(rpc, http).unwrap_or_else(|| {
-            let arrived = Headers(http.headers())
-                .get("traceparent")
-                .and_then(TraceId::from_traceparent);
+            let arrived = http
+                .headers()
+                .get(&TRACEPARENT)
+                .and_then(|value| value.to_str().ok());
+            let arrived = arrived.and_then(TraceId::from_traceparent);
             let trace = arrived.unwrap_or_else(|| self.fresh());
             let span = tracing::info_span!("rpc", rpc.method = rpc, trace.id = %trace);
             (span, trace)

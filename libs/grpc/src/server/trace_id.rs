@@ -4,8 +4,8 @@ use tonic::Status;
 use tower::Service;
 
 use crate::{
-    TRACE_ID,
     context::CallContext,
+    headers::TRACE_ID,
     layer::{Layered, OnResponse, ResponseFuture, RpcService, layer},
     rpc::{RpcRequest, RpcResponse, RpcResult},
 };
@@ -35,7 +35,7 @@ impl OnResponse<RpcResult> for ReturnTraceId {
         if let Some(trace) = CallContext::current().trace
             && let Ok(value) = http::HeaderValue::from_str(&trace.to_string())
         {
-            response.http.headers_mut().insert(TRACE_ID, value);
+            response.http.headers_mut().insert(&TRACE_ID, value);
         }
         Ok(response)
     }

@@ -8,6 +8,10 @@ use parta_testkit::{Link, on_postgres};
 use tonic_health::pb::{
     HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
 };
+use tonic_reflection::pb::v1::{
+    ServerReflectionRequest, server_reflection_client::ServerReflectionClient,
+    server_reflection_request::MessageRequest, server_reflection_response::MessageResponse,
+};
 
 async fn health(client: &Client, service: &str) -> ServingStatus {
     let request = HealthCheckRequest {
@@ -202,15 +206,11 @@ fn shutdown_is_ordered() {
     });
 }
 
-/// Returns the names of the gRPC services that reflection lists to a client without a credential.
-async fn reflected(running: &Running) -> Vec<String> {
-    use tonic_reflection::pb::v1::{
-        ServerReflectionRequest, server_reflection_client::ServerReflectionClient,
-        server_reflection_request::MessageRequest, server_reflection_response::MessageResponse,
-    };
+/// Sends a request of reflection as a client without a credential.
+async fn reflect(running: &Running, request: MessageRequest) -> MessageResponse {
     let request = ServerReflectionRequest {
         host: String::new(),
-        message_request: Some(MessageRequest::ListServices(String::new())),
+        message_request: Some(request),
     };
     let mut responses = ServerReflectionClient::new(Client::of(running).0)
         .server_reflection_info(futures::stream::iter([request]))
@@ -218,7 +218,13 @@ async fn reflected(running: &Running) -> Vec<String> {
         .unwrap()
         .into_inner();
     let response = responses.message().await.unwrap().unwrap();
-    let Some(MessageResponse::ListServicesResponse(list)) = response.message_response else {
+    response.message_response.unwrap()
+}
+
+/// Returns the names of the gRPC services that reflection lists.
+async fn reflected(running: &Running) -> Vec<String> {
+    let response = reflect(running, MessageRequest::ListServices(String::new())).await;
+    let MessageResponse::ListServicesResponse(list) = response else {
         unreachable!("{response:?}")
     };
     list.service.into_iter().map(|service| service.name).collect()
@@ -243,6 +249,19 @@ fn reflection_lists_the_services_of_the_process() {
             !all.iter().any(|name| name.starts_with("parta.invitation.")),
             "{all:?}"
         );
+        // A tool prints the details of a refusal only if it knows their messages.
+        for detail in [
+            "google.rpc.ErrorInfo",
+            "google.rpc.RetryInfo",
+            "google.rpc.BadRequest",
+        ] {
+            let request = MessageRequest::FileContainingSymbol(detail.to_owned());
+            let response = reflect(&running, request).await;
+            assert!(
+                matches!(response, MessageResponse::FileDescriptorResponse(_)),
+                "{detail}: {response:?}"
+            );
+        }
         running.stop().await;
     });
 }
