@@ -124,7 +124,7 @@ const BY_HAND: &[(&str, &[(usize, Why)])] = &[
         "libs/jobs/src/lease.rs",
         &[
             (
-                3,
+                4,
                 NotExpressible("the clock of the database, and UPDATE of the row of a locked subquery"),
             ),
             (4, Measured("each attempt of a job")),
