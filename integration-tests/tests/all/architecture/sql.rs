@@ -166,6 +166,13 @@ const BY_HAND: &[(&str, &[(usize, Why)])] = &[
         &[(2, ADVISORY_LOCK)],
     ),
     (
+        "services/membership/src/revocations/storage.rs",
+        &[(
+            1,
+            NotExpressible("UNION ALL with the clock of the database, and LATERAL subqueries"),
+        )],
+    ),
+    (
         "services/chat/src/messages/writer/postgres.rs",
         &[(
             3,
