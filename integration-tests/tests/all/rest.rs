@@ -2,6 +2,7 @@
 use std::time::Duration;
 
 use parta_integration_tests::Suite;
+use parta_testkit::StatementCounter;
 use serde_json::json;
 
 /// The processes settle within this time after the last change.
@@ -25,12 +26,11 @@ mod processes_at_rest_take_few_statements {
             let account = &leader.account.client;
             account.must("AuthenticationService/EndSession", json!({})).await;
             tokio::time::sleep(SETTLING).await;
-            let count = || counters.values().map(|counter| counter.count());
+            let count = || counters.values().map(StatementCounter::count);
             let before: Vec<usize> = count().collect();
             tokio::time::sleep(Duration::from_secs(SECONDS as u64)).await;
             let taken = count().zip(before).map(|(after, before)| after - before);
             let taken: Vec<_> = counters.keys().zip(taken).collect();
-            println!("statements within {SECONDS} s: {taken:?}");
             let many = taken.iter().filter(|(_, count)| *count > PER_SECOND * SECONDS);
             assert_eq!(many.count(), 0, "more than {PER_SECOND} a second: {taken:?}");
             suite.stop().await;

@@ -4,7 +4,8 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 use std::{path::Path, process::Stdio};
 
-use chrono::{TimeDelta, Utc};
+use chrono::TimeDelta;
+use parta_ids::Env;
 use parta_integration_tests::{Client, Suite, on_both_topologies};
 use sea_orm::{ConnectionTrait as _, Statement};
 use serde_json::{Value, json};
@@ -138,7 +139,7 @@ async fn commands_of_the_page(suite: &Suite, org: &str, suspension: &Value) -> V
     let words: Vec<&str> = printed.lines().collect();
     let calls = words.chunks(5).map(|words| {
         let [rpc, "-H", header, "-d", body] = words else {
-            panic!("another form of a command: {words:?}");
+            unreachable!("another form of a command: {words:?}");
         };
         Call {
             rpc: (*rpc).to_owned(),
@@ -161,7 +162,7 @@ on_both_topologies!(
         // Nobody has decided within 72 hours.
         let db = database(&suite, "membership").await;
         let sql = "UPDATE suspension SET create_time = $1";
-        let time = Utc::now() - TimeDelta::hours(73);
+        let time = Env::system().now() - TimeDelta::hours(73);
         let aged = Statement::from_sql_and_values(db.get_database_backend(), sql, [time.into()]);
         assert_eq!(db.execute_raw(aged).await.unwrap().rows_affected(), 1);
 
@@ -171,7 +172,7 @@ on_both_topologies!(
         assert!(calls.iter().all(|call| call.header == header));
         let names: Vec<&str> = calls.iter().map(|call| call.rpc.as_str()).collect();
         let [list, confirm, reinstate] = names.as_slice() else {
-            panic!("other commands: {names:?}");
+            unreachable!("other commands: {names:?}");
         };
         let operator = suite.operator();
         let listed = async || operator.must(list, calls[0].body.clone()).await["suspensions"].clone();

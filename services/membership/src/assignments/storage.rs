@@ -95,7 +95,7 @@ pub(super) async fn insert_all(
     }
     let rows = Condition::all()
         .add(Column::OrgId.eq(org_id))
-        .add(Column::AssignmentId.is_in(ids.map(|id| id.uuid())));
+        .add(Column::AssignmentId.is_in(ids.map(AssignmentId::uuid)));
     let found = ids_of::<Entity, _>(conn, Column::AssignmentId, rows).await?;
     Ok(found.into_iter().collect())
 }

@@ -81,7 +81,7 @@ pub(super) async fn insert_all(
     }
     let rows = Condition::all()
         .add(Column::OrgId.eq(org_id))
-        .add(Column::EnrollmentId.is_in(ids.map(|id| id.uuid())));
+        .add(Column::EnrollmentId.is_in(ids.map(EnrollmentId::uuid)));
     let found = ids_of::<Entity, _>(conn, Column::EnrollmentId, rows).await?;
     Ok(found.into_iter().collect())
 }

@@ -143,7 +143,7 @@ pub(super) async fn insert_all(
     }
     let rows = Condition::all()
         .add(Column::OrgId.eq(scope.org_id().uuid()))
-        .add(Column::GuardianshipId.is_in(ids.map(|id| id.uuid())));
+        .add(Column::GuardianshipId.is_in(ids.map(GuardianshipId::uuid)));
     let found = ids_of::<Entity, _>(conn, Column::GuardianshipId, rows).await?;
     Ok(found.into_iter().collect())
 }

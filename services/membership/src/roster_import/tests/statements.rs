@@ -35,7 +35,6 @@ on_postgres!(
         let counts = done.done.unwrap();
         assert_eq!((counts.members, counts.enrollments_begun), (100, 60));
         assert_eq!((counts.guardianships, counts.assignments_begun), (38, 2));
-        println!("{taken} statements");
         assert!(taken <= MOST, "{taken} statements for 100 people");
         school.test_env.close().await;
     }
