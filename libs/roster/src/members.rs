@@ -62,7 +62,7 @@ async fn write(tx: &Tx, org: OrgId, events: &[MembershipEvent]) -> Result<Touche
                 touched.changes.push(Change::RosterImportStaged {
                     key: staged_key(staged),
                     staged: staged.clone(),
-                })
+                });
             }
             Run::One(payload) => write_one(tx, org, payload, &mut touched).await?,
         }
