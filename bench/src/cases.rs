@@ -407,3 +407,43 @@ pub(crate) fn select(
     ensure!(!selected.is_empty(), "these cases do not support this database");
     Ok(selected)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    /// Whether a goal compares with a server that only some machines have.
+    fn compares_servers(goal: &Goal) -> bool {
+        let baseline = goal.baseline.map(|(variant, _)| variant);
+        baseline.is_some_and(|variant| ["ejabberd", "prosody", "synapse"].contains(&variant))
+    }
+
+    /// A row of results names the measure of a goal. The text before the colon may have other numbers of people.
+    #[test]
+    fn document_has_a_row_of_each_case_and_goal() {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/performance.md");
+        let document = std::fs::read_to_string(file).unwrap();
+        let (_, after) = document.split_once("These are the cases:").unwrap();
+        let (cases, results) = after.split_once("## Measured").unwrap();
+        let mut missing = Vec::new();
+        for case in CASES {
+            let begin = format!("| {} | ", case.name);
+            let is_row = |line: &&str| line.starts_with(&begin);
+            if cases.lines().filter(is_row).count() != 1 {
+                missing.push(case.name.to_owned());
+            }
+            for goal in case.goals.iter().filter(|goal| !compares_servers(goal)) {
+                let measure = goal
+                    .text
+                    .split_once(": ")
+                    .map_or(goal.text, |(_, measure)| measure);
+                if !results.lines().filter(is_row).any(|row| row.contains(measure)) {
+                    missing.push(format!("{}: {}", case.name, goal.text));
+                }
+            }
+        }
+        assert_eq!(missing, [] as [String; 0]);
+    }
+}

@@ -128,6 +128,53 @@ impl Postgres {
         }
     }
 
+    /// Returns a command of a program of PostgreSQL that connects to this server; `None` if the server is
+    /// shared with other tests.
+    pub fn command(&self, program: &str) -> Option<Command> {
+        let Kind::Own { bin, port, .. } = &self.kind else {
+            return None;
+        };
+        let mut command = Command::new(bin.join(program));
+        command.env("PGHOST", "127.0.0.1").env("PGPORT", port.to_string());
+        command.env("PGUSER", "postgres").kill_on_drop(true);
+        Some(command)
+    }
+
+    /// Returns a folder for a restored copy, which does not exist yet. Panics on a shared server.
+    pub fn restored_folder(&self) -> PathBuf {
+        let Kind::Own { folder, .. } = &self.kind else {
+            panic!("other tests use the server");
+        };
+        folder.path().join("restored")
+    }
+
+    /// Stops the server in order, and starts the one of [`Postgres::restored_folder`] on the same port.
+    /// Returns once it accepts connections. Panics on a shared server.
+    pub async fn start_restored(&self) {
+        let Kind::Own {
+            bin,
+            port,
+            folder,
+            server,
+        } = &self.kind
+        else {
+            panic!("other tests use the server");
+        };
+        let mut server = server.lock().await;
+        end(server.take().expect("it runs"), "-INT").await;
+        let data = folder.path().join("data");
+        fs::rename(&data, folder.path().join("replaced")).expect("the server has ended");
+        fs::rename(self.restored_folder(), &data).expect("a restored folder");
+        if is_root().await {
+            run(Command::new("chown").args(["--recursive", "nobody"]).arg(&data)).await;
+        }
+        *server = Some(serve(bin, &data, *port).await);
+        eventually("the restored server takes connections", async || {
+            connect(&self.url).await.ok()
+        })
+        .await;
+    }
+
     /// Stops the server in order.
     pub async fn stop(self) {
         if let Kind::Own { server, .. } = self.kind

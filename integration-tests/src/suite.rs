@@ -12,7 +12,7 @@ use parta_grpc::{ClientBuilder, ServiceChannel, Target};
 use parta_ids::Env;
 use parta_proto_all::PACKAGES;
 use parta_runtime::{Running, Sources};
-use parta_testkit::{Link, SmsGateway};
+use parta_testkit::{Link, SmsGateway, StatementCounter};
 use serde_json::Value;
 use tokio::sync::Mutex;
 use tonic::transport::{Certificate, ClientTlsConfig};
@@ -181,13 +181,20 @@ impl Suite {
     /// Starts five processes, each with its own PostgreSQL database, connected by NATS. One role owns each
     /// schema, and another one serves. `program` is `suite-process`.
     pub async fn split(program: &str) -> Self {
-        Self::split_over(program, &parta_testkit::nats_url(), None, &[]).await
+        Self::split_over(program, &parta_testkit::nats_url(), None, &[], None).await
     }
 
     /// [`Suite::split`] with a second process of membership and of chat, `membership-2` and `chat-2`. The
     /// other services call the first ones.
     pub async fn doubled(program: &str) -> Self {
-        Self::split_over(program, &parta_testkit::nats_url(), None, &SECOND).await
+        Self::split_over(program, &parta_testkit::nats_url(), None, &SECOND, None).await
+    }
+
+    /// [`Suite::doubled`], whose statements are counted for each process by its name.
+    pub async fn counted(program: &str) -> (Self, BTreeMap<&'static str, StatementCounter>) {
+        let (nats, mut counters) = (parta_testkit::nats_url(), BTreeMap::new());
+        let suite = Self::split_over(program, &nats, None, &SECOND, Some(&mut counters)).await;
+        (suite, counters)
     }
 
     /// [`Suite::split`] with three processes of chat, whose database and bus the test can interrupt.
@@ -199,7 +206,7 @@ impl Suite {
         Replicated {
             suite: {
                 let more = [(REPLICAS[1], "chat"), (REPLICAS[2], "chat")];
-                Self::split_over(program, &bus.through(&nats), Some(&url), &more).await
+                Self::split_over(program, &bus.through(&nats), Some(&url), &more, None).await
             },
             bus,
             database,
@@ -207,12 +214,14 @@ impl Suite {
         }
     }
 
-    /// Starts separate processes: one for each service, and these replicas with their services.
+    /// Starts separate processes: one for each service, and these replicas with their services. Each connects
+    /// to its database through a counter of its own, if they are wanted.
     async fn split_over(
         program: &str,
         bus: &str,
         chat_database: Option<&str>,
         replicas: &[(&'static str, &'static str)],
+        mut counters: Option<&mut BTreeMap<&'static str, StatementCounter>>,
     ) -> Self {
         let mut processes = Self::processes(program);
         processes.is_split = true;
@@ -228,7 +237,15 @@ impl Suite {
                 Some(url) if service.name == "chat" => url.to_owned(),
                 _ => processes.new_database_with_roles(&section).await,
             };
-            processes.set(&format!("{section}.database_url"), &database_url);
+            if let Some(counters) = &mut counters {
+                let names = replicas.iter().filter(|(_, of)| *of == service.name);
+                for name in names.map(|(name, _)| *name).chain([service.name]) {
+                    counters.insert(name, StatementCounter::to(&database_url).await);
+                }
+            }
+            let counted = counters.as_ref().and_then(|all| all.get(service.name));
+            let database_url = counted.map_or(database_url.as_str(), StatementCounter::url);
+            processes.set(&format!("{section}.database_url"), database_url);
             processes.set(&format!("{section}.database_max_connections"), "6");
             processes.set(&format!("{section}.listen"), &listen);
             processes.set(&format!("{section}.address"), &format!("http://{listen}"));
@@ -238,7 +255,11 @@ impl Suite {
         for ((name, service), port) in replicas.iter().zip(ports) {
             let listen = format!("{}:{port}", Ipv4Addr::LOCALHOST);
             addresses.insert((*name).to_owned(), format!("http://{listen}"));
-            processes.replica(name, service, &[(&format!("{service}.listen"), &listen)]);
+            let mut own = vec![(format!("{service}.listen"), listen.as_str())];
+            if let Some(counter) = counters.as_ref().and_then(|all| all.get(name)) {
+                own.push((format!("{service}.database_url"), counter.url()));
+            }
+            processes.replica(name, service, &own);
         }
         let migrations: Vec<_> = parta::SERVICES
             .iter()

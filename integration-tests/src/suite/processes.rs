@@ -73,7 +73,7 @@ impl Processes {
     }
 
     /// Adds a process of a service.
-    pub(super) fn replica(&mut self, name: &'static str, service: &'static str, own: &[(&str, &str)]) {
+    pub(super) fn replica(&mut self, name: &'static str, service: &'static str, own: &[(String, &str)]) {
         let own = own
             .iter()
             .map(|(key, value)| (variable(key), (*value).to_owned()));

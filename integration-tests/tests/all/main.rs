@@ -23,6 +23,7 @@ mod protos;
 mod python;
 mod quarantine;
 mod reach;
+mod rest;
 mod restored;
 mod retention;
 mod revocations;

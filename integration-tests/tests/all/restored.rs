@@ -2,6 +2,7 @@
 //! "Histories"): what had ended ends again, also in the services that lost nothing, and everybody signs in
 //! again.
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
+mod base_backup;
 mod failover;
 mod positions;
 

@@ -1,8 +1,18 @@
 //! A suspended member is refused by every service, and has everything back when the suspension is lifted
-//! (R82). A duty places its holder in the room of its unit, and its end takes him out (F3).
+//! (R82). A duty places its holder in the room of its unit, and its end takes him out (F3). The operator
+//! decides by the commands of docs/operations/suspensions.md.
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+use std::{path::Path, process::Stdio};
+
+use chrono::TimeDelta;
+use parta_ids::Env;
 use parta_integration_tests::{Client, Suite, on_both_topologies};
+use sea_orm::{ConnectionTrait as _, Statement};
 use serde_json::{Value, json};
+use tokio::process::Command;
 use tonic::Code;
+
+use crate::{command_line::text, operator_services::database};
 
 /// A read of a member at each service.
 fn reads() -> [(&'static str, Value); 5] {
@@ -95,5 +105,89 @@ on_both_topologies!(
         assert_eq!(refused.reason, "MEMBER_NOT_REACHABLE");
         // The personal chat stays readable; the room of the class and the named chat are gone.
         assert_eq!(chats(&holder.client).await.len(), before.len() + 1);
+    }
+);
+
+/// A call that a command of the page makes.
+struct Call {
+    rpc: String,
+    header: String,
+    body: Value,
+}
+
+/// Runs the commands of the page, in which a function records the calls instead of `buf curl`.
+async fn commands_of_the_page(suite: &Suite, org: &str, suspension: &Value) -> Vec<Call> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let page = std::fs::read_to_string(root.join("docs/operations/suspensions.md")).unwrap();
+    let blocks: Vec<&str> = page.split("```bash\n").skip(1).collect();
+    let blocks: Vec<&str> = blocks
+        .into_iter()
+        .map(|block| block.split("```").next().unwrap())
+        .collect();
+    let (definitions, commands) = blocks.split_first().unwrap();
+    let record = "rpc() { printf '%s\\n' \"$@\"; }\n";
+    let script = [*definitions, record, commands.concat().as_str()]
+        .concat()
+        .replace("/var/lib/parta/keys", &suite.keys().display().to_string())
+        .replace("org_...", org)
+        .replace("sus_...", suspension.as_str().unwrap());
+    let mut bash = Command::new("bash");
+    bash.args(["-euc", &script]).stdin(Stdio::null());
+    let output = bash.output().await.unwrap();
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let printed = text(&output.stdout);
+    let words: Vec<&str> = printed.lines().collect();
+    let calls = words.chunks(5).map(|words| {
+        let [rpc, "-H", header, "-d", body] = words else {
+            unreachable!("another form of a command: {words:?}");
+        };
+        Call {
+            rpc: (*rpc).to_owned(),
+            header: (*header).to_owned(),
+            body: serde_json::from_str(body).unwrap(),
+        }
+    });
+    calls.collect()
+}
+
+on_both_topologies!(
+    /// Covers: R82 allowed
+    operator_decides_by_the_commands_of_the_page, |suite: Suite| async move {
+        let school = suite.school("Школа № 1").await;
+        let teacher = school.teacher("Мария Кузнецова").await;
+        let suspend = json!({"member_id": teacher.member_id, "cause": "проверка"});
+        let administrator = &school.administrator.client;
+        let made = administrator.must("SuspensionService/SuspendMember", suspend).await;
+        let suspension = &made["suspension"]["id"];
+        // Nobody has decided within 72 hours.
+        let db = database(&suite, "membership").await;
+        let sql = "UPDATE suspension SET create_time = $1";
+        let time = Env::system().now() - TimeDelta::hours(73);
+        let aged = Statement::from_sql_and_values(db.get_database_backend(), sql, [time.into()]);
+        assert_eq!(db.execute_raw(aged).await.unwrap().rows_affected(), 1);
+
+        let calls = commands_of_the_page(&suite, &school.org_id, suspension).await;
+        let key = std::fs::read_to_string(suite.keys().join("operator.key")).unwrap();
+        let header = format!("authorization: Bearer {}", key.trim());
+        assert!(calls.iter().all(|call| call.header == header));
+        let names: Vec<&str> = calls.iter().map(|call| call.rpc.as_str()).collect();
+        let [list, confirm, reinstate] = names.as_slice() else {
+            unreachable!("other commands: {names:?}");
+        };
+        let operator = suite.operator();
+        let listed = async || operator.must(list, calls[0].body.clone()).await["suspensions"].clone();
+        let overdue = listed().await;
+        assert_eq!(overdue[0]["id"], *suspension, "{overdue}");
+        assert_eq!((&overdue[0]["org_id"], &overdue[0]["cause"]), (&json!(school.org_id), &json!("")));
+        operator.must(confirm, calls[1].body.clone()).await;
+        assert_eq!(listed().await, json!([]));
+        let refused = teacher.client.refused("MemberService/ListMembers", json!({})).await;
+        assert_eq!(refused.reason, "MEMBER_SUSPENDED");
+        operator.must(reinstate, calls[2].body.clone()).await;
+        teacher.client.must("MemberService/ListMembers", json!({})).await;
+        let mut again = calls[1].body.clone();
+        again["request_id"] = json!(operator.request_id());
+        let gone = operator.refused(confirm, again).await;
+        assert_eq!(gone.reason, "NOT_FOUND");
     }
 );

@@ -1,6 +1,6 @@
 //! The clock of the database server, for what replicas with different clocks compare.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use sea_orm::{ConnectionTrait as _, Statement};
 
 use crate::{Db, StorageError, Tx};
@@ -16,6 +16,22 @@ impl Db {
             }
             // The last operation makes an integer of it.
             None => "(round(unixepoch('subsec') * 1000) | 0)".to_owned(),
+        }
+    }
+
+    /// Returns the SQL expression for the time `age` ago by the clock of the database server, for comparisons
+    /// with columns of times. It is constant within a statement.
+    pub fn clock_time_before(&self, age: TimeDelta) -> String {
+        let seconds = age.num_seconds();
+        match (self.env().clock.database_now(), self.is_postgres()) {
+            (Some(now), is_postgres) => {
+                // The text that the driver stores in SQLite.
+                let time = (now - age).to_rfc3339_opts(SecondsFormat::AutoSi, false);
+                let kind = if is_postgres { "TIMESTAMPTZ " } else { "" };
+                format!("{kind}'{time}'")
+            }
+            (None, true) => format!("(statement_timestamp() - INTERVAL '{seconds} seconds')"),
+            (None, false) => format!("strftime('%Y-%m-%dT%H:%M:%f+00:00', 'now', '-{seconds} seconds')"),
         }
     }
 }

@@ -7,8 +7,9 @@
 use std::collections::BTreeSet;
 
 use sea_orm::{
-    ActiveValue::Set, ConnectionTrait, DbErr, EntityTrait as _, QueryOrder as _, QuerySelect as _,
-    sea_query::OnConflict,
+    ActiveValue::Set,
+    ConnectionTrait, DbErr, EntityTrait as _, QuerySelect as _, QueryTrait as _,
+    sea_query::{Expr, OnConflict, UnionType},
 };
 use sea_orm_migration::{MigrationTrait, SchemaManager, seaql_migrations};
 
@@ -44,7 +45,7 @@ pub async fn require_migration(manager: &SchemaManager<'_>, migration: &str) -> 
 pub(crate) struct Applied {
     own: Vec<String>,
     applied: BTreeSet<String>,
-    required: Vec<String>,
+    required: BTreeSet<String>,
 }
 
 impl Applied {
@@ -54,22 +55,31 @@ impl Applied {
         migrations: &[Box<dyn MigrationTrait>],
     ) -> Result<Self, DbErr> {
         let own = migrations.iter().map(|migration| migration.name().to_owned());
-        let applied: Vec<String> = seaql_migrations::Entity::find()
+        // One statement, because each replica reads them every two seconds.
+        let mut versions = seaql_migrations::Entity::find()
             .select_only()
             .column(seaql_migrations::Column::Version)
-            .into_tuple()
-            .all(conn)
-            .await?;
+            .expr_as(Expr::value(false), "is_required")
+            .into_query();
         let required = requirement::Entity::find()
             .select_only()
             .column(requirement::Column::Migration)
-            .order_by_asc(requirement::Column::Migration)
-            .into_tuple()
-            .all(conn)
-            .await?;
+            .expr(Expr::value(true))
+            .into_query();
+        versions.union(UnionType::All, required);
+        let statement = conn.get_database_backend().build(&versions);
+        let (mut applied, mut required) = (BTreeSet::new(), BTreeSet::new());
+        for row in conn.query_all_raw(statement).await? {
+            let version: String = row.try_get("", "version")?;
+            if row.try_get("", "is_required")? {
+                required.insert(version);
+            } else {
+                applied.insert(version);
+            }
+        }
         Ok(Self {
             own: own.collect(),
-            applied: applied.into_iter().collect(),
+            applied,
             required,
         })
     }

@@ -11,8 +11,9 @@ use std::{
 };
 
 use futures::future::BoxFuture;
-use parta_database::{Db, LogHead, StorageError, Tx};
+use parta_database::{Db, LogHead, StorageError};
 use parta_ids::OrgId;
+use sea_orm::{ConnectionTrait as _, Statement};
 use tokio::{sync::watch, time::Instant};
 use uuid::Uuid;
 
@@ -22,8 +23,8 @@ use crate::{freshness::MAX_AGE, log};
 pub(crate) const READ_INTERVAL: Duration = Duration::from_secs(1);
 /// A replica proves this often that its database accepts commits. A primary that was deposed does not.
 const PULSE_INTERVAL: Duration = Duration::from_secs(5);
-/// Pulses of replicas that have ended are removed after this long.
-const PULSE_RETENTION: chrono::TimeDelta = chrono::TimeDelta::days(1);
+/// The endings are read this often while none is late. One becomes known well before [`MAX_AGE`].
+const OVERDUE_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Lists the organizations that have an ending whose event is late, each with the time since it was due.
 pub(crate) type OverdueQuery =
@@ -116,6 +117,14 @@ impl Known {
     }
 }
 
+impl Overdue {
+    /// Whether the endings need not be read again. A late one is looked for at each reading, so that its
+    /// organization is served as soon as it is published.
+    fn is_current(&self) -> bool {
+        self.found.is_empty() && self.read_at.is_some_and(|at| at.elapsed() < OVERDUE_INTERVAL)
+    }
+}
+
 impl Heads {
     fn known(&self) -> MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
@@ -147,7 +156,8 @@ impl Heads {
         }
     }
 
-    /// Sets the query of endings whose events are late. It runs with each reading of the heads.
+    /// Sets the query of endings whose events are late. It runs with readings of the heads: with each one
+    /// while an ending is late, and otherwise every [`OVERDUE_INTERVAL`].
     pub(crate) fn report_overdue(&self, query: OverdueQuery) {
         // A second server of the same database sets the same query.
         let _ = self.overdue_query.set(query);
@@ -171,6 +181,9 @@ impl Heads {
         let Some(query) = self.overdue_query.get() else {
             return Ok(());
         };
+        if self.known_overdue().is_current() {
+            return Ok(());
+        }
         let read = query(db.clone()).await;
         let mut overdue = self.known_overdue();
         match read {
@@ -287,7 +300,7 @@ impl Heads {
     async fn read_all(&self, db: &Db, reading: &mut Reading) -> Result<(), StorageError> {
         if db.is_postgres() && reading.pulsed.is_none_or(|at| at.elapsed() >= PULSE_INTERVAL) {
             let replica_id = *reading.replica_id.get_or_insert_with(|| db.env().ids.uuid());
-            db.write(|tx| async move { pulse(&tx, replica_id).await }).await?;
+            pulse(db, replica_id).await?;
             reading.pulsed = Some(Instant::now());
         }
         let version = self.known().version;
@@ -340,13 +353,13 @@ impl Heads {
     }
 }
 
-/// Commits a row of this replica.
-async fn pulse(tx: &Tx, replica_id: Uuid) -> Result<(), StorageError> {
+/// Commits a row of this replica, on PostgreSQL. One statement is a transaction of its own.
+async fn pulse(db: &Db, replica_id: Uuid) -> Result<(), StorageError> {
     let sql = "INSERT INTO feed_pulse (replica_id, pulse_time) VALUES ($1, $2) \
                ON CONFLICT (replica_id) DO UPDATE SET pulse_time = excluded.pulse_time";
-    tx.execute_sql(sql, [replica_id.into(), tx.now().into()]).await?;
-    let sql = "DELETE FROM feed_pulse WHERE pulse_time < $1";
-    tx.execute_sql(sql, [(tx.now() - PULSE_RETENTION).into()]).await?;
+    let values = [replica_id.into(), db.env().now().into()];
+    let statement = Statement::from_sql_and_values(db.backend(), sql, values);
+    db.writer().execute_raw(statement).await?;
     Ok(())
 }
 

@@ -15,8 +15,15 @@ const TRANSACTION_ORGANIZATIONS: usize = 500;
 /// Largest number of old events that one statement counts, so that it is far from the limit of statements.
 const ROUND_EVENTS: u64 = 200_000;
 
-/// Deletes events that are older than the retention. The positions that remain in a log are dense.
+/// Pulses of replicas that have ended are removed after this long.
+const PULSE_RETENTION: TimeDelta = TimeDelta::days(1);
+
+/// Deletes events that are older than the retention. The positions that remain in a log are dense. Deletes
+/// the pulses of replicas that have ended, too.
 pub async fn purge(db: &Db) -> Result<(), StorageError> {
+    if db.is_postgres() {
+        purge_pulses(db).await?;
+    }
     let before = db.env().now() - TimeDelta::days(RETENTION_DAYS);
     let mut total = 0;
     loop {
@@ -31,6 +38,17 @@ pub async fn purge(db: &Db) -> Result<(), StorageError> {
         tracing::info!(count = total, "events purged");
     }
     Ok(())
+}
+
+/// Deletes the pulses of replicas that have ended. A replica that lives renews its own every few seconds.
+async fn purge_pulses(db: &Db) -> Result<(), StorageError> {
+    let before = db.env().now() - PULSE_RETENTION;
+    db.write(|tx| async move {
+        let sql = "DELETE FROM feed_pulse WHERE pulse_time < $1";
+        tx.execute_sql(sql, [before.into()]).await?;
+        Ok(())
+    })
+    .await
 }
 
 /// Deletes the oldest events. Returns their number.

@@ -4,6 +4,7 @@
 //! job that runs nor delays one.
 
 use std::{
+    collections::BTreeMap,
     sync::atomic::{AtomicBool, Ordering},
     time::Duration,
 };
@@ -95,10 +96,8 @@ pub(crate) async fn claim(
     stopping: &CancellationToken,
 ) -> Result<Option<(Job, Lease)>, StorageError> {
     // Checked without the write lock first, so that an idle runner does not delay writers.
-    if until_due(db, kind, excluded)
-        .await?
-        .is_none_or(|wait| !wait.is_zero())
-    {
+    let wait = until_due(db, &[(kind, excluded.to_vec())]).await?;
+    if wait.get(kind).is_none_or(|wait| !wait.is_zero()) {
         return Ok(None);
     }
     let lease = Lease {
@@ -153,36 +152,48 @@ pub(crate) async fn claim(
     Ok(Some((job, lease)))
 }
 
-/// The time until the next available job of a kind is due; zero if one is due.
+/// The time until the next available job of each kind is due; zero if one is due. Kinds without such a job
+/// are absent. The organizations of a kind are excluded from it. One statement, because each idle runner
+/// repeats it.
 pub(crate) async fn until_due(
     db: &Db,
-    kind: &str,
-    excluded: &[OrgId],
-) -> Result<Option<Duration>, StorageError> {
-    let (condition, values) = available(db, kind, excluded, 1);
+    kinds: &[(&str, Vec<OrgId>)],
+) -> Result<BTreeMap<String, Duration>, StorageError> {
     let (clock, now) = (db.clock_millis(), db.env().now().timestamp_millis());
     let Due { waiting, .. } = Due::of(db);
-    // The next job of each sort by an index, and one whose wait is over for either reason.
-    let next = |sort: &str, clock: &str| {
-        format!(
-            "SELECT millis FROM (SELECT due_millis - {clock} AS millis FROM job WHERE {condition} \
-             AND wait_millis {sort} AND due_millis IS NOT NULL ORDER BY due_millis LIMIT 1) AS next_job"
-        )
-    };
+    let (mut queries, mut values) = (Vec::new(), Vec::new());
+    for (kind, excluded) in kinds {
+        let (condition, of_kind) = available(db, kind, excluded, values.len() + 1);
+        values.extend(of_kind);
+        // The next job of each sort by an index, and one whose wait is over for either reason.
+        let next = |sort: &str, clock: &str| {
+            format!(
+                "SELECT kind, millis FROM (SELECT kind, due_millis - {clock} AS millis FROM job WHERE {condition} \
+                 AND wait_millis {sort} AND due_millis IS NOT NULL ORDER BY due_millis LIMIT 1) AS next_job"
+            )
+        };
+        queries.push(next("IS NOT NULL", &clock));
+        queries.push(next("IS NULL", &now.to_string()));
+        queries.push(format!(
+            "SELECT kind, millis FROM (SELECT kind, due_millis - due_millis AS millis FROM job WHERE {condition} \
+             AND {waiting} LIMIT 1) AS due_job"
+        ));
+    }
+    if queries.is_empty() {
+        return Ok(BTreeMap::new());
+    }
     let sql = format!(
-        "SELECT MIN(millis) AS millis FROM ({} UNION ALL {} UNION ALL \
-         SELECT millis FROM (SELECT due_millis - due_millis AS millis FROM job WHERE {condition} \
-         AND {waiting} LIMIT 1) AS due_job) AS jobs",
-        next("IS NOT NULL", &clock),
-        next("IS NULL", &now.to_string()),
+        "SELECT kind, MIN(millis) AS millis FROM ({}) AS jobs GROUP BY kind",
+        queries.join(" UNION ALL ")
     );
     let statement = Statement::from_sql_and_values(db.backend(), sql, values);
-    let row = db.conn().query_one_raw(statement).await?;
-    let millis: Option<i64> = match row {
-        Some(row) => row.try_get("", "millis")?,
-        None => None,
-    };
-    Ok(millis.map(|millis| Duration::from_millis(millis.max(0).unsigned_abs())))
+    let mut waits = BTreeMap::new();
+    for row in db.conn().query_all_raw(statement).await? {
+        let millis: i64 = row.try_get("", "millis")?;
+        let wait = Duration::from_millis(millis.max(0).unsigned_abs());
+        waits.insert(row.try_get("", "kind")?, wait);
+    }
+    Ok(waits)
 }
 
 impl Lease {

@@ -185,15 +185,14 @@ impl JobRunner {
         let mut running = Running::new();
         while !cancel.is_cancelled() {
             hints.mark_unchanged();
-            let failed = self
-                .start_due(&mut running, &cancel)
-                .await
-                .inspect_err(|error| tracing::warn!(%error, "job lookup failed"))
-                .is_err();
-            let wait = if failed {
-                POLL_INTERVAL
-            } else {
-                self.until_next(&running.counts).await
+            let started = self.start_due(&mut running, &cancel).await;
+            let failed = started.is_err();
+            let wait = match started {
+                Ok(wait) => wait,
+                Err(error) => {
+                    tracing::warn!(%error, "job lookup failed");
+                    POLL_INTERVAL
+                }
             };
             let is_idle = running.is_idle();
             tokio::select! {
@@ -213,7 +212,7 @@ impl JobRunner {
         let mut outcome = Ok(());
         loop {
             if !cancel.is_cancelled() && outcome.is_ok() {
-                outcome = self.start_due(&mut running, cancel).await;
+                outcome = self.start_due(&mut running, cancel).await.map(drop);
             }
             if !running.ended().await {
                 return outcome;
@@ -221,9 +220,20 @@ impl JobRunner {
         }
     }
 
-    /// Starts the due jobs for which there is capacity.
-    async fn start_due(&self, running: &mut Running, cancel: &CancellationToken) -> Result<(), StorageError> {
+    /// Starts the due jobs for which there is capacity. Returns the time until the next one is due.
+    async fn start_due(
+        &self,
+        running: &mut Running,
+        cancel: &CancellationToken,
+    ) -> Result<Duration, StorageError> {
+        let waits = self.waits(&running.counts).await?;
+        if waits.values().all(|wait| !wait.is_zero()) {
+            return Ok(shortest(&waits));
+        }
         for (name, kind) in &self.kinds {
+            if !waits.get(name).is_some_and(Duration::is_zero) {
+                continue;
+            }
             while running.counts.has_capacity(name, kind.limits) && !cancel.is_cancelled() {
                 let excluded = running.counts.organizations_at_limit(name, kind.limits);
                 let Some((job, lease)) = lease::claim(&self.db, name, &excluded, self.lease, cancel).await?
@@ -234,25 +244,20 @@ impl JobRunner {
                 running.start(name, org, self.attempt(kind).perform(job, lease));
             }
         }
-        Ok(())
+        // An error is the same trouble as that of the next claim, which logs it.
+        Ok(shortest(&self.waits(&running.counts).await.unwrap_or_default()))
     }
 
-    /// The time until a job of a kind with capacity is due.
-    async fn until_next(&self, running: &Counts) -> Duration {
+    /// The time until a job of each kind with capacity is due, by the names of the kinds.
+    async fn waits(&self, running: &Counts) -> Result<BTreeMap<String, Duration>, StorageError> {
         let with_capacity = self
             .kinds
             .iter()
             .filter(|(name, kind)| running.has_capacity(name, kind.limits));
-        let mut next: Option<Duration> = None;
-        for (name, kind) in with_capacity {
-            let excluded = running.organizations_at_limit(name, kind.limits);
-            // An error is the same trouble as that of the next claim, which logs it.
-            let due = lease::until_due(&self.db, name, &excluded).await.unwrap_or(None);
-            next = [next, due].into_iter().flatten().min();
-        }
-        next.map_or(POLL_INTERVAL, |wait| {
-            wait.clamp(Duration::from_millis(20), POLL_INTERVAL)
-        })
+        let kinds: Vec<_> = with_capacity
+            .map(|(name, kind)| (name.as_str(), running.organizations_at_limit(name, kind.limits)))
+            .collect();
+        lease::until_due(&self.db, &kinds).await
     }
 
     fn attempt(&self, kind: &Kind) -> Attempt {
@@ -263,6 +268,12 @@ impl JobRunner {
             max_attempts: self.attempts,
         }
     }
+}
+
+/// The time until the next lookup, at most [`POLL_INTERVAL`].
+fn shortest(waits: &BTreeMap<String, Duration>) -> Duration {
+    let next = waits.values().min().copied().unwrap_or(POLL_INTERVAL);
+    next.clamp(Duration::from_millis(20), POLL_INTERVAL)
 }
 
 /// One attempt of a job.

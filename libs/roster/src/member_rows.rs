@@ -1,4 +1,6 @@
 //! The rows of members in the projection.
+use std::collections::BTreeMap;
+
 use parta_database::Tx;
 use parta_feed::HandleError;
 use parta_ids::{MemberId, OrgId, TypedId as _};
@@ -18,33 +20,38 @@ pub(crate) struct MemberRow {
     pub(crate) removed_for_cause: bool,
 }
 
-/// Saves the row of a member and returns the changes.
-pub(crate) async fn put_member(tx: &Tx, org: OrgId, of: &MemberRow) -> Result<Vec<Change>, HandleError> {
-    if !is_sent(of.state) {
+/// Saves the rows of different members and returns the changes.
+pub(crate) async fn put_members(tx: &Tx, org: OrgId, rows: &[MemberRow]) -> Result<Vec<Change>, HandleError> {
+    if rows.iter().any(|row| !is_sent(row.state)) {
         return Err(HandleError::Failed(
             "the event names no state of the member".into(),
         ));
     }
-    let key = (org.uuid(), of.member_id.uuid());
-    // A member who was not known here has nothing here that an earlier person received.
-    let known = member::Entity::find_by_id(key).one(tx).await?;
-    let is_released = known.is_some_and(|row| row.release_count < of.release_count);
-    let row = member::ActiveModel {
-        org_id: Set(key.0),
-        member_id: Set(key.1),
-        state: Set(of.state),
-        roles: Set(of.roles),
+    let known = member::Entity::find()
+        .filter(member::Column::OrgId.eq(org.uuid()))
+        .filter(member::Column::MemberId.is_in(rows.iter().map(|row| row.member_id.uuid())))
+        .all(tx)
+        .await?;
+    let known: BTreeMap<_, _> = known
+        .into_iter()
+        .map(|row| (row.member_id, row.release_count))
+        .collect();
+    let models = rows.iter().map(|row| member::ActiveModel {
+        org_id: Set(org.uuid()),
+        member_id: Set(row.member_id.uuid()),
+        state: Set(row.state),
+        roles: Set(row.roles),
         // A suspension follows the record of its member.
         suspended_roles: Set(0),
-        teacher_verified: Set(of.teacher_verified),
-        release_count: Set(of.release_count),
-        removed_for_cause: Set(of.removed_for_cause),
+        teacher_verified: Set(row.teacher_verified),
+        release_count: Set(row.release_count),
+        removed_for_cause: Set(row.removed_for_cause),
         // An appointment follows the record of its member.
         acting_head: Set(false),
         seen: Set(true),
-    };
+    });
     use member::Column as C;
-    let known = OnConflict::columns([C::OrgId, C::MemberId])
+    let update = OnConflict::columns([C::OrgId, C::MemberId])
         .update_columns([
             C::State,
             C::Roles,
@@ -54,13 +61,18 @@ pub(crate) async fn put_member(tx: &Tx, org: OrgId, of: &MemberRow) -> Result<Ve
             C::Seen,
         ])
         .to_owned();
-    member::Entity::insert(row)
-        .on_conflict(known)
+    member::Entity::insert_many(models)
+        .on_conflict(update)
         .exec_without_returning(tx)
         .await?;
-    let mut changes = vec![Change::Member(of.member_id)];
-    if is_released {
-        changes.insert(0, Change::MemberReleased(of.member_id));
+    let mut changes = Vec::with_capacity(rows.len());
+    for row in rows {
+        // A member who was not known here has nothing here that an earlier person received.
+        let before = known.get(&row.member_id.uuid());
+        if before.is_some_and(|count| *count < row.release_count) {
+            changes.push(Change::MemberReleased(row.member_id));
+        }
+        changes.push(Change::Member(row.member_id));
     }
     Ok(changes)
 }

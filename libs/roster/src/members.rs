@@ -3,19 +3,17 @@ use std::{collections::BTreeSet, sync::Arc};
 use async_trait::async_trait;
 use parta_database::Tx;
 use parta_feed::{HandleError, Handler, Snapshot};
-use parta_ids::{AssignmentId, EnrollmentId, GuardianshipId, MemberId, OrgId, TypedId, UnitId};
-use parta_proto::time;
-use parta_proto_membership::v1::{
-    AssignmentCreated, AssignmentKind, MembershipEvent, Role as PbRole, membership_event::Payload,
-};
-use sea_orm::{ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter, QuerySelect, sea_query::OnConflict};
+use parta_ids::{AssignmentId, EnrollmentId, GuardianshipId, MemberId, OrgId, TypedId};
+use parta_proto_membership::v1::{MembershipEvent, membership_event::Payload};
+use sea_orm::{ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter, sea_query::OnConflict};
 
 use crate::{
-    Change, RelationLimits, Role, RosterObserver,
+    Change, RelationLimits, RosterObserver,
     change::staged_key,
     duty_rows,
     entities::{assignment, enrollment, guardianship, member, protection, relation_limit},
-    member_rows::{MemberRow, put_acting_head, put_member},
+    event_runs::{self, Run, families, put_assignments, put_enrollments, put_guardianships},
+    member_rows::{put_acting_head, put_members},
     organizations::id,
     suspensions,
 };
@@ -44,80 +42,42 @@ struct Touched {
 /// are written.
 async fn write(tx: &Tx, org: OrgId, events: &[MembershipEvent]) -> Result<Touched, HandleError> {
     let mut touched = Touched::default();
-    for event in events {
-        match &event.payload {
-            Some(Payload::RosterImportStaged(staged)) => touched.changes.push(Change::RosterImportStaged {
-                key: staged_key(staged),
-                staged: staged.clone(),
-            }),
-            Some(payload) => write_one(tx, org, payload, &mut touched).await?,
-            None => {}
+    for run in event_runs::split(org, events)? {
+        match run {
+            Run::Members(members) => {
+                touched.changes.extend(put_members(tx, org, &members).await?);
+            }
+            Run::Assignments(begun) => {
+                let teachers = put_assignments(tx, begun).await?;
+                touched.changes.extend(teachers.into_iter().map(Change::Member));
+            }
+            Run::Enrollments(begun) => {
+                touched.children.extend(put_enrollments(tx, begun).await?);
+            }
+            Run::Guardianships(made) => {
+                let guardians = put_guardianships(tx, made).await?;
+                touched.changes.extend(guardians.into_iter().map(Change::Member));
+            }
+            Run::One(Payload::RosterImportStaged(staged)) => {
+                touched.changes.push(Change::RosterImportStaged {
+                    key: staged_key(staged),
+                    staged: staged.clone(),
+                });
+            }
+            Run::One(payload) => write_one(tx, org, payload, &mut touched).await?,
         }
     }
     Ok(touched)
 }
 
-/// Returns the changes of a child, of the guardians and of those who are limited toward the child, because
-/// the classes of a child are part of their contexts.
-async fn family(tx: &Tx, org: OrgId, child: MemberId) -> Result<Vec<Change>, HandleError> {
-    let guardians: Vec<uuid::Uuid> = guardianship::Entity::find()
-        .select_only()
-        .column(guardianship::Column::GuardianId)
-        .filter(guardianship::Column::OrgId.eq(org.uuid()))
-        .filter(guardianship::Column::ChildId.eq(child.uuid()))
-        .filter(guardianship::Column::Confirmed.eq(true))
-        .into_tuple()
-        .all(tx)
-        .await?;
-    let limited: Vec<uuid::Uuid> = relation_limit::Entity::find()
-        .select_only()
-        .column(relation_limit::Column::GuardianId)
-        .filter(relation_limit::Column::OrgId.eq(org.uuid()))
-        .filter(relation_limit::Column::ChildId.eq(child.uuid()))
-        .into_tuple()
-        .all(tx)
-        .await?;
-    let adults: BTreeSet<MemberId> = guardians
-        .into_iter()
-        .chain(limited)
-        .map(MemberId::from_uuid)
-        .collect();
-    Ok([child].into_iter().chain(adults).map(Change::Member).collect())
-}
-
-/// Encodes the roles of an event. A role that this build does not know grants nothing.
-fn mask(roles: impl Iterator<Item = PbRole>) -> i32 {
-    Role::mask_of(roles.filter_map(|role| Role::try_from(role).ok()))
-}
-
 /// Writes the row of an event and adds what it changes.
 async fn write_one(tx: &Tx, org: OrgId, payload: &Payload, touched: &mut Touched) -> Result<(), HandleError> {
     match payload {
-        Payload::MemberAdmitted(admitted) => {
-            let member = MemberRow {
-                member_id: id(&admitted.member_id)?,
-                state: admitted.state,
-                roles: mask(admitted.roles()),
-                teacher_verified: admitted.teacher_verified,
-                release_count: admitted.release_count,
-                removed_for_cause: admitted.removed_for_cause,
-            };
-            touched.changes.extend(put_member(tx, org, &member).await?);
-        }
-        Payload::MemberChanged(changed) => {
-            let member = MemberRow {
-                member_id: id(&changed.member_id)?,
-                state: changed.state,
-                roles: mask(changed.roles()),
-                teacher_verified: changed.teacher_verified,
-                release_count: changed.release_count,
-                removed_for_cause: changed.removed_for_cause,
-            };
-            touched.changes.extend(put_member(tx, org, &member).await?);
-        }
         Payload::AssignmentCreated(made) => {
+            // Of a kind that this build does not know.
             let member_id: MemberId = id(&made.member_id)?;
-            put_assignment(tx, org, member_id, made).await?;
+            let key = (org.uuid(), id::<AssignmentId>(&made.assignment_id)?.uuid());
+            assignment::Entity::delete_by_id(key).exec(tx).await?;
             touched.changes.push(Change::Member(member_id));
         }
         Payload::AssignmentEnded(ended) => {
@@ -130,26 +90,6 @@ async fn write_one(tx: &Tx, org: OrgId, payload: &Payload, touched: &mut Touched
                 .changes
                 .push(Change::Member(MemberId::from_uuid(row.member_id)));
         }
-        Payload::EnrollmentBegun(begun) => {
-            let member_id: MemberId = id(&begun.member_id)?;
-            let row = enrollment::ActiveModel {
-                org_id: Set(org.uuid()),
-                enrollment_id: Set(id::<EnrollmentId>(&begun.enrollment_id)?.uuid()),
-                member_id: Set(member_id.uuid()),
-                unit_id: Set(id::<UnitId>(&begun.unit_id)?.uuid()),
-                begin_time: Set(begun.begin_time.as_ref().and_then(time)),
-                seen: Set(true),
-            };
-            use enrollment::Column as C;
-            let known = OnConflict::columns([C::OrgId, C::EnrollmentId])
-                .update_columns([C::MemberId, C::UnitId, C::BeginTime, C::Seen])
-                .to_owned();
-            enrollment::Entity::insert(row)
-                .on_conflict(known)
-                .exec_without_returning(tx)
-                .await?;
-            touched.children.insert(member_id);
-        }
         Payload::EnrollmentEnded(ended) => {
             let key = (org.uuid(), id::<EnrollmentId>(&ended.enrollment_id)?.uuid());
             let Some(row) = enrollment::Entity::find_by_id(key).one(tx).await? else {
@@ -157,35 +97,6 @@ async fn write_one(tx: &Tx, org: OrgId, payload: &Payload, touched: &mut Touched
             };
             enrollment::Entity::delete_by_id(key).exec(tx).await?;
             touched.children.insert(MemberId::from_uuid(row.member_id));
-        }
-        Payload::GuardianshipEstablished(made) => {
-            let guardian: MemberId = id(&made.guardian_id)?;
-            let row = guardianship::ActiveModel {
-                org_id: Set(org.uuid()),
-                guardianship_id: Set(id::<GuardianshipId>(&made.guardianship_id)?.uuid()),
-                guardian_id: Set(guardian.uuid()),
-                child_id: Set(id::<MemberId>(&made.child_id)?.uuid()),
-                confirmed: Set(made.confirmed),
-                unit_rooms_only: Set(made.unit_rooms_only),
-                begin_time: Set(made.begin_time.as_ref().and_then(time)),
-                seen: Set(true),
-            };
-            use guardianship::Column as C;
-            let known = OnConflict::columns([C::OrgId, C::GuardianshipId])
-                .update_columns([
-                    C::GuardianId,
-                    C::ChildId,
-                    C::Confirmed,
-                    C::UnitRoomsOnly,
-                    C::BeginTime,
-                    C::Seen,
-                ])
-                .to_owned();
-            guardianship::Entity::insert(row)
-                .on_conflict(known)
-                .exec_without_returning(tx)
-                .await?;
-            touched.changes.push(Change::Member(guardian));
         }
         Payload::GuardianshipChanged(changed) => {
             let key = (org.uuid(), id::<GuardianshipId>(&changed.guardianship_id)?.uuid());
@@ -273,8 +184,13 @@ async fn write_one(tx: &Tx, org: OrgId, payload: &Payload, touched: &mut Touched
                 member => Some(id(member)?),
             },
         }),
-        // They have no row.
-        Payload::JoinRequested(_) | Payload::RosterImportStaged(_) => {}
+        // They have no row, or are written with those that follow.
+        Payload::JoinRequested(_)
+        | Payload::RosterImportStaged(_)
+        | Payload::MemberAdmitted(_)
+        | Payload::MemberChanged(_)
+        | Payload::EnrollmentBegun(_)
+        | Payload::GuardianshipEstablished(_) => {}
     }
     Ok(())
 }
@@ -340,9 +256,7 @@ impl Handler for Members {
             mut changes,
             children,
         } = write(tx, org, events).await?;
-        for child in children {
-            changes.extend(family(tx, org, child).await?);
-        }
+        changes.extend(families(tx, org, &children).await?);
         self.observer.changed(tx, org, &changes).await
     }
 
@@ -435,54 +349,6 @@ async fn delete_unseen(tx: &Tx, org: OrgId) -> Result<(), HandleError> {
         .filter(protection::Column::OrgId.eq(org.uuid()))
         .filter(protection::Column::Seen.eq(false))
         .exec(tx)
-        .await?;
-    Ok(())
-}
-
-/// Inserts or updates an assignment. Unknown in a feed event: the stricter reading. An assignment of a kind
-/// that this build does not know grants nothing, so it has no row.
-async fn put_assignment(
-    tx: &Tx,
-    org: OrgId,
-    member_id: MemberId,
-    made: &AssignmentCreated,
-) -> Result<(), HandleError> {
-    let assignment_id = id::<AssignmentId>(&made.assignment_id)?;
-    let unit_id = id::<UnitId>(&made.unit_id)?;
-    let class_teacher = match made.kind() {
-        AssignmentKind::ClassTeacher => true,
-        AssignmentKind::SubjectTeacher => false,
-        AssignmentKind::Unspecified => {
-            assignment::Entity::delete_by_id((org.uuid(), assignment_id.uuid()))
-                .exec(tx)
-                .await?;
-            return Ok(());
-        }
-    };
-    let row = assignment::ActiveModel {
-        org_id: Set(org.uuid()),
-        assignment_id: Set(assignment_id.uuid()),
-        member_id: Set(member_id.uuid()),
-        unit_id: Set(unit_id.uuid()),
-        class_teacher: Set(class_teacher),
-        substitution: Set(made.substitution),
-        begin_time: Set(made.begin_time.as_ref().and_then(time)),
-        seen: Set(true),
-    };
-    use assignment::Column as C;
-    let known = OnConflict::columns([C::OrgId, C::AssignmentId])
-        .update_columns([
-            C::MemberId,
-            C::UnitId,
-            C::ClassTeacher,
-            C::Substitution,
-            C::BeginTime,
-            C::Seen,
-        ])
-        .to_owned();
-    assignment::Entity::insert(row)
-        .on_conflict(known)
-        .exec_without_returning(tx)
         .await?;
     Ok(())
 }

@@ -11,12 +11,28 @@ pub async fn publish<P: EventPayload>(
     half: &impl Handler<Event = P::Event>,
     payload: P,
 ) -> Result<(), StorageError> {
-    let event = payload.clone().into_event();
-    half.apply(tx, org, &[event]).await.map_err(|error| match error {
+    publish_all(tx, org, half, vec![payload]).await
+}
+
+/// Publishes events in their order, as [`publish`] does. Events of a kind that follow each other take few
+/// statements.
+pub async fn publish_all<P: EventPayload>(
+    tx: &Tx,
+    org: OrgId,
+    half: &impl Handler<Event = P::Event>,
+    payloads: Vec<P>,
+) -> Result<(), StorageError> {
+    if payloads.is_empty() {
+        return Ok(());
+    }
+    let events: Vec<P::Event> = payloads.iter().cloned().map(P::into_event).collect();
+    half.apply(tx, org, &events).await.map_err(|error| match error {
         HandleError::Storage(error) => error,
-        // The service has made the event itself, so that it is at fault.
+        // The service has made the events itself, so that it is at fault.
         HandleError::Failed(reason) => StorageError::Fault(reason),
     })?;
-    append_event(tx, org, payload);
+    for payload in payloads {
+        append_event(tx, org, payload);
+    }
     Ok(())
 }

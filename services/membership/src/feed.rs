@@ -14,6 +14,12 @@ pub(crate) async fn state(tx: &Tx, org: OrgId, payload: Payload) -> Result<(), E
     Ok(parta_roster::publish(tx, org, &members, payload).await?)
 }
 
+/// Publishes events in their order; see [`parta_roster::publish_all`].
+pub(crate) async fn states(tx: &Tx, org: OrgId, payloads: Vec<Payload>) -> Result<(), Error> {
+    let members = Members::new(Arc::new(NoObserver));
+    Ok(parta_roster::publish_all(tx, org, &members, payloads).await?)
+}
+
 /// Whether an event is withheld from service accounts: they learn of no protected family (F13).
 pub(crate) fn is_withheld(payload: &Payload) -> bool {
     matches!(payload, Payload::FamilyProtectionChanged(_))

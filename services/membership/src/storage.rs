@@ -27,6 +27,9 @@ pub(crate) async fn end_rows<E: EntityTrait, Id: TypedId>(
         .into_tuple()
         .all(conn)
         .await?;
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
     E::update_many()
         .col_expr(end_time, Expr::value(now))
         .filter(rows)

@@ -100,7 +100,7 @@ const BY_HAND: &[(&str, &[(usize, Why)])] = &[
     ),
     (
         "libs/feed/src/heads.rs",
-        &[(2, Measured("each replica, every second"))],
+        &[(1, Measured("each replica, every few seconds"))],
     ),
     (
         "libs/feed/src/log.rs",
@@ -111,10 +111,18 @@ const BY_HAND: &[(&str, &[(usize, Why)])] = &[
     ),
     (
         "libs/feed/src/purge.rs",
-        &[(
-            2,
-            NotExpressible("an aggregate over a limited subquery, and DELETE with a common table expression"),
-        )],
+        &[
+            (
+                2,
+                NotExpressible(
+                    "an aggregate over a limited subquery, and DELETE with a common table expression",
+                ),
+            ),
+            (
+                1,
+                WithItsTable("feed_pulse, which each replica writes every few seconds"),
+            ),
+        ],
     ),
     (
         "libs/jobs/src/lib.rs",
@@ -124,7 +132,7 @@ const BY_HAND: &[(&str, &[(usize, Why)])] = &[
         "libs/jobs/src/lease.rs",
         &[
             (
-                3,
+                4,
                 NotExpressible("the clock of the database, and UPDATE of the row of a locked subquery"),
             ),
             (4, Measured("each attempt of a job")),
@@ -156,6 +164,13 @@ const BY_HAND: &[(&str, &[(usize, Why)])] = &[
     (
         "services/membership/src/join_requests/storage/ended.rs",
         &[(2, ADVISORY_LOCK)],
+    ),
+    (
+        "services/membership/src/revocations/storage.rs",
+        &[(
+            1,
+            NotExpressible("UNION ALL with the clock of the database, and LATERAL subqueries"),
+        )],
     ),
     (
         "services/chat/src/messages/writer/postgres.rs",

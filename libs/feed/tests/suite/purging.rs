@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use chrono::TimeDelta;
 use parta_database::StorageError;
 use parta_ids::TypedId as _;
-use parta_testkit::on_both;
+use parta_testkit::{on_both, on_postgres};
 use sea_orm::{ConnectionTrait as _, Statement};
 use uuid::Uuid;
 
@@ -85,3 +85,30 @@ on_both!(purge_leaves_no_hole, |database| async move {
     parta_feed::purge(db).await.unwrap();
     assert_eq!(positions().await, [4]);
 });
+
+on_postgres!(
+    pulses_of_ended_replicas_are_purged,
+    "no other process opens an SQLite file",
+    |database| async move {
+        let store = Store::open(&database, migrations()).await;
+        let db = &store.db;
+        let (ended, living) = (Uuid::from_u128(1), Uuid::from_u128(2));
+        let inserted: Result<(), StorageError> = db
+            .write(|tx| async move {
+                let sql = "INSERT INTO feed_pulse (replica_id, pulse_time) VALUES ($1, $2)";
+                let day_ago = tx.now() - TimeDelta::hours(25);
+                run(&tx, sql, vec![ended.into(), day_ago.into()]).await?;
+                run(&tx, sql, vec![living.into(), tx.now().into()]).await
+            })
+            .await;
+        inserted.unwrap();
+        parta_feed::purge(db).await.unwrap();
+        let left = Statement::from_string(db.backend(), "SELECT replica_id FROM feed_pulse");
+        let left = db.conn().query_all_raw(left).await.unwrap();
+        let ids: Vec<Uuid> = left
+            .iter()
+            .map(|row| row.try_get("", "replica_id").unwrap())
+            .collect();
+        assert_eq!(ids, [living]);
+    }
+);

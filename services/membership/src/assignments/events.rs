@@ -5,7 +5,10 @@ use parta_proto::timestamp;
 use parta_proto_membership::v1::{AssignmentCreated, AssignmentEnded, membership_event::Payload};
 
 use super::{Assignment, storage};
-use crate::{error::Error, feed::state};
+use crate::{
+    error::Error,
+    feed::{state, states},
+};
 
 fn beginning(row: &Assignment) -> Payload {
     Payload::AssignmentCreated(AssignmentCreated {
@@ -18,8 +21,8 @@ fn beginning(row: &Assignment) -> Payload {
     })
 }
 
-pub(super) async fn begun(tx: &Tx, row: &Assignment) -> Result<(), Error> {
-    state(tx, row.org_id, beginning(row)).await
+pub(super) async fn all_begun(tx: &Tx, org: OrgId, rows: &[&Assignment]) -> Result<(), Error> {
+    states(tx, org, rows.iter().copied().map(beginning).collect()).await
 }
 
 pub(super) async fn ended(tx: &Tx, org: OrgId, id: AssignmentId) -> Result<(), Error> {

@@ -16,6 +16,7 @@ pub(crate) use events::snapshot;
 pub(crate) use grpc::Assignments;
 pub(crate) use model::{Assignment, AssignmentKind};
 pub(crate) use operations::{
-    begin, end_all_of, end_due, hand_over, is_ended_by_decision, lasting_of, restore,
+    begin, begin_all, end_all_of, end_due, ended_by_decision, hand_over, is_ended_by_decision, lasting_of,
+    restore,
 };
 pub(crate) use policy::rules;

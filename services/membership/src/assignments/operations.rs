@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, NaiveDate, Utc};
 use parta_access::{Caller, OrgScope};
 use parta_database::Tx;
@@ -201,33 +203,57 @@ pub(crate) async fn begin(
     kind: AssignmentKind,
     own_end: Option<OwnEnd>,
 ) -> Result<Option<AssignmentId>, Error> {
-    let row = Assignment {
+    let row = new(tx, scope, (member, unit, kind), own_end);
+    let inserted = insert_all(tx, scope, std::slice::from_ref(&row)).await?;
+    Ok(inserted.contains(&row.id).then_some(row.id))
+}
+
+/// Begins assignments without an end of their own, as [`begin`] does, as many as one statement takes. Returns
+/// `false` for each that its teacher holds.
+pub(crate) async fn begin_all(
+    tx: &Tx,
+    scope: &OrgScope,
+    of: &[(MemberId, UnitId, AssignmentKind)],
+) -> Result<Vec<bool>, Error> {
+    let rows: Vec<Assignment> = of.iter().map(|place| new(tx, scope, *place, None)).collect();
+    let inserted = insert_all(tx, scope, &rows).await?;
+    Ok(rows.iter().map(|row| inserted.contains(&row.id)).collect())
+}
+
+fn new(
+    tx: &Tx,
+    scope: &OrgScope,
+    (member_id, unit_id, kind): (MemberId, UnitId, AssignmentKind),
+    own_end: Option<OwnEnd>,
+) -> Assignment {
+    Assignment {
         org_id: scope.org_id(),
         id: tx.env().id(),
-        member_id: member,
-        unit_id: unit,
+        member_id,
+        unit_id,
         kind,
         create_time: tx.now(),
         own_end,
         end_time: None,
-    };
-    Ok(insert(tx, scope, &row).await?.then_some(row.id))
+    }
 }
 
-/// Inserts an assignment with its own end; returns `false` if the teacher holds it.
-async fn insert(tx: &Tx, scope: &OrgScope, row: &Assignment) -> Result<bool, Error> {
+/// Inserts assignments with their own ends. Returns the ids of those that their teachers did not hold.
+async fn insert_all(tx: &Tx, scope: &OrgScope, rows: &[Assignment]) -> Result<BTreeSet<AssignmentId>, Error> {
     let org = scope.org_id();
-    for id in storage::end_expired(tx, scope, row.member_id, tx.now()).await? {
+    let members = rows.iter().map(|row| row.member_id).collect();
+    for id in storage::end_expired(tx, scope, &members, tx.now()).await? {
         ended(tx, org, id).await?;
     }
-    if !storage::insert(tx, scope, row).await? {
-        return Ok(false);
+    let inserted = storage::insert_all(tx, scope, rows).await?;
+    let begun: Vec<&Assignment> = rows.iter().filter(|row| inserted.contains(&row.id)).collect();
+    for row in &begun {
+        if let Some(end) = row.own_end {
+            endings::schedule(tx, org, EndingKind::Assignment, row.id, end.time).await?;
+        }
     }
-    if let Some(end) = row.own_end {
-        endings::schedule(tx, org, EndingKind::Assignment, row.id, end.time).await?;
-    }
-    events::begun(tx, row).await?;
-    Ok(true)
+    events::all_begun(tx, org, &begun).await?;
+    Ok(inserted)
 }
 
 /// Moves the lasting assignments of an expected teacher to the member with whose record the teacher's is
@@ -250,7 +276,7 @@ pub(crate) async fn hand_over(tx: &Tx, scope: &OrgScope, from: MemberId, to: Mem
             member_id: to,
             ..row
         };
-        insert(tx, scope, &row).await?;
+        insert_all(tx, scope, std::slice::from_ref(&row)).await?;
     }
     Ok(())
 }
@@ -271,8 +297,17 @@ pub(crate) async fn end_due(tx: &Tx, scope: &OrgScope, id: AssignmentId) -> Resu
     Ok(())
 }
 
-/// Whether a decision ended the latest assignment of this kind that the member had in the unit. An import
-/// does not give it again (F9).
+/// Returns those latest assignments of these members, by unit and the number of the kind, that a decision
+/// ended. An import does not give them again (F9).
+pub(crate) async fn ended_by_decision(
+    tx: &Tx,
+    scope: &OrgScope,
+    members: &BTreeSet<MemberId>,
+) -> Result<BTreeSet<(MemberId, UnitId, i32)>, Error> {
+    Ok(storage::latest_ended_by_decision(tx, scope, members).await?)
+}
+
+/// Whether a decision ended the latest assignment of this kind that the member had in the unit.
 pub(crate) async fn is_ended_by_decision(
     tx: &Tx,
     scope: &OrgScope,
@@ -280,7 +315,8 @@ pub(crate) async fn is_ended_by_decision(
     unit: UnitId,
     kind: AssignmentKind,
 ) -> Result<bool, Error> {
-    Ok(storage::latest_ended_by_decision(tx, scope, member, unit, kind).await?)
+    let ended = ended_by_decision(tx, scope, &BTreeSet::from([member])).await?;
+    Ok(ended.contains(&(member, unit, kind.number())))
 }
 
 /// Returns the assignments of a member that have not ended.

@@ -1,5 +1,5 @@
 //! The table `assignment` and named queries over it.
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use parta_access::OrgScope;
@@ -12,7 +12,7 @@ use sea_orm::{
 };
 
 use super::model::{Assignment, AssignmentKind, OwnEnd};
-use crate::storage::{FactColumns, MemberFacts, end_facts, lasting_of};
+use crate::storage::{FactColumns, MemberFacts, end_facts, ids_of, lasting};
 pub(super) use entity::Entity as Assignments;
 use entity::{Column, Entity, Model};
 
@@ -59,29 +59,45 @@ fn assignment(row: &Model) -> Result<Assignment, StorageError> {
     })
 }
 
-/// Inserts an assignment; returns `false` if the same one lasts. Its organization is the scope's.
-pub(super) async fn insert(
+/// Inserts assignments, as many as one statement takes, but for those of which the same one lasts. Returns
+/// the ids of those that were inserted. Their organization is the scope's.
+pub(super) async fn insert_all(
     conn: &impl ConnectionTrait,
     scope: &OrgScope,
-    row: &Assignment,
-) -> Result<bool, StorageError> {
-    let row = Model {
-        org_id: scope.org_id().uuid(),
-        assignment_id: row.id.uuid(),
-        member_id: row.member_id.uuid(),
-        unit_id: row.unit_id.uuid(),
-        kind: row.kind.number(),
-        create_time: row.create_time,
-        expire_time: row.own_end.map(|end| end.time),
-        until_date: row.own_end.and_then(|end| end.until),
-        end_time: row.end_time,
-        ended_by_decision: false,
-    };
-    let inserted = Entity::insert(row.into_active_model())
+    assignments: &[Assignment],
+) -> Result<BTreeSet<AssignmentId>, StorageError> {
+    if assignments.is_empty() {
+        return Ok(BTreeSet::new());
+    }
+    let org_id = scope.org_id().uuid();
+    let rows = assignments.iter().map(|row| {
+        Model {
+            org_id,
+            assignment_id: row.id.uuid(),
+            member_id: row.member_id.uuid(),
+            unit_id: row.unit_id.uuid(),
+            kind: row.kind.number(),
+            create_time: row.create_time,
+            expire_time: row.own_end.map(|end| end.time),
+            until_date: row.own_end.and_then(|end| end.until),
+            end_time: row.end_time,
+            ended_by_decision: false,
+        }
+        .into_active_model()
+    });
+    let inserted = Entity::insert_many(rows)
         .on_conflict(OnConflict::new().do_nothing().to_owned())
         .exec_without_returning(conn)
         .await?;
-    Ok(inserted == 1)
+    let ids = assignments.iter().map(|row| row.id);
+    if inserted == assignments.len() as u64 {
+        return Ok(ids.collect());
+    }
+    let rows = Condition::all()
+        .add(Column::OrgId.eq(org_id))
+        .add(Column::AssignmentId.is_in(ids.map(AssignmentId::uuid)));
+    let found = ids_of::<Entity, _>(conn, Column::AssignmentId, rows).await?;
+    Ok(found.into_iter().collect())
 }
 
 /// Loads an assignment, ended or not.
@@ -115,25 +131,29 @@ pub(super) async fn end(
     Ok(done.rows_affected == 1)
 }
 
-/// Whether a decision ended the latest assignment of this kind that the member had in the unit.
+/// A member, a unit, and the number of a kind.
+pub(super) type Place = (MemberId, UnitId, i32);
+
+/// Returns those latest assignments of these members, by kind and unit, that a decision ended.
 pub(super) async fn latest_ended_by_decision(
     conn: &impl ConnectionTrait,
     scope: &OrgScope,
-    member: MemberId,
-    unit: UnitId,
-    kind: AssignmentKind,
-) -> Result<bool, StorageError> {
-    let latest = Entity::find()
+    members: &BTreeSet<MemberId>,
+) -> Result<BTreeSet<Place>, StorageError> {
+    let rows = Entity::find()
         .filter(Column::OrgId.eq(scope.org_id().uuid()))
-        .filter(Column::MemberId.eq(member.uuid()))
-        .filter(Column::UnitId.eq(unit.uuid()))
-        .filter(Column::Kind.eq(kind.number()))
-        .order_by_desc(Column::CreateTime)
-        .order_by_desc(Column::AssignmentId)
-        .limit(1)
-        .one(conn)
+        .filter(Column::MemberId.is_in(members.iter().map(|id| id.uuid())))
+        .order_by_asc(Column::CreateTime)
+        .order_by_asc(Column::AssignmentId)
+        .all(conn)
         .await?;
-    Ok(latest.is_some_and(|row| row.ended_by_decision))
+    let mut latest = BTreeMap::new();
+    for row in rows {
+        let (member, unit) = (MemberId::from_uuid(row.member_id), UnitId::from_uuid(row.unit_id));
+        latest.insert((member, unit, row.kind), row.ended_by_decision);
+    }
+    let decided = latest.into_iter().filter(|(_, is_decided)| *is_decided);
+    Ok(decided.map(|(place, _)| place).collect())
 }
 
 /// Loads the latest assignment of this kind that the member was given in the unit after a time.
@@ -157,14 +177,16 @@ pub(super) async fn latest_since(
     latest.as_ref().map(assignment).transpose()
 }
 
-/// Ends the assignments of a member that have run out and returns their ids.
+/// Ends the assignments of these members that have run out and returns their ids.
 pub(super) async fn end_expired(
     conn: &impl ConnectionTrait,
     scope: &OrgScope,
-    member: MemberId,
+    members: &BTreeSet<MemberId>,
     now: DateTime<Utc>,
 ) -> Result<Vec<AssignmentId>, StorageError> {
-    let expired = lasting_of::<Entity>(scope, member).add(Column::ExpireTime.lte(now));
+    let expired = lasting::<Entity>(scope)
+        .add(Column::MemberId.is_in(members.iter().map(|id| id.uuid())))
+        .add(Column::ExpireTime.lte(now));
     Ok(end_facts::<Entity>(conn, expired, now).await?)
 }
 

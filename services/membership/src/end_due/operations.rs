@@ -67,7 +67,11 @@ async fn end_batch(context: &Context, tx: &Tx, scope: &OrgScope) -> Result<bool,
 /// job has failed for good, or it was done before the ending was due, because the clock was set back between
 /// its claim and its work.
 pub(crate) async fn enqueue_overdue(db: &Db) -> Result<(), StorageError> {
-    // The jobs are read first: the endings of a job that is done by then are not listed afterwards.
+    // At rest this is the only statement.
+    if endings::list_overdue(db.clone()).await?.is_empty() {
+        return Ok(());
+    }
+    // The jobs are read before the endings that count: those of a job that is done by then are not listed.
     let soon = db.env().now() + JOB_LIMITS.max_retry_delay;
     let have_job = parta_jobs::organizations_due(db.conn(), JOB, soon).await?;
     let overdue = endings::list_overdue(db.clone()).await?;

@@ -5,7 +5,10 @@ use parta_proto::timestamp;
 use parta_proto_membership::v1::{EnrollmentBegun, EnrollmentEnded, membership_event::Payload};
 
 use super::{model::Enrollment, storage};
-use crate::{error::Error, feed::state};
+use crate::{
+    error::Error,
+    feed::{state, states},
+};
 
 fn beginning(row: &Enrollment) -> Payload {
     Payload::EnrollmentBegun(EnrollmentBegun {
@@ -16,8 +19,8 @@ fn beginning(row: &Enrollment) -> Payload {
     })
 }
 
-pub(super) async fn begun(tx: &Tx, row: &Enrollment) -> Result<(), Error> {
-    state(tx, row.org_id, beginning(row)).await
+pub(super) async fn all_begun(tx: &Tx, org: OrgId, rows: &[Enrollment]) -> Result<(), Error> {
+    states(tx, org, rows.iter().map(beginning).collect()).await
 }
 
 pub(super) async fn ended(tx: &Tx, org: OrgId, id: EnrollmentId) -> Result<(), Error> {

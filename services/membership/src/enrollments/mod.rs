@@ -13,6 +13,8 @@ mod storage;
 
 pub(crate) use events::snapshot;
 pub(crate) use grpc::Enrollments;
-pub(crate) use operations::{begin, end, end_all_of, is_ended_by_decision, lasting_of, restore};
+pub(crate) use operations::{
+    begin, begin_all, end, end_all_of, ended_by_decision, is_ended_by_decision, lasting_of, restore,
+};
 pub(crate) use policy::rules;
 pub(crate) use storage::units_of;

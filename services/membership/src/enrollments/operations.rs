@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, Utc};
 use parta_access::{Caller, OrgScope};
 use parta_database::Tx;
@@ -90,18 +92,29 @@ pub(crate) async fn begin(
     member: MemberId,
     unit: UnitId,
 ) -> Result<Option<EnrollmentId>, Error> {
-    let row = Enrollment {
+    Ok(begin_all(tx, scope, &[(member, unit)]).await?.pop().flatten())
+}
+
+/// Enrolls members in units, as many as one statement takes. Returns `None` for each who is in the unit.
+pub(crate) async fn begin_all(
+    tx: &Tx,
+    scope: &OrgScope,
+    of: &[(MemberId, UnitId)],
+) -> Result<Vec<Option<EnrollmentId>>, Error> {
+    let row = |(member_id, unit_id): &(MemberId, UnitId)| Enrollment {
         org_id: scope.org_id(),
         id: tx.env().id(),
-        member_id: member,
-        unit_id: unit,
+        member_id: *member_id,
+        unit_id: *unit_id,
         create_time: tx.now(),
     };
-    if !storage::insert(tx, scope, &row).await? {
-        return Ok(None);
-    }
-    events::begun(tx, &row).await?;
-    Ok(Some(row.id))
+    let mut rows: Vec<Enrollment> = of.iter().map(row).collect();
+    let inserted = storage::insert_all(tx, scope, &rows).await?;
+    let begun = |row: &Enrollment| inserted.contains(&row.id).then_some(row.id);
+    let ids = rows.iter().map(begun).collect();
+    rows.retain(|row| inserted.contains(&row.id));
+    events::all_begun(tx, scope.org_id(), &rows).await?;
+    Ok(ids)
 }
 
 /// Ends the enrollment of a member in a unit; returns `None` if the member is not in it.
@@ -118,15 +131,25 @@ pub(crate) async fn end(
     Ok(ended)
 }
 
-/// Whether a decision ended the latest enrollment of the member in the unit. An import does not enroll the
-/// member there again (F9).
+/// Returns the members and units of those latest enrollments of these members that a decision ended. An
+/// import does not enroll the member there again (F9).
+pub(crate) async fn ended_by_decision(
+    tx: &Tx,
+    scope: &OrgScope,
+    members: &BTreeSet<MemberId>,
+) -> Result<BTreeSet<(MemberId, UnitId)>, Error> {
+    Ok(storage::latest_ended_by_decision(tx, scope, members).await?)
+}
+
+/// Whether a decision ended the latest enrollment of the member in the unit.
 pub(crate) async fn is_ended_by_decision(
     tx: &Tx,
     scope: &OrgScope,
     member: MemberId,
     unit: UnitId,
 ) -> Result<bool, Error> {
-    Ok(storage::latest_ended_by_decision(tx, scope, member, unit).await?)
+    let ended = ended_by_decision(tx, scope, &BTreeSet::from([member])).await?;
+    Ok(ended.contains(&(member, unit)))
 }
 
 /// Ends every enrollment of a member who leaves.

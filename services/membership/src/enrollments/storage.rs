@@ -6,13 +6,13 @@ use parta_access::OrgScope;
 use parta_database::{StorageError, table};
 use parta_ids::{EnrollmentId, MemberId, OrgId, TypedId as _, UnitId, Uuid};
 use sea_orm::{
-    ColumnTrait as _, ConnectionTrait, EntityTrait as _, IntoActiveModel as _, QueryFilter as _,
+    ColumnTrait as _, Condition, ConnectionTrait, EntityTrait as _, IntoActiveModel as _, QueryFilter as _,
     QueryOrder as _, QuerySelect as _,
     sea_query::{Expr, OnConflict},
 };
 
 use super::model::Enrollment;
-use crate::storage::{FactColumns, MemberFacts, end_facts, lasting_of};
+use crate::storage::{FactColumns, MemberFacts, end_facts, ids_of, lasting_of};
 pub(super) use entity::Entity as Enrollments;
 use entity::{Column, Entity, Model};
 
@@ -48,26 +48,42 @@ fn enrollment(row: &Model) -> Enrollment {
     }
 }
 
-/// Inserts an enrollment; returns `false` if the member is in the unit. Its organization is the scope's.
-pub(super) async fn insert(
+/// Inserts enrollments, as many as one statement takes, but for those whose member is in the unit. Returns
+/// the ids of those that were inserted. Their organization is the scope's.
+pub(super) async fn insert_all(
     conn: &impl ConnectionTrait,
     scope: &OrgScope,
-    row: &Enrollment,
-) -> Result<bool, StorageError> {
-    let row = Model {
-        org_id: scope.org_id().uuid(),
-        enrollment_id: row.id.uuid(),
-        member_id: row.member_id.uuid(),
-        unit_id: row.unit_id.uuid(),
-        create_time: row.create_time,
-        end_time: None,
-        ended_by_decision: false,
-    };
-    let inserted = Entity::insert(row.into_active_model())
+    enrollments: &[Enrollment],
+) -> Result<BTreeSet<EnrollmentId>, StorageError> {
+    if enrollments.is_empty() {
+        return Ok(BTreeSet::new());
+    }
+    let org_id = scope.org_id().uuid();
+    let rows = enrollments.iter().map(|row| {
+        Model {
+            org_id,
+            enrollment_id: row.id.uuid(),
+            member_id: row.member_id.uuid(),
+            unit_id: row.unit_id.uuid(),
+            create_time: row.create_time,
+            end_time: None,
+            ended_by_decision: false,
+        }
+        .into_active_model()
+    });
+    let inserted = Entity::insert_many(rows)
         .on_conflict(OnConflict::new().do_nothing().to_owned())
         .exec_without_returning(conn)
         .await?;
-    Ok(inserted == 1)
+    let ids = enrollments.iter().map(|row| row.id);
+    if inserted == enrollments.len() as u64 {
+        return Ok(ids.collect());
+    }
+    let rows = Condition::all()
+        .add(Column::OrgId.eq(org_id))
+        .add(Column::EnrollmentId.is_in(ids.map(EnrollmentId::uuid)));
+    let found = ids_of::<Entity, _>(conn, Column::EnrollmentId, rows).await?;
+    Ok(found.into_iter().collect())
 }
 
 /// Ends the enrollment of a member in a unit and returns its id; `None` if the member is not in it.
@@ -97,23 +113,26 @@ pub(super) async fn note_decision(
     Ok(())
 }
 
-/// Whether a decision ended the latest enrollment of the member in the unit.
+/// Returns the members and units of those latest enrollments of these members that a decision ended.
 pub(super) async fn latest_ended_by_decision(
     conn: &impl ConnectionTrait,
     scope: &OrgScope,
-    member: MemberId,
-    unit: UnitId,
-) -> Result<bool, StorageError> {
-    let latest = Entity::find()
+    members: &BTreeSet<MemberId>,
+) -> Result<BTreeSet<(MemberId, UnitId)>, StorageError> {
+    let rows = Entity::find()
         .filter(Column::OrgId.eq(scope.org_id().uuid()))
-        .filter(Column::MemberId.eq(member.uuid()))
-        .filter(Column::UnitId.eq(unit.uuid()))
-        .order_by_desc(Column::CreateTime)
-        .order_by_desc(Column::EnrollmentId)
-        .limit(1)
-        .one(conn)
+        .filter(Column::MemberId.is_in(members.iter().map(|id| id.uuid())))
+        .order_by_asc(Column::CreateTime)
+        .order_by_asc(Column::EnrollmentId)
+        .all(conn)
         .await?;
-    Ok(latest.is_some_and(|row| row.ended_by_decision))
+    let mut latest = BTreeMap::new();
+    for row in rows {
+        let key = (MemberId::from_uuid(row.member_id), UnitId::from_uuid(row.unit_id));
+        latest.insert(key, row.ended_by_decision);
+    }
+    let decided = latest.into_iter().filter(|(_, is_decided)| *is_decided);
+    Ok(decided.map(|(key, _)| key).collect())
 }
 
 /// The units in which the member was enrolled after a time, apart from some enrollments.

@@ -9,7 +9,10 @@ use parta_proto_membership::v1::{
 use parta_roster::RelationLimits;
 
 use super::{Guardianship, storage};
-use crate::{error::Error, feed::state};
+use crate::{
+    error::Error,
+    feed::{state, states},
+};
 
 fn establishment(row: &Guardianship) -> Payload {
     Payload::GuardianshipEstablished(GuardianshipEstablished {
@@ -25,6 +28,10 @@ fn establishment(row: &Guardianship) -> Payload {
 
 pub(super) async fn established(tx: &Tx, row: &Guardianship) -> Result<(), Error> {
     state(tx, row.org_id, establishment(row)).await
+}
+
+pub(super) async fn all_established(tx: &Tx, org: OrgId, rows: &[Guardianship]) -> Result<(), Error> {
+    states(tx, org, rows.iter().map(establishment).collect()).await
 }
 
 pub(super) async fn changed(tx: &Tx, row: &Guardianship) -> Result<(), Error> {

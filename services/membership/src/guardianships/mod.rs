@@ -25,8 +25,8 @@ pub(crate) use grpc::Guardianships;
 pub(crate) use model::Guardianship;
 pub(crate) use operations::{
     Family, Obstacle, all_of, are_family, awaited, decides_for, end_again, end_all_of, end_begun_since,
-    end_due, establish, family, hand_over, informed_guardians, is_of_age, is_protected, lasting_of,
-    lock_people, may_hand_over, obstacle, relation, restore,
+    end_due, establish, establish_all, family, hand_over, informed_guardians, is_of_age, is_protected,
+    lasting_of, lock_people, may_hand_over, obstacle, obstacles, relation, restore,
 };
 pub(crate) use policy::rules;
 pub(crate) use storage::{Side, list_current};

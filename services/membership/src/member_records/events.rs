@@ -7,7 +7,10 @@ use super::{
     Member,
     storage::{self, state_number},
 };
-use crate::{error::Error, feed::state};
+use crate::{
+    error::Error,
+    feed::{state, states},
+};
 
 /// The roles of a member as numbers of the API.
 pub(crate) fn roles(member: &Member) -> Vec<i32> {
@@ -33,6 +36,11 @@ fn admission(member: &Member) -> Payload {
 /// Appends that a record was made.
 pub(crate) async fn admitted(tx: &Tx, member: &Member) -> Result<(), Error> {
     state(tx, member.org_id, admission(member)).await
+}
+
+/// Appends that records of an organization were made.
+pub(crate) async fn all_admitted(tx: &Tx, org: OrgId, members: &[Member]) -> Result<(), Error> {
+    states(tx, org, members.iter().map(admission).collect()).await
 }
 
 /// Appends that a record changed in its state, roles or verification.

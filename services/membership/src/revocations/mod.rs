@@ -10,6 +10,7 @@ mod grpc;
 mod model;
 mod operations;
 mod policy;
+mod storage;
 
 #[cfg(test)]
 mod tests;

@@ -1,4 +1,5 @@
 use std::{
+    collections::BTreeSet,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -12,7 +13,10 @@ use parta_database::{Db, StorageError};
 use parta_status::RpcError;
 use tokio::time::Instant;
 
-use super::model::RevocationList;
+use super::{
+    model::RevocationList,
+    storage::{self, Row},
+};
 use crate::{error::Error, service_accounts, sessions};
 
 /// The maximum age of a list that was read for another caller.
@@ -81,19 +85,11 @@ impl RevocationReader {
 async fn read(db: Db, secrets: Secrets) -> Result<RevocationList, Error> {
     // The list of a primary that was deposed would be the same for ever.
     parta_feed::require_commits(&db).await?;
-    let read = db.read(|tx| {
-        let secrets = &secrets;
-        async move {
-            let since = tx.database_now().await? - REVOCATION_LIFETIME;
-            let limit = MAX_REVOCATIONS as u64 + 1;
-            Ok::<_, Error>(Revoked {
-                sessions: sessions::list_revoked(&tx, secrets, since).await?,
-                service_account_keys: service_accounts::list_revoked(&tx, since, limit).await?,
-            })
-        }
-    });
-    let revoked = read.await?;
-    if revoked.len() > MAX_REVOCATIONS {
+    // One more than any process accepts, so that the excess is noticed.
+    let rows = storage::list(&db, MAX_REVOCATIONS as u64 + 1).await?;
+    let count = rows.len();
+    let revoked = revoked(&secrets, rows);
+    if count.max(revoked.len()) > MAX_REVOCATIONS {
         let why = format!(
             "{} revocations within 15 minutes: no service accepts so many",
             revoked.len()
@@ -101,6 +97,32 @@ async fn read(db: Db, secrets: Secrets) -> Result<RevocationList, Error> {
         return Err(RpcError::internal(why).into());
     }
     Ok(RevocationList::new(revoked))
+}
+
+/// Derives the ids under which join tickets and organizations know the sessions.
+fn revoked(secrets: &Secrets, rows: Vec<Row>) -> Revoked {
+    let mut revoked = Revoked::default();
+    let mut ended = BTreeSet::new();
+    for row in rows {
+        let (session, member) = match row {
+            Row::ServiceAccountKey(key) => {
+                revoked.service_account_keys.push(key);
+                continue;
+            }
+            Row::ReleasedRecord(session, member) => (session, Some(member)),
+            Row::EndedSession(session, member) => {
+                ended.insert(session);
+                (session, member)
+            }
+        };
+        let pairwise = |(org, member)| sessions::pairwise_session(secrets, session, org, member);
+        revoked.sessions.extend(member.map(pairwise));
+    }
+    let joining = ended
+        .into_iter()
+        .map(|session| sessions::joining_session(secrets, session));
+    revoked.sessions.extend(joining);
+    revoked
 }
 
 /// Removes the rows of revocations whose tokens have all expired.

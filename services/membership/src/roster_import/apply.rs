@@ -32,14 +32,14 @@ use crate::{
 
 /// Applies changes. The records of their people are locked.
 pub(super) struct Applier<'a> {
-    tx: &'a Tx,
-    scope: &'a OrgScope,
+    pub(super) tx: &'a Tx,
+    pub(super) scope: &'a OrgScope,
     pub(super) classes: Classes,
     /// The records of the people of the changes, by their ids in the source.
-    people: BTreeMap<String, Member>,
+    pub(super) people: BTreeMap<String, Member>,
     decider: Decider,
     /// The ids in the source of people whose record waits for a second person.
-    waiting: BTreeSet<String>,
+    pub(super) waiting: BTreeSet<String>,
     /// The requests of the changes to other services.
     pub(super) staged: Staged,
 }
@@ -75,15 +75,13 @@ impl<'a> Applier<'a> {
             full_name: own.full_name.clone(),
             family: guardianships::family(tx, scope, decider).await?,
         };
-        let mut waiting = BTreeSet::new();
-        for kind in [Kind::CreateMember, Kind::ReadmitMember] {
-            let filter = ChangeFilter {
-                outcome: Some(Outcome::Waiting.number()),
-                ..ChangeFilter::of_kind(kind)
-            };
-            let found = rows::list_changes(tx, scope, import, filter, 0, NO_LIMIT).await?;
-            waiting.extend(found.into_iter().map(|(_, change)| change.source_key));
-        }
+        let filter = ChangeFilter {
+            kind: None,
+            outcome: Some(Outcome::Waiting.number()),
+        };
+        let mut waiting = rows::list_changes(tx, scope, import, filter, 0, NO_LIMIT).await?;
+        waiting.retain(|(_, change)| matches!(change.kind, Kind::CreateMember | Kind::ReadmitMember));
+        let waiting: BTreeSet<String> = waiting.into_iter().map(|(_, change)| change.source_key).collect();
         Ok(Self {
             tx,
             scope,
@@ -102,7 +100,7 @@ impl<'a> Applier<'a> {
     }
 
     /// Whether the change is about a person whose record waits for a second person.
-    fn awaits_person(&self, change: &Change) -> bool {
+    pub(super) fn awaits_person(&self, change: &Change) -> bool {
         self.waiting.contains(&change.source_key) || self.waiting.contains(&change.details.other_key)
     }
 
@@ -148,6 +146,19 @@ impl<'a> Applier<'a> {
 
     /// Returns why the change has no effect.
     async fn obstacle(&self, change: &Change) -> Result<Option<NoEffect>, Error> {
+        if let Some(reason) = self.known_obstacle(change)? {
+            return Ok(Some(reason));
+        }
+        let id = |key: &str| self.people.get(key).map(|record| record.id);
+        let Some(member) = id(&change.source_key) else {
+            return Ok(None);
+        };
+        let (child, unit) = (id(&change.details.other_key), self.unit(change));
+        decisions::obstacle(self.tx, self.scope, change, member, child, unit).await
+    }
+
+    /// Returns why the change has no effect, apart from the decisions about its people.
+    pub(super) fn known_obstacle(&self, change: &Change) -> Result<Option<NoEffect>, Error> {
         let record = self.people.get(&change.source_key);
         let unit = self.unit(change);
         if change.kind.needs_unit() && unit.is_none() {
@@ -187,10 +198,6 @@ impl<'a> Applier<'a> {
                 record => lacks(record, None),
             },
         };
-        if let (None, Some(record)) = (reason, record) {
-            let child = self.people.get(&change.details.other_key).map(|child| child.id);
-            return decisions::obstacle(self.tx, self.scope, change, record.id, child, unit).await;
-        }
         Ok(reason)
     }
 
@@ -204,7 +211,7 @@ impl<'a> Applier<'a> {
                 return Ok(Outcome::Planned);
             }
             (Kind::CreateMember, ..) => {
-                self.create_expected_member(change).await?;
+                self.create_expected_members(&[change]).await?;
                 true
             }
             (Kind::ReadmitMember, ..) => self.readmit(change).await?,
@@ -237,18 +244,37 @@ impl<'a> Applier<'a> {
         })
     }
 
-    /// Creates an expected member and requests an invitation.
-    async fn create_expected_member(&mut self, change: &Change) -> Result<(), Error> {
+    /// Creates an expected member for each change and requests invitations.
+    pub(super) async fn create_expected_members(&mut self, changes: &[&Change]) -> Result<(), Error> {
+        if changes.is_empty() {
+            return Ok(());
+        }
         let (tx, scope) = (self.tx, self.scope);
-        let role = plan::role(change.details.value)?;
         let (org, now) = (scope.org_id(), tx.now());
-        let id = tx.env().id();
-        let row = Member::new(org, id, &change.details.person, State::Expected, role, now);
-        members::insert(tx, scope, &row).await?;
-        events::admitted(tx, &row).await?;
-        source::put_person(tx, scope, &change.source_key, id).await?;
-        self.staged.add_invitation(id, role);
-        self.people.insert(change.source_key.clone(), row);
+        let mut rows = Vec::with_capacity(changes.len());
+        for change in changes {
+            let role = plan::role(change.details.value)?;
+            let id = tx.env().id();
+            rows.push(Member::new(
+                org,
+                id,
+                &change.details.person,
+                State::Expected,
+                role,
+                now,
+            ));
+            self.staged.add_invitation(id, role);
+        }
+        members::insert_all(tx, scope, &rows).await?;
+        events::all_admitted(tx, org, &rows).await?;
+        let people: Vec<(&str, MemberId)> = changes
+            .iter()
+            .zip(&rows)
+            .map(|(change, row)| (change.source_key.as_str(), row.id))
+            .collect();
+        source::put_people(tx, scope, &people).await?;
+        let keys = changes.iter().map(|change| change.source_key.clone());
+        self.people.extend(keys.zip(rows));
         Ok(())
     }
 

@@ -16,6 +16,15 @@ use crate::{
     guardianships::{self, Obstacle},
 };
 
+impl From<Obstacle> for NoEffect {
+    fn from(obstacle: Obstacle) -> Self {
+        match obstacle {
+            Obstacle::Ended => Self::RelationEnded,
+            Obstacle::Limited => Self::RelationLimited,
+        }
+    }
+}
+
 /// Returns why a decision forbids a change about people who have records.
 pub(super) async fn obstacle(
     tx: &Tx,
@@ -37,10 +46,7 @@ pub(super) async fn obstacle(
         }
         (Kind::EstablishGuardianship, Some(child), _) => {
             let obstacle = guardianships::obstacle(tx, scope, member, child).await?;
-            obstacle.map(|obstacle| match obstacle {
-                Obstacle::Ended => NoEffect::RelationEnded,
-                Obstacle::Limited => NoEffect::RelationLimited,
-            })
+            obstacle.map(NoEffect::from)
         }
         _ => None,
     })

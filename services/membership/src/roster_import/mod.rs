@@ -9,6 +9,7 @@
 //! that has no effect is reported.
 
 mod apply;
+mod apply_runs;
 mod decisions;
 mod error;
 mod events;

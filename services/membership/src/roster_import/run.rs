@@ -76,24 +76,29 @@ impl Runner {
         }
         let missing = missing_classes(tx, scope, &mut import, requested, &applier.classes).await?;
         let mut outcomes = Outcomes::default();
-        let mut waits_for_class = false;
-        for (seq, change) in &rows {
-            let key = label_key(&change.details.unit_label);
-            let is_planned = change.outcome == Outcome::Planned;
-            if is_planned
+        let waits = |(_, change): &&(i64, Change)| {
+            change.outcome == Outcome::Planned
                 && change.kind.needs_unit()
                 && applier.unit(change).is_none()
-                && missing.contains(&key)
+                && missing.contains(&label_key(&change.details.unit_label))
+        };
+        let ready = rows.iter().take_while(|row| !waits(row)).count();
+        let ready = rows.get(..ready).unwrap_or_default();
+        for run in ready.chunk_by(|(_, one), (_, next)| one.kind == next.kind && one.outcome == next.outcome)
+        {
+            let changes: Vec<&Change> = run.iter().map(|(_, change)| change).collect();
+            if changes
+                .first()
+                .is_some_and(|change| change.outcome == Outcome::Planned)
             {
-                waits_for_class = true;
-                break;
+                let of_run = applier.apply_run(&changes).await?;
+                for ((seq, change), outcome) in run.iter().zip(of_run) {
+                    outcomes.add(*seq, change, outcome);
+                }
             }
-            if is_planned {
-                let outcome = applier.apply(change).await?;
-                outcomes.add(*seq, change, outcome);
-            }
-            import.position = *seq;
         }
+        import.position = ready.last().map_or(import.position, |(seq, _)| *seq);
+        let waits_for_class = ready.len() < rows.len();
         let org = scope.org_id();
         let staged = std::mem::take(&mut applier.staged);
         staged.publish(tx, org, id, before + 1, import.position);

@@ -22,4 +22,4 @@ mod tests;
 pub(crate) use grpc::ServiceAccounts;
 pub(crate) use policy::rules;
 pub use restored::revoke_all_service_account_keys;
-pub(crate) use storage::{list_revoked, purge_revoked};
+pub(crate) use storage::purge_revoked;

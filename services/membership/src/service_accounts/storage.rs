@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use parta_access::OrgScope;
 use parta_database::{StorageError, table};
-use parta_ids::{OrgId, ServiceAccountId, ServiceAccountKeyId, TypedId, Uuid};
+use parta_ids::{OrgId, ServiceAccountId, ServiceAccountKeyId, TypedId};
 use sea_orm::{
     ColumnTrait as _, Condition, ConnectionTrait, EntityTrait as _, IntoActiveModel as _, QueryFilter as _,
     QueryOrder as _, QuerySelect as _, sea_query::Expr,
@@ -211,26 +211,8 @@ pub(super) async fn revoke_all_keys(
     Ok(revoked.rows_affected)
 }
 
-/// Lists the keys of all organizations that were revoked after `since`. The list belongs to no organization,
-/// so this has no scope.
-pub(crate) async fn list_revoked(
-    conn: &impl ConnectionTrait,
-    since: DateTime<Utc>,
-    limit: u64,
-) -> Result<Vec<ServiceAccountKeyId>, StorageError> {
-    let ids: Vec<Uuid> = revoked::Entity::find()
-        .select_only()
-        .column(revoked::Column::KeyId)
-        .filter(revoked::Column::RevokeTime.gt(since))
-        .limit(limit)
-        .into_tuple()
-        .all(conn)
-        .await?;
-    Ok(ids.into_iter().map(ServiceAccountKeyId::from_uuid).collect())
-}
-
-/// Forgets the keys of all organizations that were revoked before `until`, like [`list_revoked`] without a
-/// scope.
+/// Forgets the keys of all organizations that were revoked before `until`. They belong to no list of an
+/// organization, so this has no scope.
 pub(crate) async fn purge_revoked(
     conn: &impl ConnectionTrait,
     until: DateTime<Utc>,

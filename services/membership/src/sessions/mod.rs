@@ -15,7 +15,6 @@ mod operations;
 mod policy;
 mod purge;
 mod restored;
-mod revoked;
 mod secret;
 mod storage;
 
@@ -29,5 +28,5 @@ pub(crate) use operations::{
 pub(crate) use policy::rules;
 pub(crate) use purge::purge;
 pub use restored::end_all_sessions;
-pub(crate) use revoked::{list_revoked, purge_ended};
-pub(crate) use secret::joining_session;
+pub(crate) use secret::{joining_session, pairwise_session};
+pub(crate) use storage::purge_ended;

@@ -42,7 +42,7 @@ pub(super) fn known_ids(
 
 /// The id by which an organization knows a session of a member. Two organizations cannot match theirs (R28).
 /// The member is part of it, so that a person whose token for one record is refused can act as another one.
-pub(super) fn pairwise_session(
+pub(crate) fn pairwise_session(
     secrets: &Secrets,
     session: SessionId,
     org: OrgId,

@@ -2,7 +2,7 @@
 //! to an organization, so the queries have no scope.
 use chrono::{DateTime, Utc};
 use parta_database::{StorageError, table};
-use parta_ids::{AccountId, OrgId, SessionId, TypedId, Uuid};
+use parta_ids::{AccountId, OrgId, SessionId, TypedId};
 use sea_orm::{
     ColumnTrait as _, Condition, ConnectionTrait, EntityTrait as _, IntoActiveModel as _, QueryFilter as _,
     QueryOrder as _, QuerySelect as _, sea_query::Expr,
@@ -182,26 +182,6 @@ pub(super) async fn lock_alive(
         .collect())
 }
 
-/// Lists the sessions of an account, ended or not, that were refreshed after a time and created before
-/// another one.
-pub(super) async fn list_of_account(
-    conn: &impl ConnectionTrait,
-    account: AccountId,
-    refreshed_after: DateTime<Utc>,
-    created_before: DateTime<Utc>,
-) -> Result<Vec<SessionId>, StorageError> {
-    let ids: Vec<Uuid> = Entity::find()
-        .select_only()
-        .column(Column::SessionId)
-        .filter(Column::AccountId.eq(account.uuid()))
-        .filter(Column::RefreshTime.gt(refreshed_after))
-        .filter(Column::CreateTime.lt(created_before))
-        .into_tuple()
-        .all(conn)
-        .await?;
-    Ok(ids.into_iter().map(SessionId::from_uuid).collect())
-}
-
 /// Notes that a session was ended.
 pub(super) async fn insert_ended(
     conn: &impl ConnectionTrait,
@@ -218,24 +198,6 @@ pub(super) async fn insert_ended(
         .exec_without_returning(conn)
         .await?;
     Ok(())
-}
-
-/// Lists the sessions that were ended after `since`, with their accounts.
-pub(super) async fn list_ended(
-    conn: &impl ConnectionTrait,
-    since: DateTime<Utc>,
-    limit: u64,
-) -> Result<Vec<(SessionId, AccountId)>, StorageError> {
-    let rows: Vec<(Uuid, Uuid)> = ended::Entity::find()
-        .select_only()
-        .columns([ended::Column::SessionId, ended::Column::AccountId])
-        .filter(ended::Column::EndTime.gt(since))
-        .limit(limit)
-        .into_tuple()
-        .all(conn)
-        .await?;
-    let ids = |(session, account)| (SessionId::from_uuid(session), AccountId::from_uuid(account));
-    Ok(rows.into_iter().map(ids).collect())
 }
 
 /// Forgets the sessions that were ended before `until`.

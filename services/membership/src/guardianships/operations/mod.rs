@@ -27,9 +27,9 @@ pub(crate) use limit::LimitGuardianship;
 pub(crate) use list::ListGuardianships;
 pub(crate) use notice::{awaited, decides_for, informed_guardians, is_protected, relation};
 pub(crate) use of_age::{ChooseAdultAccess, end_due, is_of_age};
-pub(crate) use propose::{ProposeGuardianship, establish};
+pub(crate) use propose::{ProposeGuardianship, establish, establish_all};
 pub(crate) use restore::{all_of, lasting_of, lock_people, restore};
-pub(crate) use source::{Family, Obstacle, family, obstacle};
+pub(crate) use source::{Family, Obstacle, family, obstacle, obstacles};
 
 use super::{
     events,
@@ -205,11 +205,23 @@ async fn insert(
     child: MemberId,
     kind: RelationKind,
 ) -> Result<bool, Error> {
-    let row = Guardianship {
+    let inserted = insert_all(tx, scope, &[(guardian, child)], kind).await?;
+    Ok(inserted.contains(&true))
+}
+
+/// Inserts relations that are not confirmed, as many as one statement takes; returns `false` for each pair
+/// that is related.
+async fn insert_all(
+    tx: &Tx,
+    scope: &OrgScope,
+    pairs: &[(MemberId, MemberId)],
+    kind: RelationKind,
+) -> Result<Vec<bool>, Error> {
+    let row = |(guardian_id, child_id): &(MemberId, MemberId)| Guardianship {
         org_id: scope.org_id(),
         id: tx.env().id(),
-        guardian_id: guardian,
-        child_id: child,
+        guardian_id: *guardian_id,
+        child_id: *child_id,
         kind,
         confirmed: false,
         approver_id: None,
@@ -221,11 +233,12 @@ async fn insert(
         end_cause: None,
         ended_by_order: false,
     };
-    let inserted = storage::insert(tx, scope, &row).await?;
-    if inserted {
-        events::established(tx, &row).await?;
-    }
-    Ok(inserted)
+    let mut rows: Vec<Guardianship> = pairs.iter().map(row).collect();
+    let inserted = storage::insert_all(tx, scope, &rows).await?;
+    let is_new: Vec<bool> = rows.iter().map(|row| inserted.contains(&row.id)).collect();
+    rows.retain(|row| inserted.contains(&row.id));
+    events::all_established(tx, scope.org_id(), &rows).await?;
+    Ok(is_new)
 }
 
 /// Ends every relation of a member on one side, because the member leaves or loses the role for it.

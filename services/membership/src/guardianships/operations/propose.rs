@@ -4,7 +4,7 @@ use parta_edge::Mutation;
 use parta_ids::{MemberId, OrgId};
 use parta_roster::{RelationKind, Role, State};
 
-use super::{Decided, audit, decision_about, insert, require_second_person, view};
+use super::{Decided, audit, decision_about, insert, insert_all, require_second_person, view};
 use crate::{
     context::{Context, Run},
     error::Error,
@@ -100,4 +100,14 @@ pub(crate) async fn establish(
     child: MemberId,
 ) -> Result<bool, Error> {
     relate(tx, scope, guardian, child, RelationKind::Parent).await
+}
+
+/// Relates parents to pupils as [`establish`] does, as many as one statement takes. The records of all of
+/// them are locked, and nobody of them has left. Returns `false` for each pair that is related.
+pub(crate) async fn establish_all(
+    tx: &Tx,
+    scope: &OrgScope,
+    pairs: &[(MemberId, MemberId)],
+) -> Result<Vec<bool>, Error> {
+    insert_all(tx, scope, pairs, RelationKind::Parent).await
 }

@@ -1,5 +1,5 @@
 //! The questions of an import before it relates a parent to a child, or removes one of them.
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use parta_access::OrgScope;
 use parta_database::Tx;
@@ -23,23 +23,36 @@ pub(crate) async fn obstacle(
     guardian: MemberId,
     child: MemberId,
 ) -> Result<Option<Obstacle>, Error> {
-    let pair = (guardian, child);
-    let latest = storage::find_latest(tx, scope, pair).await?;
-    if latest.as_ref().is_some_and(|row| !row.has_ended()) {
-        return Ok(None);
-    }
-    // A relation that ended with a member's leaving, or with a role, has no cause of its own.
-    if latest.is_some_and(|row| row.end_cause.is_some() || row.ended_by_order) {
-        return Ok(Some(Obstacle::Ended));
-    }
-    let in_force = storage::limits::find(tx, scope, pair).await?;
-    Ok(
+    let mut all = obstacles(tx, scope, &BTreeSet::from([guardian])).await?;
+    Ok(all.remove(&(guardian, child)))
+}
+
+/// Returns which children an import does not relate to these guardians, and why.
+pub(crate) async fn obstacles(
+    tx: &Tx,
+    scope: &OrgScope,
+    guardians: &BTreeSet<MemberId>,
+) -> Result<BTreeMap<(MemberId, MemberId), Obstacle>, Error> {
+    let latest = storage::list_latest(tx, scope, guardians).await?;
+    let in_force = storage::limits::list_of_guardians(tx, scope, guardians).await?;
+    let pairs: BTreeSet<_> = latest.keys().chain(in_force.keys()).copied().collect();
+    let found = pairs.into_iter().filter_map(|pair| {
+        let row = latest.get(&pair);
+        if row.is_some_and(|row| !row.has_ended()) {
+            return None;
+        }
+        // A relation that ended with a member's leaving, or with a role, has no cause of its own.
+        if row.is_some_and(|row| row.end_cause.is_some() || row.ended_by_order) {
+            return Some((pair, Obstacle::Ended));
+        }
+        let in_force = in_force.get(&pair)?;
         match (in_force.is_ended_by_order(), in_force.limits().is_empty()) {
-            (true, _) => Some(Obstacle::Ended),
-            (false, false) => Some(Obstacle::Limited),
+            (true, _) => Some((pair, Obstacle::Ended)),
+            (false, false) => Some((pair, Obstacle::Limited)),
             (false, true) => None,
-        },
-    )
+        }
+    });
+    Ok(found.collect())
 }
 
 /// The people about whose relations a person does not decide (F6).

@@ -152,6 +152,16 @@ pub(crate) async fn list_of_children(
     by_pair(conn, in_force(scope.org_id()).add(Column::ChildId.is_in(ids))).await
 }
 
+/// Loads the limits in force on these guardians.
+pub(crate) async fn list_of_guardians(
+    conn: &impl ConnectionTrait,
+    scope: &OrgScope,
+    guardians: &BTreeSet<MemberId>,
+) -> Result<BTreeMap<Pair, InForce>, StorageError> {
+    let ids = guardians.iter().map(|guardian| guardian.uuid());
+    by_pair(conn, in_force(scope.org_id()).add(Column::GuardianId.is_in(ids))).await
+}
+
 /// Loads all limits in force in an organization, for the snapshot of the feed.
 pub(crate) async fn list_in_force(
     conn: &impl ConnectionTrait,

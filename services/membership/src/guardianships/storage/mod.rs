@@ -2,7 +2,7 @@
 pub(super) mod children;
 pub(super) mod limits;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, NaiveDate, Utc};
 use parta_access::OrgScope;
@@ -115,11 +115,37 @@ pub(super) async fn insert(
     scope: &OrgScope,
     row: &Guardianship,
 ) -> Result<bool, StorageError> {
-    let inserted = Entity::insert(to_row(scope, row)?.into_active_model())
+    let inserted = insert_all(conn, scope, std::slice::from_ref(row)).await?;
+    Ok(!inserted.is_empty())
+}
+
+/// Inserts relations, as many as one statement takes, but for those between people who are related. Returns
+/// the ids of those that were inserted.
+pub(super) async fn insert_all(
+    conn: &impl ConnectionTrait,
+    scope: &OrgScope,
+    relations: &[Guardianship],
+) -> Result<BTreeSet<GuardianshipId>, StorageError> {
+    if relations.is_empty() {
+        return Ok(BTreeSet::new());
+    }
+    let mut rows = Vec::with_capacity(relations.len());
+    for row in relations {
+        rows.push(to_row(scope, row)?.into_active_model());
+    }
+    let inserted = Entity::insert_many(rows)
         .on_conflict(OnConflict::new().do_nothing().to_owned())
         .exec_without_returning(conn)
         .await?;
-    Ok(inserted == 1)
+    let ids = relations.iter().map(|row| row.id);
+    if inserted == relations.len() as u64 {
+        return Ok(ids.collect());
+    }
+    let rows = Condition::all()
+        .add(Column::OrgId.eq(scope.org_id().uuid()))
+        .add(Column::GuardianshipId.is_in(ids.map(GuardianshipId::uuid)));
+    let found = ids_of::<Entity, _>(conn, Column::GuardianshipId, rows).await?;
+    Ok(found.into_iter().collect())
 }
 
 /// Loads a relation, ended or not.
@@ -351,22 +377,34 @@ pub(super) async fn find_between(
 pub(super) async fn find_latest(
     conn: &impl ConnectionTrait,
     scope: &OrgScope,
-    (guardian, child): limits::Pair,
+    pair: limits::Pair,
 ) -> Result<Option<Guardianship>, StorageError> {
+    let mut all = list_latest(conn, scope, &BTreeSet::from([pair.0])).await?;
+    Ok(all.remove(&pair))
+}
+
+/// Loads for these guardians and each of their children the relation that lasts, or else the latest one that
+/// has ended.
+pub(super) async fn list_latest(
+    conn: &impl ConnectionTrait,
+    scope: &OrgScope,
+    guardians: &BTreeSet<MemberId>,
+) -> Result<BTreeMap<limits::Pair, Guardianship>, StorageError> {
     let rows = Entity::find()
         .filter(Column::OrgId.eq(scope.org_id().uuid()))
-        .filter(Column::GuardianId.eq(guardian.uuid()))
-        .filter(Column::ChildId.eq(child.uuid()))
+        .filter(Column::GuardianId.is_in(guardians.iter().map(|id| id.uuid())))
         .order_by_asc(Column::CreateTime)
         .order_by_asc(Column::GuardianshipId)
         .all(conn)
         .await?;
-    let mut rows = guardianships(rows)?;
-    let lasting = rows.iter().position(|row| !row.has_ended());
-    Ok(match lasting {
-        Some(index) => Some(rows.swap_remove(index)),
-        None => rows.pop(),
-    })
+    let mut latest: BTreeMap<limits::Pair, Guardianship> = BTreeMap::new();
+    for row in guardianships(rows)? {
+        let pair = (row.guardian_id, row.child_id);
+        if latest.get(&pair).is_none_or(Guardianship::has_ended) {
+            latest.insert(pair, row);
+        }
+    }
+    Ok(latest)
 }
 
 /// Forgets that an order ended the relation of two people, because a newer one renews it.

@@ -170,6 +170,20 @@ pub(crate) async fn insert(
     Ok(())
 }
 
+/// Inserts members with the revisions that they have, as many as one statement takes.
+pub(crate) async fn insert_all(
+    conn: &impl ConnectionTrait,
+    scope: &OrgScope,
+    members: &[Member],
+) -> Result<(), StorageError> {
+    let mut rows = Vec::with_capacity(members.len());
+    for member in members {
+        rows.push(to_row(scope, member)?.into_active_model());
+    }
+    Entity::insert_many(rows).exec_without_returning(conn).await?;
+    Ok(())
+}
+
 /// Saves all columns of a member and increments its revision. The caller must have locked the row.
 pub(crate) async fn update(
     conn: &impl ConnectionTrait,

@@ -54,19 +54,18 @@ pub(crate) async fn people_of(
     Ok(rows.into_iter().map(pair).collect())
 }
 
-/// Stores the member of a person in the source.
-pub(crate) async fn put_person(
+/// Stores the members of people in the source, as many as one statement takes.
+pub(crate) async fn put_people(
     conn: &impl ConnectionTrait,
     scope: &OrgScope,
-    key: &str,
-    member: MemberId,
+    people: &[(&str, MemberId)],
 ) -> Result<(), StorageError> {
-    let row = roster_person::ActiveModel {
+    let rows = people.iter().map(|(key, member)| roster_person::ActiveModel {
         org_id: Set(scope.org_id().uuid()),
-        source_key: Set(key.to_owned()),
+        source_key: Set((*key).to_owned()),
         member_id: Set(member.uuid()),
-    };
-    roster_person::Entity::insert(row)
+    });
+    roster_person::Entity::insert_many(rows)
         .exec_without_returning(conn)
         .await?;
     Ok(())

@@ -8,4 +8,5 @@ mod own_matter;
 mod plan;
 mod samples;
 mod snapshot;
+mod statements;
 mod stopped;
