@@ -9,12 +9,12 @@
 
 mod error;
 pub(crate) mod grpc;
-mod leaving;
+mod looking;
 mod operations;
 mod policy;
 
 #[cfg(test)]
 mod tests;
 
-pub(crate) use leaving::{JOB_LIMITS as LEAVING_LIMITS, Leaving, LostRights};
+pub(crate) use looking::{JOB_LIMITS as LEAVING_LIMITS, Leaving, LostRights};
 pub(crate) use policy::rules;

@@ -1,5 +1,5 @@
 //! Tokens of the media server (R55).
-mod leaving;
+mod looking;
 
 use std::collections::BTreeMap;
 
