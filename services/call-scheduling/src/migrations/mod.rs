@@ -7,6 +7,6 @@ use sea_orm_migration::MigrationTrait;
 pub(crate) fn migrations() -> Vec<Box<dyn MigrationTrait>> {
     vec![
         Box::new(m0001_call_scheduling_tables::Tables),
-        Box::new(m0002_rooms::Table),
+        Box::new(m0002_rooms::Tables),
     ]
 }
