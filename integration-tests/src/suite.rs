@@ -12,7 +12,7 @@ use parta_grpc::{ClientBuilder, ServiceChannel, Target};
 use parta_ids::Env;
 use parta_proto_all::PACKAGES;
 use parta_runtime::{Running, Sources};
-use parta_testkit::{Link, SmsGateway, StatementCounter};
+use parta_testkit::{Link, MediaServer, SmsGateway, StatementCounter};
 use serde_json::Value;
 use tokio::sync::Mutex;
 use tonic::transport::{Certificate, ClientTlsConfig};
@@ -20,15 +20,17 @@ use tonic::transport::{Certificate, ClientTlsConfig};
 use crate::{Client, Postgres, Process, process::REFUSALS};
 use processes::{PARTA, Processes};
 
-/// LiveKit settings of the test suites. No server runs there, but join tokens are still issued.
-const LIVEKIT: [(&str, &str); 3] = [
-    ("call_scheduling.livekit_url", "wss://media.example"),
-    ("call_scheduling.livekit_api_key", "key"),
-    (
-        "call_scheduling.livekit_api_secret",
-        "a-secret-of-a-test-that-is-long-enough",
-    ),
-];
+/// Settings with which a suite uses this media server.
+fn livekit(media: &MediaServer) -> [(&'static str, String); 3] {
+    [
+        ("call_scheduling.livekit_url", media.url()),
+        ("call_scheduling.livekit_api_key", MediaServer::API_KEY.to_owned()),
+        (
+            "call_scheduling.livekit_api_secret",
+            MediaServer::API_SECRET.to_owned(),
+        ),
+    ]
+}
 
 /// Limits for test suites, all of whose people call from one address.
 const ONE_NETWORK: [(&str, &str); 4] = [
@@ -65,6 +67,7 @@ pub struct Suite {
     builder: ClientBuilder,
     addresses: Arc<BTreeMap<String, String>>,
     sms: Option<Arc<SmsGateway>>,
+    media: Option<Arc<MediaServer>>,
     inner: Arc<Mutex<Option<Inner>>>,
 }
 
@@ -91,7 +94,9 @@ impl Suite {
         ];
         let codes = ONE_NETWORK.iter().map(|(key, value)| format!("{key}={value}"));
         let own = settings.iter().map(|s| (*s).to_owned());
-        let livekit = LIVEKIT.iter().map(|(key, value)| format!("{key}={value}"));
+        let media = Arc::new(MediaServer::start().await);
+        let livekit = livekit(&media);
+        let livekit = livekit.iter().map(|(key, value)| format!("{key}={value}"));
         let (settings, _) = Sources::set(set.into_iter().chain(livekit).chain(codes).chain(own))
             .load(&parta::SERVICES)
             .expect("settings");
@@ -107,6 +112,7 @@ impl Suite {
             &ClientBuilder::new(Env::system(), PACKAGES),
             path.join("keys"),
             addresses,
+            Some(media),
             Inner::Embedded(Box::new(running), folder),
         )
     }
@@ -146,7 +152,8 @@ impl Suite {
         settings: &[(&str, &str)],
         authority: Option<&str>,
     ) -> Self {
-        let mut processes = Self::processes(program);
+        let media = Arc::new(MediaServer::start().await);
+        let mut processes = Self::processes(program, &media);
         processes.composed = words.iter().map(|word| (*word).to_owned()).collect();
         for (key, value) in settings {
             processes.set(key, value);
@@ -175,7 +182,13 @@ impl Suite {
         let address = |service: &parta_runtime::Service| (service.name.to_owned(), url.clone());
         let addresses = parta::SERVICES.iter().map(address).collect();
         let keys = processes._folder.path().join("keys");
-        Self::over(&builder, keys, addresses, Inner::Processes(processes))
+        Self::over(
+            &builder,
+            keys,
+            addresses,
+            Some(media),
+            Inner::Processes(processes),
+        )
     }
 
     /// Starts five processes, each with its own PostgreSQL database, connected by NATS. One role owns each
@@ -223,7 +236,8 @@ impl Suite {
         replicas: &[(&'static str, &'static str)],
         mut counters: Option<&mut BTreeMap<&'static str, StatementCounter>>,
     ) -> Self {
-        let mut processes = Self::processes(program);
+        let media = Arc::new(MediaServer::start().await);
+        let mut processes = Self::processes(program, &media);
         processes.is_split = true;
         let keys = processes._folder.path().join("keys");
         parta_runtime::make_keys(&parta::SERVICES, &keys, &Env::system()).expect("keys");
@@ -275,10 +289,16 @@ impl Suite {
             process.serving().await;
         }
         let builder = ClientBuilder::new(Env::system(), PACKAGES);
-        Self::over(&builder, keys, addresses, Inner::Processes(processes))
+        Self::over(
+            &builder,
+            keys,
+            addresses,
+            Some(media),
+            Inner::Processes(processes),
+        )
     }
 
-    fn processes(program: &str) -> Processes {
+    fn processes(program: &str, media: &MediaServer) -> Processes {
         let mut processes = Processes::new(program);
         let path = processes._folder.path().to_owned();
         processes.set("data.folder", &path.display().to_string());
@@ -288,8 +308,11 @@ impl Suite {
             "log.filter",
             &format!("info,sqlx=warn,sea_orm=warn,h2=warn,hyper=warn,{REFUSALS}=debug"),
         );
-        for (key, value) in LIVEKIT.into_iter().chain(ONE_NETWORK) {
+        for (key, value) in ONE_NETWORK {
             processes.set(key, value);
+        }
+        for (key, value) in livekit(media) {
+            processes.set(key, &value);
         }
         processes
     }
@@ -330,6 +353,7 @@ impl Suite {
         builder: &ClientBuilder,
         keys: PathBuf,
         addresses: BTreeMap<String, String>,
+        media: Option<Arc<MediaServer>>,
         inner: Inner,
     ) -> Self {
         let client = Client::new(channels(builder, &addresses));
@@ -342,6 +366,7 @@ impl Suite {
             builder,
             addresses: Arc::new(addresses),
             sms: None,
+            media,
             inner: Arc::new(Mutex::new(Some(inner))),
         }
     }
@@ -356,13 +381,18 @@ impl Suite {
     ) -> Self {
         Self {
             sms: Some(sms),
-            ..Self::over(&trusting(authority), keys, addresses, Inner::External)
+            ..Self::over(&trusting(authority), keys, addresses, None, Inner::External)
         }
     }
 
     /// Returns the gateway that receives the codes, if the suite has no outbox.
     pub(crate) fn sms_gateway(&self) -> Option<&SmsGateway> {
         self.sms.as_deref()
+    }
+
+    /// Returns the media server of a suite that does not run elsewhere.
+    pub fn media(&self) -> &MediaServer {
+        self.media.as_deref().expect("a media server")
     }
 
     /// Returns a client without a credential, over connections that nobody else uses.

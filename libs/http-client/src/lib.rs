@@ -20,7 +20,7 @@ use rustls::{
     pki_types::{CertificateDer, pem::PemObject as _},
 };
 
-/// The longest body of a response that is read.
+/// The longest body of a response that is read, unless a client accepts longer ones.
 const BODY_MAX: usize = 64 * 1024;
 
 /// The failure of an exchange. Another attempt may succeed.
@@ -35,7 +35,7 @@ pub enum HttpError {
     /// The connection ended before the response.
     #[error("connection_lost")]
     ConnectionLost,
-    /// The response ended early, or is longer than 64 KiB.
+    /// The response ended early, or is longer than the client accepts.
     #[error("response_broken")]
     ResponseBroken,
     /// There was no response in time.
@@ -48,12 +48,13 @@ pub enum HttpError {
 pub struct HttpClient {
     client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
     timeout: Duration,
+    body_max: usize,
 }
 
 impl HttpClient {
-    /// Returns a client whose exchanges take at most `timeout`. It trusts the bundled authorities, those of the
-    /// system and those of the file. An image without a system has the bundled ones only. Fails if the file
-    /// cannot be used.
+    /// Returns a client whose exchanges take at most `timeout`, with responses of up to 64 KiB. It trusts the
+    /// bundled authorities, those of the system and those of the file. An image without a system has the
+    /// bundled ones only. Fails if the file cannot be used.
     pub fn new(timeout: Duration, authorities: Option<&Path>) -> anyhow::Result<Self> {
         let connector = HttpsConnectorBuilder::new()
             .with_tls_config(tls(authorities)?)
@@ -63,7 +64,15 @@ impl HttpClient {
         Ok(Self {
             client: Client::builder(TokioExecutor::new()).build(connector),
             timeout,
+            body_max: BODY_MAX,
         })
+    }
+
+    /// Accepts responses of up to `bytes` bytes.
+    #[must_use]
+    pub fn longest_response(mut self, bytes: usize) -> Self {
+        self.body_max = bytes;
+        self
     }
 
     /// Sends a request, and returns the status and the body of the response.
@@ -71,7 +80,7 @@ impl HttpClient {
         let exchange = async {
             let response = self.client.request(request).await.map_err(|e| connection(&e))?;
             let status = response.status().as_u16();
-            let body = Limited::new(response.into_body(), BODY_MAX).collect().await;
+            let body = Limited::new(response.into_body(), self.body_max).collect().await;
             let body = body.map_err(|_| HttpError::ResponseBroken)?;
             Ok((status, body.to_bytes()))
         };

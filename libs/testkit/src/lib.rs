@@ -2,8 +2,8 @@
 //! that the test logs no unexpected WARN or ERROR; a check that the comments of RPCs list all reasons of
 //! refusals; a network connection that a test can interrupt, one that is cut at a commit, and one that
 //! counts statements; calls of any RPC by its name; PgBouncer in front of PostgreSQL; a gateway of an SMS
-//! provider, and certificates for it; the metrics of the process;
-//! data that others have published.
+//! provider, and certificates for it; a media server; the metrics of the process; data that others have
+//! published.
 //!
 //! A test on PostgreSQL fails without a server; it is never skipped. `cargo xtask test` provides one.
 #![warn(missing_docs)]
@@ -20,6 +20,7 @@ pub mod dynamic;
 mod env;
 mod link;
 mod logs;
+mod media_server;
 mod metrics;
 mod pgbouncer;
 mod refusals;
@@ -34,6 +35,7 @@ pub use database::{TestDatabase, databases};
 pub use env::{Time, env};
 pub use link::Link;
 pub use logs::{Line, Logs, logs, refused, run, run_for, run_on_postgres, run_on_sqlite, run_paused};
+pub use media_server::MediaServer;
 pub use metrics::Metrics;
 pub use pgbouncer::PgBouncer;
 pub use shared_data::shared_data;

@@ -276,7 +276,8 @@ async fn exchange(stream: impl AsyncRead + AsyncWrite + Unpin, state: &State) ->
     stream.shutdown().await
 }
 
-async fn read(stream: &mut (impl AsyncBufRead + Unpin)) -> io::Result<SmsRequest> {
+/// Reads one request.
+pub(crate) async fn read(stream: &mut (impl AsyncBufRead + Unpin)) -> io::Result<SmsRequest> {
     let mut lines = Vec::new();
     loop {
         let mut line = String::new();

@@ -1,7 +1,7 @@
 //! Assembles the service from its features.
 use std::sync::Arc;
 
-use parta_access::{PermissionRule, Secrets};
+use parta_access::{PermissionRule, Secrets, Verifier};
 use parta_database::Db;
 use parta_edge::Edge;
 use parta_feed::{AtLeast, FeedServer};
@@ -27,7 +27,7 @@ use crate::{
     context::Context,
     feed,
     grpc::Server,
-    join::{LEAVING_LIMITS, Leaving, LostRights},
+    join::{ChangedRights, LOOK_LIMITS, Looking},
     rooms::{self, LiveKit},
 };
 
@@ -47,6 +47,8 @@ pub(crate) struct Ports {
     pub(crate) roster: Roster,
     /// Keys derived for this service.
     pub(crate) secrets: Secrets,
+    /// Knows the sessions that membership has ended.
+    pub(crate) verifier: Arc<Verifier>,
     /// Channels to the other services.
     pub(crate) clients: ServiceClients,
     /// Canceled when streams must end.
@@ -61,6 +63,7 @@ impl Ports {
             db: self.db.clone(),
             roster: self.roster.clone(),
             secrets: self.secrets.clone(),
+            verifier: self.verifier.clone(),
             clients: self.clients.clone(),
             config: self.config.clone(),
             loopback_only: self.loopback_only,
@@ -74,10 +77,10 @@ impl Ports {
         }
     }
 
-    /// Returns the runner of the jobs, which remove members from rooms of the media server.
+    /// Returns the runner of the jobs, which look into rooms of the media server.
     pub(crate) fn job_runner(&self) -> anyhow::Result<JobRunner> {
-        let leaving = Leaving::new(self.context())?;
-        Ok(JobRunner::new(self.db.clone()).handle(rooms::JOB, LEAVING_LIMITS, Arc::new(leaving)))
+        let looking = Looking::new(self.context())?;
+        Ok(JobRunner::new(self.db.clone()).handle(rooms::JOB, LOOK_LIMITS, Arc::new(looking)))
     }
 
     /// Returns the background tasks of the service. The runner is built here too, so that a wrong
@@ -89,7 +92,7 @@ impl Ports {
             Ok(())
         });
         let purge = Task::periodic(
-            "call_scheduling.purge_room_entrants",
+            "call_scheduling.purge_rooms",
             PURGE_INTERVAL,
             self.db.clone(),
             |db, _| async move { rooms::purge(&db).await },
@@ -113,12 +116,12 @@ impl Ports {
     }
 }
 
-/// Returns the observer of the roster: it cancels the calls of archived units, and judges the members of open
-/// rooms again.
+/// Returns the observer of the roster: it cancels the calls of archived units, and looks into open rooms
+/// again.
 pub(crate) fn roster_observer() -> Arc<dyn RosterObserver> {
     Arc::new(parta_roster::Observers(vec![
         Box::new(ArchivedUnits::new()),
-        Box::new(LostRights),
+        Box::new(ChangedRights),
     ]))
 }
 

@@ -10,6 +10,9 @@ use serde::Deserialize;
 /// The time limit of one call of the media server. A person who must leave a call is out within ten seconds.
 const MEDIA_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// The longest list of the people in a room: some thousands of people with their tracks.
+const MEDIA_RESPONSE_MAX: usize = 16 * 1024 * 1024;
+
 /// Section `[call_scheduling]`. Either all three keys are set or none. Without them, a process that only this
 /// machine can reach signs with a generated key for a development media server, and any other process has no
 /// media server.
@@ -34,10 +37,11 @@ impl Config {
     /// Returns the client of the media server. Fails if the file of the authorities cannot be used.
     pub(crate) fn media_client(&self) -> anyhow::Result<HttpClient> {
         let authorities = self.livekit_ca_file.as_deref();
-        HttpClient::new(MEDIA_TIMEOUT, authorities).with_context(|| match authorities {
+        let client = HttpClient::new(MEDIA_TIMEOUT, authorities).with_context(|| match authorities {
             Some(file) => format!("livekit_ca_file {}", file.display()),
             None => "the client of the media server".to_owned(),
-        })
+        })?;
+        Ok(client.longest_response(MEDIA_RESPONSE_MAX))
     }
 }
 

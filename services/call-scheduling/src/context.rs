@@ -1,5 +1,7 @@
 //! The context that every feature gets.
-use parta_access::Secrets;
+use std::sync::Arc;
+
+use parta_access::{Secrets, Verifier};
 use parta_database::Db;
 use parta_grpc::ServiceClients;
 use parta_roster::Roster;
@@ -13,11 +15,13 @@ pub(crate) struct Context {
     pub(crate) roster: Roster,
     /// Derives the keys of this service from the master secret.
     pub(crate) secrets: Secrets,
+    /// Knows the sessions that membership has ended.
+    pub(crate) verifier: Arc<Verifier>,
     /// The clients of the other services.
     pub(crate) clients: ServiceClients,
     pub(crate) config: Config,
     /// Whether only this machine can reach the process. If so, and no LiveKit server is configured,
-    /// calls use one of this machine with a development key (`join/media.rs`).
+    /// calls use one of this machine with a development key (`rooms/media.rs`).
     pub(crate) loopback_only: bool,
 }
 

@@ -1,7 +1,7 @@
 //! Planned calls: their times, their audience, and access to rooms of the media server.
 //!
-//! Features in order: `recurrence` (the times of a call), `rooms` (who may be in a room of the media server),
-//! `calls` (planning, reading and canceling), `join` (tokens of the media server, and leaving),
+//! Features in order: `recurrence` (the times of a call), `rooms` (who was admitted to a room of the media
+//! server), `calls` (planning, reading and canceling), `join` (tokens of the media server, and leaving),
 //! `announcements` (messages about calls in the chat). Each states its invariants. A series keeps its
 //! wall-clock time; the audience is a rule over the roster at the moment of the request; a token of the media
 //! server opens one room to one person for at most ten minutes.
@@ -66,6 +66,7 @@ async fn build(context: ServiceContext) -> anyhow::Result<ServiceParts> {
         db: context.db.clone(),
         roster,
         secrets: context.secrets.clone(),
+        verifier: context.verifier.clone(),
         clients: context.clients.clone(),
         draining: context.draining.clone(),
         loopback_only: context.loopback_only,

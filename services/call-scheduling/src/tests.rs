@@ -3,6 +3,5 @@
 
 pub(crate) mod chat;
 pub(crate) mod fixture;
-pub(crate) mod media_server;
 mod pairs;
 mod repeating;

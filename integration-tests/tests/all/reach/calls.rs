@@ -1,4 +1,6 @@
 //! Calls of a substitute, and of the holder of a duty.
+use std::time::Duration;
+
 use super::*;
 
 /// Plans a call of this kind that begins now.
@@ -17,14 +19,40 @@ async fn plan(
     Ok(planned["call"].clone())
 }
 
+async fn token(person: &Person, call: &Value) -> Result<Value, tonic::Status> {
+    let wanted = json!({"call_id": call["id"], "start_time": call["start_time"]});
+    person.client.call("CallService/IssueJoinToken", wanted).await
+}
+
 /// Returns whether the person waits in the lobby, or the reason of the refusal.
 async fn join(person: &Person, call: &Value) -> Result<bool, String> {
-    let wanted = json!({"call_id": call["id"], "start_time": call["start_time"]});
-    let token = person.client.call("CallService/IssueJoinToken", wanted).await;
-    match token {
+    match token(person, call).await {
         Ok(token) => Ok(token["lobby"] == json!(true)),
         Err(status) => Err(parta_integration_tests::reason(&status)),
     }
+}
+
+/// A person enters a running call. Returns the token.
+async fn enter(suite: &Suite, person: &Person, call: &Value) -> String {
+    let token = token(person, call).await.unwrap()["token"].clone();
+    let token = token.as_str().unwrap().to_owned();
+    suite.media().enter(&token);
+    token
+}
+
+/// The time within which a person who loses the right is out of a running call.
+const PROMISED: Duration = Duration::from_secs(10);
+
+/// Waits until a person has left the call, and a second time after the person has entered with the token of
+/// before.
+async fn is_left(suite: &Suite, token: &str, what: &str) {
+    let left = async || {
+        let left = tokio::time::timeout(PROMISED, suite.media().left(token)).await;
+        assert!(left.is_ok(), "{what} does not end the presence in the call");
+    };
+    left().await;
+    suite.media().enter(token);
+    left().await;
 }
 
 fn denied<T>() -> Result<T, String> {
@@ -120,4 +148,52 @@ on_both_topologies!(duty_gives_calls_in_its_scope, |suite: Suite| async move {
         assert_eq!(join(holder, &call).await, denied());
         assert!(plan(holder, "CONSULTATION", &class, &[&pupil]).await.is_err());
     }
+});
+
+// A running call is left at the end of an assignment by its time, with a relation, with a session and at a
+// suspension, also by a person who enters again with the token of before. The others stay.
+// Covers: F1 refused, F5 refused, F11 refused, F12 refused, F18 allowed, F18 refused, R29 refused
+on_both_topologies!(running_call_is_left_with_its_ground, |suite: Suite| async move {
+    let school = suite.school("Школа № 1").await;
+    let class = school.class("5А").await;
+    let leader = school.class_teacher("Анна Белова", &class).await;
+    let pupil = school.pupil(&leader, "Иван Иванов", &class).await;
+    let classmate = school.pupil(&leader, "Пётр Сидоров", &class).await;
+    let mother = school.parent(&leader, "Ольга Иванова", &pupil, &class).await;
+    let teacher = school.teacher("Олег Быков").await;
+    let call = plan(&leader, "CONSULTATION", &class, &[]).await.unwrap();
+    let lasts = TimeDelta::seconds(15);
+    substitute(&school, &teacher, &class, lasts).await;
+    let by_substitute = enter(&suite, &teacher, &call).await;
+    let by_leader = enter(&suite, &leader, &call).await;
+    let by_mother = enter(&suite, &mother, &call).await;
+    let by_pupil = enter(&suite, &pupil, &call).await;
+    let by_classmate = enter(&suite, &classmate, &call).await;
+
+    let by = &school.administrator.client;
+    let relation = json!({"child_id": pupil.member_id, "page_size": 200});
+    let relations = by.must("GuardianshipService/ListGuardianships", relation).await;
+    let relation = &relations["guardianships"][0]["id"];
+    let end = json!({"guardianship_id": relation, "cause": "ошибка"});
+    leader
+        .client
+        .must("GuardianshipService/EndGuardianship", end)
+        .await;
+    is_left(&suite, &by_mother, "the end of a relation").await;
+
+    let client = &classmate.account.client;
+    client.must("AuthenticationService/EndSession", json!({})).await;
+    is_left(&suite, &by_classmate, "the end of a session").await;
+
+    // The end is published within five seconds of its time.
+    let published = lasts.to_std().unwrap() + Duration::from_secs(5);
+    let ended = tokio::time::timeout(published + PROMISED, suite.media().left(&by_substitute));
+    assert!(ended.await.is_ok());
+    suite.media().enter(&by_substitute);
+    is_left(&suite, &by_substitute, "the end of an assignment").await;
+
+    assert!(suite.media().has(&by_leader) && suite.media().has(&by_pupil));
+    let suspend = json!({"member_id": leader.member_id, "cause": "проверка"});
+    by.must("SuspensionService/SuspendMember", suspend).await;
+    is_left(&suite, &by_leader, "a suspension").await;
 });

@@ -68,17 +68,32 @@ pub(crate) fn is_in_audience(
     unit_is_class: bool,
     named: &[MemberContext],
 ) -> bool {
+    belongs_as_family(facts, draft, unit_is_class) || belongs_as_staff(facts, draft, unit_is_class, named)
+}
+
+fn belongs_as_family(facts: &MemberContext, draft: &Draft, unit_is_class: bool) -> bool {
     if !facts.is_active() {
         return false;
     }
-    let unit = draft.unit_id;
-    let audience = draft.kind.rule().audience;
-    let belongs_as_family = if unit_is_class {
+    let (unit, audience) = (draft.unit_id, draft.kind.rule().audience);
+    if unit_is_class {
         (audience.pupils && facts.is_pupil_in(unit)) || (audience.parents && facts.is_parent_in(unit))
     } else {
         // An event of the whole organization.
         (audience.pupils && facts.roles.contains(&Role::Pupil)) || (audience.parents && facts.is_parent())
-    };
+    }
+}
+
+fn belongs_as_staff(
+    facts: &MemberContext,
+    draft: &Draft,
+    unit_is_class: bool,
+    named: &[MemberContext],
+) -> bool {
+    if !facts.is_active() {
+        return false;
+    }
+    let (unit, audience) = (draft.unit_id, draft.kind.rule().audience);
     let is_placed_by_duty = meets_by_duty(facts, draft, named)
         && (!draft.participants.is_empty() || facts.duty_rooms().contains(&unit));
     // Calls of a unit of the staff are for all staff. The office gives no pupils (F3): the
@@ -88,13 +103,13 @@ pub(crate) fn is_in_audience(
         || facts.teaches_in(unit)
         || (facts.is_administration() && !audience.pupils)
         || is_placed_by_duty;
-    belongs_as_family || (may_enter_unit && may_attend_as_staff(facts, draft, named))
+    may_enter_unit && may_attend_as_staff(facts, draft, named)
 }
 
 /// Whether a member may be in such a call as staff. A call for families requires clearance, or a duty
 /// toward those who are in it; without them, the administration attends the calls in which there are no
 /// pupils.
-pub(crate) fn may_attend_as_staff(facts: &MemberContext, draft: &Draft, named: &[MemberContext]) -> bool {
+fn may_attend_as_staff(facts: &MemberContext, draft: &Draft, named: &[MemberContext]) -> bool {
     let has_pupils = draft.kind.rule().audience.pupils;
     let meets_families = facts.is_cleared()
         || (facts.is_administration() && !has_pupils)
@@ -171,17 +186,32 @@ pub(crate) fn shows_participant(facts: &MemberContext, call: &Call, participant:
 }
 
 pub(crate) fn may_join(facts: &MemberContext, call: &Call, named: &[MemberContext]) -> bool {
-    let draft = &call.draft;
-    if is_limited(facts, draft, call.unit_is_class, &LIMITS_OF_CALLS) {
+    if is_limited(facts, &call.draft, call.unit_is_class, &LIMITS_OF_CALLS) {
         return false;
     }
-    let organizes = call.organizer_id == facts.member_id && may_organize(facts, draft, named);
-    if organizes && may_attend_as_staff(facts, draft, named) {
-        return true;
-    }
-    let participants = &draft.participants;
-    let is_invited = participants.is_empty() || participants.contains(&facts.member_id);
-    is_invited && is_in_audience(facts, draft, call.unit_is_class, named)
+    let is_invited_as_family =
+        is_invited(facts, call) && belongs_as_family(facts, &call.draft, call.unit_is_class);
+    is_invited_as_family || attends_as_staff(facts, call, named)
+}
+
+fn is_invited(facts: &MemberContext, call: &Call) -> bool {
+    let participants = &call.draft.participants;
+    participants.is_empty() || participants.contains(&facts.member_id)
+}
+
+/// Whether a member is in the call as staff: as its organizer, or by an own ground in its audience. Staff who
+/// are in it as parents are not, and no call with pupils opens for them (F15).
+pub(crate) fn attends_as_staff(facts: &MemberContext, call: &Call, named: &[MemberContext]) -> bool {
+    hosts(facts, call, named)
+        || (is_invited(facts, call) && belongs_as_staff(facts, &call.draft, call.unit_is_class, named))
+}
+
+/// Whether a member has the powers of the organizer in the room: the organizer, while the organizer may
+/// organize such a call and be in it as staff.
+pub(crate) fn hosts(facts: &MemberContext, call: &Call, named: &[MemberContext]) -> bool {
+    call.organizer_id == facts.member_id
+        && may_organize(facts, &call.draft, named)
+        && may_attend_as_staff(facts, &call.draft, named)
 }
 
 /// Whether the caller may see the call: everyone who may join, the organizer, the administration, and parents

@@ -1,10 +1,9 @@
 //! Issuing tokens to join a call.
 use chrono::{DateTime, TimeDelta, Utc};
-use parta_access::authorize;
+use parta_access::{Caller, Principal, authorize};
 use parta_edge::{Act, UnclaimedMutation};
-use parta_ids::{CallId, OrgId};
-use parta_roster::{MemberContext, Role};
-use parta_status::unavailable;
+use parta_ids::{CallId, OrgId, SessionId};
+use parta_status::{RpcError, unavailable};
 
 use super::policy;
 use crate::{
@@ -62,41 +61,45 @@ impl UnclaimedMutation for IssueJoinToken {
             return Err(Error::CallCanceled);
         }
         let slot = call.slot_at(start).ok_or(Error::UnknownOccurrence(call.id))?;
-        let state = calls::find_state(tx, scope, call.id, start).await?;
-        if state.canceled {
+        if calls::is_canceled(tx, scope, call.id, start).await? {
             return Err(Error::occurrence_canceled());
         }
         let (open, close) = (slot.start - ROOM_MARGIN, slot.end + ROOM_MARGIN);
         if now < open || now >= close {
             return Err(Error::outside_join_window(open, close));
         }
-        // Staff who are in the call by another ground, for example as parents, open it for nobody.
-        let staff = calls::may_attend_as_staff(facts, &call.draft, named);
-        if staff && !state.staff_arrived {
-            calls::update_staff_arrived(tx, scope, call.id, start, now).await?;
+        let room = Room {
+            call_id: call.id,
+            start_time: slot.start,
+        };
+        let open_room = rooms::open(tx, scope, room, close).await?;
+        let staff = calls::attends_as_staff(facts, call, named);
+        if staff {
+            rooms::expect_staff(tx, scope, &open_room).await?;
         }
-        let host = policy::is_host(facts, call, named);
+        let standing = policy::standing(facts, call, named);
         let access = match staff {
-            true if host => RoomAccess::Host,
+            true if standing.host => RoomAccess::Host,
             true => RoomAccess::Participant,
-            false if state.staff_arrived => RoomAccess::Participant,
+            false if open_room.is_open(call.has_pupils(), now) => RoomAccess::Participant,
             false => RoomAccess::Lobby,
         };
+        let session_id = session_of(caller)?;
+        let person = (facts.member_id, session_id);
         let entrant = Entrant {
-            room: Room {
-                call_id: call.id,
-                start_time: slot.start,
-            },
+            room,
+            identity: rooms::media_identity(&context.secrets, self.org_id, person, standing),
             member_id: facts.member_id,
-            host,
+            session_id,
+            standing,
             close_time: close,
-            remove_time: None,
+            session_ended: false,
         };
         rooms::admit(tx, scope, &entrant).await?;
         let claims = TokenClaims {
-            room: entrant.room.name(),
-            identity: rooms::media_identity(&context.secrets, self.org_id, facts.member_id),
-            role: role_name(facts, staff),
+            room: room.name(),
+            identity: entrant.identity,
+            role: standing.label.text(),
             access,
             not_before: now,
             expire_time: close.min(now + TOKEN_TTL),
@@ -113,17 +116,10 @@ impl UnclaimedMutation for IssueJoinToken {
     }
 }
 
-/// The label of a person in the room: of the role by which the person is in the call. A member of the
-/// staff may be there as a parent.
-fn role_name(facts: &MemberContext, attends_as_staff: bool) -> &'static str {
-    let has = |role: Role| facts.roles.contains(&role);
-    if attends_as_staff && has(Role::Teacher) {
-        "teacher"
-    } else if attends_as_staff {
-        "staff"
-    } else if has(Role::Pupil) {
-        "pupil"
-    } else {
-        "parent"
+/// The session of the person who joins.
+fn session_of(caller: &Caller) -> Result<SessionId, RpcError> {
+    match caller.acting() {
+        Principal::Person { session_id, .. } => Ok(*session_id),
+        _ => Err(RpcError::internal("only a person joins a call")),
     }
 }

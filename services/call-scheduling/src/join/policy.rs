@@ -1,8 +1,11 @@
-//! The permission to join a call (R55): its audience and its organizer at the time of the request.
+//! The permission to join a call (R55), and to stay in it (F18): its audience and its organizer at the time.
 use parta_access::{Decision, PermissionRule};
-use parta_roster::MemberContext;
+use parta_roster::{MemberContext, Role};
 
-use crate::calls::{Call, may_attend_as_staff, may_join, sample_call};
+use crate::{
+    calls::{Call, attends_as_staff, hosts, may_join, sample_call},
+    rooms::{Label, Standing},
+};
 
 pub(super) fn join(facts: &MemberContext, call: &Call, named: &[MemberContext]) -> Decision {
     Decision::allow_if(
@@ -11,9 +14,42 @@ pub(super) fn join(facts: &MemberContext, call: &Call, named: &[MemberContext]) 
     )
 }
 
-/// Whether a member has the powers of the organizer in the room.
-pub(super) fn is_host(facts: &MemberContext, call: &Call, named: &[MemberContext]) -> bool {
-    call.organizer_id == facts.member_id && may_attend_as_staff(facts, &call.draft, named)
+/// The standing of a member who may join. The label is the role by which the person is in the call: a member
+/// of the staff may be there as a parent.
+pub(super) fn standing(facts: &MemberContext, call: &Call, named: &[MemberContext]) -> Standing {
+    let has = |role: Role| facts.roles.contains(&role);
+    let label = if attends_as_staff(facts, call, named) {
+        match has(Role::Teacher) {
+            true => Label::Teacher,
+            false => Label::Staff,
+        }
+    } else if has(Role::Pupil) {
+        Label::Pupil
+    } else {
+        Label::Parent
+    };
+    Standing {
+        host: hosts(facts, call, named),
+        label,
+    }
+}
+
+/// Whether a person who was admitted with this standing may still be in the room with it. A person who may be
+/// there with less has to enter again, with another token.
+pub(super) fn may_stay(
+    standing: Standing,
+    facts: &MemberContext,
+    call: &Call,
+    named: &[MemberContext],
+) -> bool {
+    let keeps_label = match standing.label {
+        Label::Teacher => attends_as_staff(facts, call, named) && facts.roles.contains(&Role::Teacher),
+        Label::Staff => attends_as_staff(facts, call, named),
+        Label::Pupil => facts.roles.contains(&Role::Pupil),
+        Label::Parent => true,
+    };
+    let keeps_powers = !standing.host || hosts(facts, call, named);
+    keeps_label && keeps_powers && may_join(facts, call, named)
 }
 
 /// The feature's rows of the permission matrix.

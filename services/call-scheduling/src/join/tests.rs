@@ -1,15 +1,17 @@
 //! Tokens of the media server (R55).
-mod leaving;
+mod adults;
+mod lesson;
+mod looking;
 
 use std::collections::BTreeMap;
 
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use parta_proto_call_scheduling::v1::{self as pb, CallKind};
 use parta_service_testkit::reason;
-use parta_testkit::on_both;
+use parta_testkit::{MediaServer, on_both};
 use serde_json::Value;
 
-use crate::tests::fixture::{API_KEY, API_SECRET, Fixture};
+use crate::tests::fixture::Fixture;
 
 fn set_time(fixture: &Fixture, time: &str) {
     fixture.test_env.time.set(time.parse().unwrap());
@@ -18,11 +20,11 @@ fn set_time(fixture: &Fixture, time: &str) {
 /// Verifies a token as LiveKit does, with HS256 and the API secret, and returns its claims.
 fn claims(token: &str) -> BTreeMap<String, Value> {
     let mut validation = Validation::new(Algorithm::HS256);
-    validation.set_issuer(&[API_KEY]);
+    validation.set_issuer(&[MediaServer::API_KEY]);
     validation.set_required_spec_claims(&["exp", "nbf", "iss", "sub"]);
     // The clock of the tests differs from the clock of the machine.
     validation.validate_exp = false;
-    let key = DecodingKey::from_secret(API_SECRET.as_bytes());
+    let key = DecodingKey::from_secret(MediaServer::API_SECRET.as_bytes());
     jsonwebtoken::decode::<BTreeMap<String, Value>>(token, &key, &validation)
         .unwrap()
         .claims
@@ -57,13 +59,17 @@ on_both!(token_has_the_claims_of_the_media_server, |database| async move {
         (&Value::Bool(true), &Value::from(r#"{"role":"pupil"}"#))
     );
     assert_eq!(pupil.room, host.room);
-    // R28: the media server does not receive member ids, and each person has one identity.
+    // R28: the media server does not receive member ids, and each session of a person has one identity.
     let identity = token_claims["sub"].as_str().unwrap();
     assert!(!identity.contains(&s.pupil.to_string()) && identity.len() == 22);
-    assert_eq!(
-        claims(&fixture.join(s.pupil, &call).await.unwrap().token)["sub"],
-        token_claims["sub"]
-    );
+    let session = fixture.test_env.member_token(s.org, s.pupil);
+    let mut identities = Vec::new();
+    for _ in 0..2 {
+        let joined = fixture.join_with(&session, &call, call.start_time).await.unwrap();
+        identities.push(claims(&joined.token)["sub"].clone());
+    }
+    assert_eq!(identities[0], identities[1]);
+    assert_ne!(identities[0], token_claims["sub"]);
 });
 
 // Covers: R55 allowed, R55 refused

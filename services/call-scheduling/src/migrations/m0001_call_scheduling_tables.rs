@@ -62,7 +62,6 @@ impl MigrationTrait for Tables {
                     .col(uuid("call_id"))
                     .col(timestamp_with_time_zone("start_time"))
                     .col(timestamp_with_time_zone_null("cancel_time"))
-                    .col(timestamp_with_time_zone_null("staff_arrive_time"))
                     .primary_key(Index::create().col("org_id").col("call_id").col("start_time"))
                     .foreign_key(&mut of_call("occurrence"))
                     .to_owned(),

@@ -7,11 +7,12 @@ use http_body_util::Full;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use parta_access::Secrets;
 use parta_http_client::{HttpClient, HttpError};
-use parta_ids::{MemberId, OrgId, TypedId as _};
+use parta_ids::{MemberId, OrgId, SessionId, TypedId as _};
 use parta_status::RpcError;
 use secrecy::{ExposeSecret as _, SecretString};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
+use super::model::{Present, Standing};
 use crate::config::Config;
 
 /// The rights of a person in the room of the media server.
@@ -21,7 +22,7 @@ pub(crate) enum RoomAccess {
     Host,
     /// May publish and receive media.
     Participant,
-    /// In the room without the right to publish or receive media, until staff has arrived.
+    /// In the room without the right to publish or receive media, while no staff is there.
     Lobby,
 }
 
@@ -91,14 +92,56 @@ pub(crate) enum MediaError {
     Http(#[from] HttpError),
     #[error("the media server returned {0}")]
     Status(u16),
-    #[error("a call of the media server cannot be made: {0}")]
-    Request(String),
+    #[error("a call of the media server cannot be made or read: {0}")]
+    Message(String),
 }
+
+impl MediaError {
+    fn message(error: impl std::fmt::Display) -> Self {
+        Self::Message(error.to_string())
+    }
+
+    /// Whether the call can succeed later without a change of the configuration.
+    pub(crate) fn is_transient(&self) -> bool {
+        match self {
+            Self::Http(_) => true,
+            Self::Status(status) => *status == 429 || *status >= 500,
+            Self::Message(_) => false,
+        }
+    }
+}
+
+/// The people in a room, in the JSON of Twirp, whose names follow the proto.
+#[derive(Deserialize)]
+struct Participants {
+    #[serde(default)]
+    participants: Vec<Participant>,
+}
+
+#[derive(Deserialize)]
+struct Participant {
+    identity: String,
+    #[serde(default)]
+    state: String,
+    /// Missing if the server does not list it. The person is then taken for one who may use media.
+    permission: Option<Permission>,
+}
+
+#[derive(Deserialize)]
+struct Permission {
+    #[serde(default, alias = "canSubscribe")]
+    can_subscribe: bool,
+    #[serde(default, alias = "canPublish")]
+    can_publish: bool,
+}
+
+/// The state of a person whose connection has ended.
+const DISCONNECTED: &str = "DISCONNECTED";
 
 /// The time before and after now in which the token of a call of this service is valid.
 const CALL_LEEWAY: TimeDelta = TimeDelta::seconds(60);
 
-/// The code of a Twirp error that means that nobody was there.
+/// The code of a Twirp error that means that the room or the person is not there.
 const NOT_FOUND: &str = "not_found";
 
 impl LiveKit {
@@ -156,6 +199,29 @@ impl LiveKit {
         jsonwebtoken::encode(&Header::new(Algorithm::HS256), claims, &key)
     }
 
+    /// Lists the people in a room.
+    pub(crate) async fn list(
+        &self,
+        client: &HttpClient,
+        room: &str,
+        now: DateTime<Utc>,
+    ) -> Result<Vec<Present>, MediaError> {
+        let body = serde_json::json!({ "room": room });
+        let Some(answer) = self.call(client, "ListParticipants", room, &body, now).await? else {
+            return Ok(Vec::new());
+        };
+        let listed: Participants = serde_json::from_slice(&answer).map_err(MediaError::message)?;
+        let listed = listed.participants.into_iter();
+        let present = listed.filter(|person| person.state != DISCONNECTED);
+        let present = present.map(|person| Present {
+            identity: person.identity,
+            uses_media: person
+                .permission
+                .is_none_or(|may| may.can_subscribe || may.can_publish),
+        });
+        Ok(present.collect())
+    }
+
     /// Removes a person from a room at once. The tokens of the person stay valid. Returns whether the person
     /// was there.
     pub(crate) async fn remove(
@@ -164,6 +230,21 @@ impl LiveKit {
         (room, identity): (&str, &str),
         now: DateTime<Utc>,
     ) -> Result<bool, MediaError> {
+        let body = serde_json::json!({ "room": room, "identity": identity });
+        let answer = self.call(client, "RemoveParticipant", room, &body, now).await?;
+        Ok(answer.is_some())
+    }
+
+    /// Calls a method of the room service about a room. Returns the body of the response; `None` if the room
+    /// or the person does not exist, or nobody has started the development server.
+    async fn call(
+        &self,
+        client: &HttpClient,
+        method: &str,
+        room: &str,
+        body: &serde_json::Value,
+        now: DateTime<Utc>,
+    ) -> Result<Option<Bytes>, MediaError> {
         let claims = AdminClaims {
             iss: &self.api_key,
             nbf: (now - CALL_LEEWAY).timestamp(),
@@ -173,34 +254,45 @@ impl LiveKit {
                 room_admin: true,
             },
         };
-        let fault = |error: &dyn std::error::Error| MediaError::Request(error.to_string());
-        let token = self.encode(&claims).map_err(|error| fault(&error))?;
+        let token = self.encode(&claims).map_err(MediaError::message)?;
         // The API has the address of the web socket.
         let base = self.url.trim_end_matches('/').replacen("ws", "http", 1);
-        let body = serde_json::json!({ "room": room, "identity": identity }).to_string();
-        let request = Request::post(format!("{base}/twirp/livekit.RoomService/RemoveParticipant"))
+        let request = Request::post(format!("{base}/twirp/livekit.RoomService/{method}"))
             .header(header::CONTENT_TYPE, "application/json")
             .header(header::AUTHORIZATION, format!("Bearer {token}"))
-            .body(Full::from(Bytes::from(body)))
-            .map_err(|error| fault(&error))?;
+            .body(Full::from(Bytes::from(body.to_string())))
+            .map_err(MediaError::message)?;
         let (status, body) = match client.send(request).await {
-            Err(HttpError::Unreachable) if self.is_development => return Ok(false),
+            Err(HttpError::Unreachable) if self.is_development => return Ok(None),
             response => response?,
         };
-        let answer = serde_json::from_slice::<serde_json::Value>(&body).unwrap_or_default();
         match status {
-            200 => Ok(true),
-            // A proxy that does not know the path returns 404 too, with another body.
-            404 if answer["code"] == NOT_FOUND => Ok(false),
+            200 => Ok(Some(body)),
+            404 => {
+                // A proxy that does not know the path returns 404 too, with another body.
+                let answer = serde_json::from_slice::<serde_json::Value>(&body).unwrap_or_default();
+                match answer["code"] == NOT_FOUND {
+                    true => Ok(None),
+                    false => Err(MediaError::Status(404)),
+                }
+            }
             other => Err(MediaError::Status(other)),
         }
     }
 }
 
-/// The name of a member on the media server: a different one in each organization, and not the member's id
-/// (R28).
-pub(crate) fn media_identity(secrets: &Secrets, org: OrgId, member: MemberId) -> String {
+/// The name on the media server of a member in one session and with one standing: a different one in each
+/// organization, and not the member's id (R28).
+pub(crate) fn media_identity(
+    secrets: &Secrets,
+    org: OrgId,
+    (member, session): (MemberId, SessionId),
+    standing: Standing,
+) -> String {
     let mut bytes = org.uuid().as_bytes().to_vec();
     bytes.extend_from_slice(member.uuid().as_bytes());
+    bytes.extend_from_slice(session.uuid().as_bytes());
+    bytes.push(u8::from(standing.host));
+    bytes.extend_from_slice(&standing.label.number().to_be_bytes());
     URL_SAFE_NO_PAD.encode(&secrets.hmac("call-scheduling.media-identity", &bytes)[..16])
 }

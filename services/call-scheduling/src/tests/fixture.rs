@@ -5,8 +5,8 @@ use parta_grpc::{InMemoryTransport, ServiceChannel};
 use parta_ids::MemberId;
 use parta_jobs::JobRunner;
 use parta_proto_call_scheduling::v1::{self as pb, call_service_client::CallServiceClient};
-use parta_service_testkit::{School, ServiceEnv};
-use parta_testkit::TestDatabase;
+use parta_service_testkit::{School, ServiceEnv, with_token};
+use parta_testkit::{MediaServer, TestDatabase};
 use prost_types::Timestamp;
 use tonic::Status;
 
@@ -15,9 +15,6 @@ use crate::{
     assembly::roster_observer,
     tests::chat::{self, Chat},
 };
-
-pub(crate) const API_KEY: &str = "school-key";
-pub(crate) const API_SECRET: &str = "a-secret-of-the-media-server-0123456789";
 
 pub(crate) struct Fixture {
     pub(crate) test_env: Arc<ServiceEnv>,
@@ -61,13 +58,14 @@ impl Fixture {
         let ports = Ports {
             config: Config {
                 livekit_url: media_url.to_owned(),
-                livekit_api_key: API_KEY.to_owned(),
-                livekit_api_secret: Some(API_SECRET.into()),
+                livekit_api_key: MediaServer::API_KEY.to_owned(),
+                livekit_api_secret: Some(MediaServer::API_SECRET.into()),
                 livekit_ca_file: None,
             },
             db: test_env.db.clone(),
             roster: test_env.roster(),
             secrets: test_env.secrets.clone(),
+            verifier: test_env.verifier.clone(),
             clients: test_env.clients(vec![("chat", transport)]),
             draining: test_env.stop.clone(),
             loopback_only: true,
@@ -174,13 +172,24 @@ impl Fixture {
         call: &pb::Call,
         start_time: Option<Timestamp>,
     ) -> Result<pb::IssueJoinTokenResponse, Status> {
+        let token = self.test_env.member_token(self.school.org, member);
+        self.join_with(&token, call, start_time).await
+    }
+
+    /// Joins in the session of a token.
+    pub(crate) async fn join_with(
+        &self,
+        token: &str,
+        call: &pb::Call,
+        start_time: Option<Timestamp>,
+    ) -> Result<pb::IssueJoinTokenResponse, Status> {
         let (org_id, call_id) = (self.school.org.to_string(), call.id.clone());
         let request = pb::IssueJoinTokenRequest {
             org_id,
             call_id,
             start_time,
         };
-        let request = self.test_env.member_request(self.school.org, member, request);
+        let request = with_token(request, token);
         Ok(self.client.clone().issue_join_token(request).await?.into_inner())
     }
 

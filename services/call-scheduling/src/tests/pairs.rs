@@ -51,9 +51,10 @@ fn state(call: &pb::Call) -> Vec<String> {
     vec![
         format!("SELECT CONCAT_WS(' ', announced, cancel_reason, revision) FROM call WHERE id = '{id}'"),
         format!(
-            "SELECT STRING_AGG(CONCAT_WS(' ', cancel_time IS NULL, staff_arrive_time IS NULL), ',' \
+            "SELECT STRING_AGG(CONCAT_WS(' ', start_time, cancel_time IS NULL), ',' \
              ORDER BY start_time) FROM occurrence WHERE call_id = '{id}'"
         ),
+        format!("SELECT COUNT(*)::TEXT FROM room WHERE call_id = '{id}' AND token_time IS NOT NULL"),
         format!(
             "SELECT COUNT(*)::TEXT FROM audit_entry WHERE object LIKE '%{}%'",
             call.id
@@ -65,7 +66,7 @@ fn races(acts: Vec<(&'static str, RacingAct<Fixture, pb::Call>)>) -> Races<Fixtu
     Races {
         acts,
         subject: |fixture| Box::pin(lesson(fixture)),
-        barrier: |_| vec!["LOCK TABLE call, occurrence IN EXCLUSIVE MODE".to_owned()],
+        barrier: |_| vec!["LOCK TABLE call, occurrence, room IN EXCLUSIVE MODE".to_owned()],
         compares_reasons: true,
         state,
     }

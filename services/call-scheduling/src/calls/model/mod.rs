@@ -120,18 +120,15 @@ impl Call {
         })
     }
 
+    /// Returns whether pupils belong to the audience.
+    pub(crate) fn has_pupils(&self) -> bool {
+        self.draft.kind.rule().audience.pupils
+    }
+
     /// Returns the occurrence that starts at this time.
     pub(crate) fn slot_at(&self, start: DateTime<Utc>) -> Option<Slot> {
         self.schedule.slots().ok()?.into_iter().find(|s| s.start == start)
     }
-}
-
-/// The stored state of one occurrence. Its times are computed from the rule.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct OccurrenceState {
-    pub(crate) canceled: bool,
-    /// Whether a token to join was issued to a member of the staff.
-    pub(crate) staff_arrived: bool,
 }
 
 /// A call with the computed fields of a response.

@@ -51,7 +51,7 @@ impl Mutation for CancelCall {
         };
         if calls::update_canceled(tx, scope, call.id, canceled).await? {
             parta_audit::record(tx, caller, Some(scope.org_id()), call.resource_name()).await?;
-            rooms::judge_again(tx, scope, Affected::Calls(&[call.id])).await?;
+            rooms::look_again(tx, scope, Affected::Calls(&[call.id])).await?;
             events::canceled(tx, scope.org_id(), call.id);
         }
         Ok(())
@@ -111,7 +111,7 @@ impl Mutation for CancelOccurrence {
         call.slot_at(start).ok_or(Error::UnknownOccurrence(call.id))?;
         if occurrences::update_occurrence_canceled(tx, scope, call.id, start, tx.now()).await? {
             parta_audit::record(tx, caller, Some(org), call.occurrence_name(start)).await?;
-            rooms::judge_again(tx, scope, Affected::Calls(&[call.id])).await?;
+            rooms::look_again(tx, scope, Affected::Calls(&[call.id])).await?;
             events::occurrence_canceled(tx, org, call.id, start);
         }
         Ok(())
@@ -126,11 +126,11 @@ impl Mutation for CancelOccurrence {
         } = grant;
         let start = self.start_time;
         let slot = call.slot_at(start).ok_or(Error::UnknownOccurrence(call.id))?;
-        let state = occurrences::find_state(run.tx, scope, call.id, start).await?;
+        let is_canceled = occurrences::is_canceled(run.tx, scope, call.id, start).await?;
         Ok(OccurrenceView {
             call: call.clone(),
             slot,
-            canceled: call.is_canceled_at(start) || state.canceled,
+            canceled: call.is_canceled_at(start) || is_canceled,
             may_join: policy::may_join(facts, call, named),
         })
     }

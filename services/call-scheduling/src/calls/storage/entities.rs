@@ -46,5 +46,4 @@ table!(pub(super) occurrence, "occurrence", {
     #[sea_orm(primary_key, auto_increment = false)]
     start_time: DateTimeUtc,
     cancel_time: Option<DateTimeUtc>,
-    staff_arrive_time: Option<DateTimeUtc>,
 });

@@ -1,4 +1,4 @@
-//! The table `occurrence`, the state of single occurrences beyond the rule, and named queries over it.
+//! The table `occurrence`, the occurrences that were canceled by themselves, and named queries over it.
 use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
@@ -13,7 +13,6 @@ use sea_orm::{
 };
 
 use super::entities::occurrence::{ActiveModel, Column, Entity};
-use crate::calls::model::OccurrenceState;
 
 fn by_start(scope: &OrgScope, call: CallId, start: DateTime<Utc>) -> Where {
     Where::all()
@@ -22,60 +21,18 @@ fn by_start(scope: &OrgScope, call: CallId, start: DateTime<Utc>) -> Where {
         .add(Column::StartTime.eq(start))
 }
 
-/// Loads the state of an occurrence; without a row it is the default.
-pub(crate) async fn find_state(
+/// Returns whether the occurrence was canceled by itself.
+pub(crate) async fn is_canceled(
     conn: &impl ConnectionTrait,
     scope: &OrgScope,
     call: CallId,
     start: DateTime<Utc>,
-) -> Result<OccurrenceState, StorageError> {
+) -> Result<bool, StorageError> {
     let row = Entity::find()
         .filter(by_start(scope, call, start))
         .one(conn)
         .await?;
-    Ok(row.map_or_else(OccurrenceState::default, |r| OccurrenceState {
-        canceled: r.cancel_time.is_some(),
-        staff_arrived: r.staff_arrive_time.is_some(),
-    }))
-}
-
-/// Inserts the row of an occurrence if it does not exist.
-async fn insert_if_missing(
-    conn: &impl ConnectionTrait,
-    scope: &OrgScope,
-    call: CallId,
-    start: DateTime<Utc>,
-) -> Result<(), StorageError> {
-    let row = ActiveModel {
-        org_id: Set(scope.org_id().uuid()),
-        call_id: Set(call.uuid()),
-        start_time: Set(start),
-        cancel_time: Set(None),
-        staff_arrive_time: Set(None),
-    };
-    Entity::insert(row)
-        .on_conflict(OnConflict::new().do_nothing().to_owned())
-        .exec_without_returning(conn)
-        .await?;
-    Ok(())
-}
-
-/// Sets a time of the occurrence; returns `false` if it was set before.
-async fn set_once(
-    conn: &impl ConnectionTrait,
-    scope: &OrgScope,
-    call: CallId,
-    start: DateTime<Utc>,
-    column: Column,
-    now: DateTime<Utc>,
-) -> Result<bool, StorageError> {
-    insert_if_missing(conn, scope, call, start).await?;
-    let done = Entity::update_many()
-        .col_expr(column, Expr::value(now))
-        .filter(by_start(scope, call, start).add(column.is_null()))
-        .exec(conn)
-        .await?;
-    Ok(done.rows_affected == 1)
+    Ok(row.is_some_and(|row| row.cancel_time.is_some()))
 }
 
 /// Cancels the occurrence; returns `false` if it was canceled before.
@@ -86,18 +43,22 @@ pub(crate) async fn update_occurrence_canceled(
     start: DateTime<Utc>,
     now: DateTime<Utc>,
 ) -> Result<bool, StorageError> {
-    set_once(conn, scope, call, start, Column::CancelTime, now).await
-}
-
-/// Records that staff has arrived; returns `false` if staff had arrived before.
-pub(crate) async fn update_staff_arrived(
-    conn: &impl ConnectionTrait,
-    scope: &OrgScope,
-    call: CallId,
-    start: DateTime<Utc>,
-    now: DateTime<Utc>,
-) -> Result<bool, StorageError> {
-    set_once(conn, scope, call, start, Column::StaffArriveTime, now).await
+    let row = ActiveModel {
+        org_id: Set(scope.org_id().uuid()),
+        call_id: Set(call.uuid()),
+        start_time: Set(start),
+        cancel_time: Set(None),
+    };
+    Entity::insert(row)
+        .on_conflict(OnConflict::new().do_nothing().to_owned())
+        .exec_without_returning(conn)
+        .await?;
+    let done = Entity::update_many()
+        .col_expr(Column::CancelTime, Expr::value(now))
+        .filter(by_start(scope, call, start).add(Column::CancelTime.is_null()))
+        .exec(conn)
+        .await?;
+    Ok(done.rows_affected == 1)
 }
 
 /// Lists the canceled occurrences that start within the window.
