@@ -1,4 +1,5 @@
 mod processes;
+mod settings;
 
 use std::{
     collections::BTreeMap,
@@ -19,26 +20,7 @@ use tonic::transport::{Certificate, ClientTlsConfig};
 
 use crate::{Client, Postgres, Process, process::REFUSALS};
 use processes::{PARTA, Processes};
-
-/// Settings with which a suite uses this media server.
-fn livekit(media: &MediaServer) -> [(&'static str, String); 3] {
-    [
-        ("call_scheduling.livekit_url", media.url()),
-        ("call_scheduling.livekit_api_key", MediaServer::API_KEY.to_owned()),
-        (
-            "call_scheduling.livekit_api_secret",
-            MediaServer::API_SECRET.to_owned(),
-        ),
-    ]
-}
-
-/// Limits for test suites, all of whose people call from one address.
-const ONE_NETWORK: [(&str, &str); 4] = [
-    ("org_registry.applications_per_hour_of_network", "3600000"),
-    ("org_registry.applications_per_hour", "3600000"),
-    ("membership.codes_per_hour_of_network", "3600000"),
-    ("membership.codes_per_hour", "3600000"),
-];
+use settings::{ONE_NETWORK, livekit};
 
 /// Names of the chat replicas in a suite of [`Suite::replicated`], for channels, [`Suite::kill`] and
 /// [`Suite::restart`].

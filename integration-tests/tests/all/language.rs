@@ -153,12 +153,6 @@ const WORDS: &[&str] = &[
 ];
 /// Words in the names of items that the glossary replaces, besides the others.
 const WORDS_OF_NAMES: &[&str] = &["parked", "story", "sweep"];
-/// Names of items that may have such a word: the file, the name and the reason.
-const NAME_EXCEPTIONS: &[(&str, &str, &str)] = &[(
-    "services/call-scheduling/src/tests/media_server.rs",
-    "answer",
-    "a fake that other work replaces",
-)];
 /// British spellings that the spell checker accepts as variants.
 const BRITISH: &[&str] = &[
     "amongst",

@@ -1,7 +1,5 @@
 //! The words in the names of items.
-use super::{
-    NAME_EXCEPTIONS, SCOPES_OF_SOURCES, WORDS, WORDS_OF_NAMES, WORDS_OF_PEOPLE, assert_none, files, sentences,
-};
+use super::{SCOPES_OF_SOURCES, WORDS, WORDS_OF_NAMES, WORDS_OF_PEOPLE, assert_none, files, sentences};
 
 /// Returns the words of a name in snake case, camel case or capitals.
 fn words_of_name(name: &str) -> Vec<String> {
@@ -24,11 +22,6 @@ fn names_of_items_use_the_glossary() {
     let mut wrong = Vec::new();
     for (path, _, text) in files(SCOPES_OF_SOURCES, &["rs"]) {
         for name in sentences::item_names(&text) {
-            let is_exception =
-                |(file, exception, _): &(&str, &str, &str)| *file == path && *exception == name;
-            if NAME_EXCEPTIONS.iter().any(is_exception) {
-                continue;
-            }
             let lists = [WORDS, WORDS_OF_PEOPLE, WORDS_OF_NAMES];
             let words = words_of_name(&name);
             if let Some(word) = words
