@@ -1,6 +1,7 @@
 //! Duties (F3): the ground on which staff who do not teach meet pupils and parents.
 use std::collections::BTreeSet;
 
+use chrono::{DateTime, Utc};
 use parta_ids::{MemberId, UnitId};
 use parta_proto_membership::v1 as membership;
 
@@ -124,4 +125,6 @@ pub struct Duty {
     pub kind: DutyKind,
     /// The pupils whom it concerns.
     pub scope: DutyScope,
+    /// When it began; `None` if an earlier build published it.
+    pub begin_time: Option<DateTime<Utc>>,
 }

@@ -1,12 +1,15 @@
 //! The rows of duties in the projection, and what a duty allows between two members.
 use std::collections::{BTreeMap, BTreeSet};
 
+use chrono::{DateTime, Utc};
 use parta_database::{StorageError, Tx};
 use parta_feed::HandleError;
 use parta_ids::{DutyId, MemberId, OrgId, TypedId, UnitId, Uuid};
+use parta_proto::time;
 use parta_proto_membership::v1 as membership;
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, sea_query::OnConflict,
+    ActiveValue::Set, ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QuerySelect,
+    sea_query::OnConflict,
 };
 
 use crate::{
@@ -92,14 +95,24 @@ impl MemberContext {
 
     /// Returns the units in whose rooms a duty for the unit places the member.
     pub fn duty_rooms(&self) -> BTreeSet<UnitId> {
+        self.duties_with_rooms().map(|(unit, _)| unit).collect()
+    }
+
+    /// Returns whether a duty for the unit that began no later than this time places the member in its rooms.
+    /// A duty of which an earlier build published no time counts as an earlier one.
+    pub fn has_duty_room_by(&self, unit: UnitId, time: DateTime<Utc>) -> bool {
+        self.duties_with_rooms()
+            .any(|(of_duty, duty)| of_duty == unit && duty.begin_time.is_none_or(|begin| begin <= time))
+    }
+
+    fn duties_with_rooms(&self) -> impl Iterator<Item = (UnitId, &Duty)> {
         let in_rooms = self
             .duties_in_force()
             .filter(|duty| duty.kind.includes(DutyFunction::Rooms));
-        let unit = |duty: &Duty| match duty.scope {
-            DutyScope::Unit(unit) => Some(unit),
+        in_rooms.filter_map(|duty| match duty.scope {
+            DutyScope::Unit(unit) => Some((unit, duty)),
             DutyScope::Organization | DutyScope::Pupils(_) => None,
-        };
-        in_rooms.filter_map(unit).collect()
+        })
     }
 }
 
@@ -130,11 +143,19 @@ pub(crate) async fn put(
         kind: Set(event.kind),
         unit_id: Set(unit.map(TypedId::uuid)),
         pupils_only: Set(pupils.is_some()),
+        begin_time: Set(event.begin_time.as_ref().and_then(time)),
         seen: Set(true),
     };
     use duty::Column as C;
     let known = OnConflict::columns([C::OrgId, C::DutyId])
-        .update_columns([C::MemberId, C::Kind, C::UnitId, C::PupilsOnly, C::Seen])
+        .update_columns([
+            C::MemberId,
+            C::Kind,
+            C::UnitId,
+            C::PupilsOnly,
+            C::BeginTime,
+            C::Seen,
+        ])
         .to_owned();
     duty::Entity::insert(row)
         .on_conflict(known)
@@ -198,6 +219,23 @@ pub(crate) async fn delete_unseen(tx: &Tx, org: OrgId) -> Result<(), HandleError
     Ok(())
 }
 
+/// Returns the holders of duties for a unit.
+pub(crate) async fn holders_for_unit(
+    conn: &impl ConnectionTrait,
+    org: OrgId,
+    unit: UnitId,
+) -> Result<Vec<MemberId>, StorageError> {
+    let holders: Vec<Uuid> = duty::Entity::find()
+        .select_only()
+        .column(duty::Column::MemberId)
+        .filter(duty::Column::OrgId.eq(org.uuid()))
+        .filter(duty::Column::UnitId.eq(unit.uuid()))
+        .into_tuple()
+        .all(conn)
+        .await?;
+    Ok(holders.into_iter().map(MemberId::from_uuid).collect())
+}
+
 /// Loads the duties of these members, by the member.
 pub(crate) async fn load(
     conn: &impl ConnectionTrait,
@@ -240,10 +278,11 @@ pub(crate) async fn load(
             (Some(unit), false) => DutyScope::Unit(UnitId::from_uuid(unit)),
             (None, false) => DutyScope::Organization,
         };
-        duties
-            .entry(row.member_id)
-            .or_default()
-            .push(Duty { kind, scope });
+        duties.entry(row.member_id).or_default().push(Duty {
+            kind,
+            scope,
+            begin_time: row.begin_time,
+        });
     }
     Ok(duties)
 }

@@ -24,6 +24,7 @@ table!(pub(crate) unit, "roster_unit", {
     kind: i32,
     label: String,
     archived: bool,
+    archive_time: Option<DateTimeUtc>,
     seen: bool,
 });
 
@@ -61,6 +62,7 @@ table!(pub(crate) duty, "roster_duty", {
     kind: i32,
     unit_id: Option<Uuid>,
     pupils_only: bool,
+    begin_time: Option<DateTimeUtc>,
     seen: bool,
 });
 

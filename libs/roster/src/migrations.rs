@@ -2,7 +2,12 @@ use sea_orm_migration::{prelude::*, schema::*};
 
 /// Returns the migrations for the tables of the projection, `roster_*`. They require those of `parta_feed`.
 pub fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-    vec![Box::new(Tables), Box::new(BeginTimes), Box::new(History)]
+    vec![
+        Box::new(Tables),
+        Box::new(BeginTimes),
+        Box::new(History),
+        Box::new(ArchiveTimes),
+    ]
 }
 
 struct Tables;
@@ -163,6 +168,35 @@ impl MigrationTrait for History {
             .add_column(integer("history_for_newcomers").default(1))
             .to_owned();
         manager.alter_table(table).await
+    }
+}
+
+struct ArchiveTimes;
+
+impl MigrationName for ArchiveTimes {
+    fn name(&self) -> &str {
+        "roster_0004_archive_times"
+    }
+}
+
+#[async_trait::async_trait]
+impl MigrationTrait for ArchiveTimes {
+    /// Rows of earlier builds have no time until a snapshot replaces them.
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        for (table, column) in [("roster_unit", "archive_time"), ("roster_duty", "begin_time")] {
+            let table = Table::alter()
+                .table(table)
+                .add_column(timestamp_with_time_zone_null(column))
+                .to_owned();
+            manager.alter_table(table).await?;
+        }
+        let index = Index::create()
+            .name("roster_duty_unit_id")
+            .table("roster_duty")
+            .col("org_id")
+            .col("unit_id")
+            .to_owned();
+        manager.create_index(index).await
     }
 }
 

@@ -4,6 +4,7 @@ use async_trait::async_trait;
 use parta_database::Tx;
 use parta_feed::{HandleError, Handler, Snapshot};
 use parta_ids::{OrgId, TypedId, UnitId};
+use parta_proto::time;
 use parta_proto_org_registry::v1::{
     OrgRegistryEvent, OrganizationCreated, PoliciesChanged, UnitCreated, org_registry_event::Payload,
 };
@@ -147,6 +148,10 @@ async fn write_one(tx: &Tx, org: OrgId, payload: &Payload) -> Result<Option<Chan
             let unit: UnitId = id(&archived.unit_id)?;
             unit::Entity::update_many()
                 .col_expr(unit::Column::Archived, true.into())
+                .col_expr(
+                    unit::Column::ArchiveTime,
+                    archived.archive_time.as_ref().and_then(time).into(),
+                )
                 .filter(unit::Column::OrgId.eq(org.uuid()))
                 .filter(unit::Column::UnitId.eq(unit.uuid()))
                 .exec(tx)
@@ -209,11 +214,12 @@ async fn unit_created(tx: &Tx, org: OrgId, created: &UnitCreated) -> Result<Chan
         kind: Set(created.kind),
         label: Set(created.label.clone()),
         archived: Set(created.archived),
+        archive_time: Set(created.archive_time.as_ref().and_then(time)),
         seen: Set(true),
     };
     use unit::Column as C;
     let known = OnConflict::columns([C::OrgId, C::UnitId])
-        .update_columns([C::Kind, C::Label, C::Archived, C::Seen])
+        .update_columns([C::Kind, C::Label, C::Archived, C::ArchiveTime, C::Seen])
         .to_owned();
     unit::Entity::insert(row)
         .on_conflict(known)

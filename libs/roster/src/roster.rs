@@ -3,6 +3,7 @@ use std::{
     time::Duration,
 };
 
+use chrono::{DateTime, Utc};
 use parta_access::Caller;
 use parta_database::{StorageError, Tx};
 use parta_feed::Freshness;
@@ -46,6 +47,8 @@ pub struct Unit {
     pub label: String,
     /// Whether it is archived, or of a kind that this build does not know.
     pub archived: bool,
+    /// When it was archived; `None` if it is not, or if an earlier build published it.
+    pub archive_time: Option<DateTime<Utc>>,
 }
 
 /// Reads organizations, units and members from the projection. Cheap to clone.
@@ -228,6 +231,19 @@ impl Roster {
         }
         let all: BTreeSet<Uuid> = teachers.into_iter().chain(pupils).chain(guardians).collect();
         Ok(all.into_iter().map(MemberId::from_uuid).collect())
+    }
+
+    /// Returns the members whose contexts change with a unit: [`Roster::members_of_unit`], and the holders of
+    /// a duty for the unit.
+    pub async fn members_concerned_by_unit(
+        &self,
+        conn: &impl ConnectionTrait,
+        org: OrgId,
+        unit: UnitId,
+    ) -> Result<BTreeSet<MemberId>, RpcError> {
+        let members = self.members_of_unit(conn, org, unit).await?;
+        let holders = duty_rows::holders_for_unit(conn, org, unit).await?;
+        Ok(members.into_iter().chain(holders).collect())
     }
 
     /// Returns an organization.
@@ -423,5 +439,6 @@ pub(crate) fn unit_of(row: unit::Model) -> Result<Unit, StorageError> {
         kind,
         label: row.label,
         archived: row.archived || kind == UnitKind::Unknown,
+        archive_time: row.archive_time,
     })
 }

@@ -110,6 +110,7 @@ impl Projection {
             scope: Some(members::DutyScope {
                 scope: Some(members::duty_scope::Scope::Organization(true)),
             }),
+            begin_time: None,
         });
         self.apply(duty).await.unwrap();
         let limit = members::RelationLimit::NoContact;

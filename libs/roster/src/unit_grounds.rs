@@ -33,6 +33,12 @@ impl MemberContext {
         begin.filter(|_| self.is_active() && self.roles.contains(&role_of(ground)))
     }
 
+    /// Returns whether the ground in the unit began no later than this time. One of which an earlier build
+    /// published no time counts as an earlier one. Does not decide whether the ground holds.
+    pub fn ground_began_by(&self, unit: UnitId, ground: UnitGround, time: DateTime<Utc>) -> bool {
+        self.ground_since(unit, ground).is_none_or(|begin| begin <= time)
+    }
+
     /// Returns when the earliest enrollment of the member began.
     pub fn pupil_since(&self) -> Option<DateTime<Utc>> {
         let units = self.enrolled_in.iter();

@@ -26,6 +26,8 @@ use secrecy::ExposeSecret as _;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::{Request, Status};
 
+use crate::history::Batch;
+
 /// The services that may call each other.
 const SERVICES: [&str; 5] = [
     "org-registry",
@@ -314,6 +316,34 @@ impl ServiceEnv {
     /// Runs the jobs that are due, and returns once each has ended or waits for its next attempt.
     pub async fn run_due_jobs(&self, runner: &JobRunner) {
         runner.run_due(&self.stop).await.expect("a lookup of jobs");
+    }
+
+    /// Applies a batch of events of one feed to the roster, as a consumer does.
+    pub async fn apply_batch(&self, org: OrgId, batch: &Batch) {
+        match batch {
+            Batch::Orgs(payloads) => {
+                let event = |payload: &OrgRegistryPayload| OrgRegistryEvent {
+                    org_id: org.to_string(),
+                    payload: Some(payload.clone()),
+                    ..Default::default()
+                };
+                let events = &payloads.iter().map(event).collect::<Vec<_>>();
+                let handler = &Organizations::new(self.observer.clone());
+                let apply = |tx| async move { handler.apply(&tx, org, events).await };
+                self.db.write(apply).await.expect("events of org-registry");
+            }
+            Batch::Members(payloads) => {
+                let event = |payload: &MembershipPayload| MembershipEvent {
+                    org_id: org.to_string(),
+                    payload: Some(payload.clone()),
+                    ..Default::default()
+                };
+                let events = &payloads.iter().map(event).collect::<Vec<_>>();
+                let handler = &Members::new(self.observer.clone());
+                let apply = |tx| async move { handler.apply(&tx, org, events).await };
+                self.db.write(apply).await.expect("events of membership");
+            }
+        }
     }
 
     /// Applies an event of membership to the roster.

@@ -9,6 +9,7 @@
 )]
 
 mod env;
+pub mod history;
 mod races;
 mod school;
 

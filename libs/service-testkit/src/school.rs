@@ -188,6 +188,7 @@ impl School {
             self.org,
             OrgRegistry::UnitArchived(UnitArchived {
                 unit_id: unit.to_string(),
+                ..Default::default()
             }),
         )
         .await;

@@ -1,7 +1,5 @@
 //! The rows of the projection depend on the state of the two sources only: not on the batches in which their
 //! events arrive, on the order of the two feeds, on repetitions, or on snapshots in between.
-mod school;
-
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Mutex,
@@ -9,11 +7,11 @@ use std::{
 
 use parta_database::Tx;
 use parta_feed::Snapshot;
+use parta_service_testkit::history::{Event, School, run_school};
 use proptest::prelude::*;
 
 use super::*;
 use crate::{Change, RosterObserver};
-use school::{Event, KINDS, School, kind};
 
 /// Records what the observer of a service makes jobs of. A repetition makes the same ones.
 #[derive(Default)]
@@ -167,23 +165,6 @@ async fn rows(db: &Db, org: OrgId) -> BTreeSet<String> {
 
 /// The steps of a school, and the size of the batches.
 type Plan = (Vec<[u8; 4]>, usize);
-
-/// Makes an event of each kind, then any others.
-fn run_school(steps: &[[u8; 4]]) -> (Vec<Event>, Vec<School>) {
-    // Relations begin before they end; the kinds are numbered in this order. A second member exists.
-    let each = (0..KINDS).map(|kind| [kind, 0, 1, 0b11]);
-    let first = [[0, 0, 0, 0], [3, 0, 1, 1], [6, 0, 0, 0b1110], [6, 1, 0, 0b0110]];
-    let (mut school, mut events, mut schools) = (School::default(), Vec::new(), Vec::new());
-    for step in first.into_iter().chain(each).chain(steps.iter().copied()) {
-        if let Some(event) = school.step(step) {
-            events.push(event);
-            schools.push(school.clone());
-        }
-    }
-    let kinds: BTreeSet<u8> = events.iter().map(kind).collect();
-    assert_eq!(kinds.len(), usize::from(KINDS), "{kinds:?}");
-    (events, schools)
-}
 
 async fn projections_are_equal(db: &Db, (steps, size): Plan) {
     let (events, schools) = run_school(&steps);

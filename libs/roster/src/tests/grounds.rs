@@ -39,6 +39,7 @@ impl Projection {
             member_id: self.member.to_string(),
             kind,
             scope: Some(pb::DutyScope { scope: Some(scope) }),
+            begin_time: None,
         })
     }
 

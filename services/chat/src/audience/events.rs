@@ -43,7 +43,7 @@ impl RosterObserver for AudienceUpdater {
         // They may have been in a named chat under the responsibility of the member who left it.
         members.extend(left_behind);
         for unit in affected.concerned_units {
-            members.extend(self.roster()?.members_of_unit(tx, org, unit).await?);
+            members.extend(self.roster()?.members_concerned_by_unit(tx, org, unit).await?);
         }
         let members: Vec<MemberId> = members.into_iter().collect();
         self.recompute(tx, scope, &members).await

@@ -12,7 +12,7 @@ use parta_roster::{MemberContext, Roster, UnitKind};
 use parta_status::RpcError;
 
 use super::policy::{
-    Calendar, NamedAudience, beginning, derived_rules, named_audience, participant_rights, with_leader,
+    Calendar, NamedAudience, beginning, derived_rules, named_audience, participant_rights_by, with_leader,
 };
 use crate::{
     entries::{
@@ -84,7 +84,7 @@ impl AudienceUpdater {
         for rule in Rule::of_unit(unit_id) {
             self.ensure(tx, scope, rule, &unit.label).await?;
         }
-        update_chats_of_unit(tx, scope, unit_id, &unit.label, unit.archived).await?;
+        update_chats_of_unit(tx, scope, &unit).await?;
         Ok(())
     }
 
@@ -128,11 +128,11 @@ impl AudienceUpdater {
         let concerned: BTreeSet<MemberId> = members.iter().copied().collect();
         for row in chats {
             let chat = ChatId::from_uuid(row.chat_id);
-            let mut diff = match rule_of(&row)? {
+            let diff = match rule_of(&row)? {
                 Some(rule) => {
                     let present = participants_among(tx, scope, chat, &concerned).await?;
                     let wanted = facts.iter().filter_map(|f| {
-                        let rights = participant_rights(rule, f)?;
+                        let rights = participant_rights_by(rule, f, row.archive_time)?;
                         let had = present.get(&f.member_id).map(|had| had.beginning);
                         Some((f.member_id, rights.since(beginning(rule, f, calendar, had))))
                     });
@@ -141,10 +141,6 @@ impl AudienceUpdater {
                 }
                 None => self.diff_of_named(tx, scope, &row).await?,
             };
-            if row.archive_time.is_some() {
-                // An archived unit admits nobody (F17).
-                diff.joins.clear();
-            }
             if !diff.is_empty() {
                 diffs.insert(chat, (kind_of(&row)?, diff));
             }

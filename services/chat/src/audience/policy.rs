@@ -48,6 +48,44 @@ pub(crate) fn participant_rights(rule: Rule, facts: &MemberContext) -> Option<Pa
     Some(ParticipantRights::new(facts, may_post))
 }
 
+/// The participation in a derived chat whose unit was archived at `archived`, if it was. An archived unit
+/// admits nobody (F17): only grounds that began before count. Their own times decide and not the time at
+/// which their events arrive, so that the order of the two feeds makes no difference (ADR 0057).
+pub(crate) fn participant_rights_by(
+    rule: Rule,
+    facts: &MemberContext,
+    archived: Option<DateTime<Utc>>,
+) -> Option<ParticipantRights> {
+    use UnitGround::{ClassTeacher, Parent, Pupil, Substitute, SubstituteClassTeacher, Teacher};
+    let rights = participant_rights(rule, facts)?;
+    let (Some(unit), Some(archived)) = (rule.unit(), archived) else {
+        return Some(rights);
+    };
+    let began = |ground| facts.ground_began_by(unit, ground, archived);
+    let is_cleared = facts.is_cleared();
+    let taught = || {
+        let permanently = facts.teaches.contains(&unit) && began(Teacher);
+        let as_substitute = facts.substitute_in.contains(&unit) && began(Substitute);
+        is_cleared && (permanently || as_substitute)
+    };
+    let led = || {
+        let permanently = facts.class_teacher_of.contains(&unit) && began(ClassTeacher);
+        let substituted = &facts.substitute_class_teacher_of;
+        let as_substitute = substituted.contains(&unit) && began(SubstituteClassTeacher);
+        is_cleared && (permanently || as_substitute)
+    };
+    let is_earlier = match rule {
+        Rule::Pupils(_) => {
+            let enrolled = facts.is_pupil_in(unit) && began(Pupil);
+            enrolled || taught() || facts.has_duty_room_by(unit, archived)
+        }
+        Rule::Parents(_) => (facts.is_parent_in(unit) && began(Parent)) || led(),
+        Rule::Teachers(_) => taught(),
+        Rule::School | Rule::Staff | Rule::StaffRoom | Rule::ParentsChannel | Rule::PupilsChannel => true,
+    };
+    Some(rights).filter(|_| is_earlier)
+}
+
 /// Whether the member is a teacher without the badge that the organization requires, and no administration.
 fn is_unverified(facts: &MemberContext) -> bool {
     facts.holds(Role::Teacher) && !facts.is_cleared() && !facts.is_administration()
@@ -111,15 +149,19 @@ fn staff_since(
         Rule::Parents(unit) => taught(unit, ClassTeacher, SubstituteClassTeacher),
         // The roster does not have the time at which a person became a teacher. It is the time at which the
         // teacher came, and stays.
-        Rule::School | Rule::StaffRoom if facts.is_cleared() => since_year(present, year_of(calendar.now)),
-        Rule::Staff if facts.is_staff() => since_year(present, year_of(calendar.now)),
+        Rule::School | Rule::StaffRoom if facts.is_cleared() => Some(since_year(present, calendar)),
+        Rule::Staff if facts.is_staff() => Some(since_year(present, calendar)),
         _ => None,
     }
 }
 
-/// The present beginning if it is not that of another ground, which opens the whole chat.
-fn since_year(present: Option<DateTime<Utc>>, year: DateTime<Utc>) -> Option<DateTime<Utc>> {
-    present.filter(|time| *time > Beginning::OF_LOG).or(Some(year))
+/// The beginning of the school year of the present beginning, if it is not that of another ground, which
+/// opens the whole chat. It is computed again, because the organization may have another time zone now: two
+/// days after its begin, a school year has begun in every zone.
+fn since_year(present: Option<DateTime<Utc>>, calendar: Calendar) -> DateTime<Utc> {
+    let present = present.filter(|time| *time > Beginning::OF_LOG);
+    let within = present.map_or(calendar.now, |begin| begin + TimeDelta::days(2));
+    school_year_begin(within, calendar.zone)
 }
 
 /// Pupils read from their enrollment, and parents from their relation, but no earlier than from the

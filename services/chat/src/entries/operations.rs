@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use parta_access::OrgScope;
 use parta_database::{StorageError, Tx};
 use parta_ids::{ChatId, MemberId, OrgId, TypedId, UnitId};
-use parta_roster::Roster;
+use parta_roster::{Roster, Unit};
 use sea_orm::ConnectionTrait;
 
 use super::{
@@ -96,21 +96,19 @@ pub(crate) async fn seal_chats_of(
     Ok(others)
 }
 
-/// Updates the label of the chats of a unit, and archives those of an archived one that are not archived yet.
-pub(crate) async fn update_chats_of_unit(
-    tx: &Tx,
-    scope: &OrgScope,
-    unit: UnitId,
-    label: &str,
-    archived: bool,
-) -> Result<(), StorageError> {
+/// Updates the label of the chats of a unit, and archives those of an archived one at the time of the unit.
+pub(crate) async fn update_chats_of_unit(tx: &Tx, scope: &OrgScope, unit: &Unit) -> Result<(), StorageError> {
     // Locked in the order of their keys before the first one changes.
-    let chats = storage::lock_chats_of_unit(tx, scope, unit).await?;
-    storage::relabel_unit(tx, scope, unit, label).await?;
-    for row in chats {
-        if archived && row.archive_time.is_none() {
-            let chat = ChatId::from_uuid(row.chat_id);
-            storage::archive_chat(tx, row).await?;
+    let chats = storage::lock_chats_of_unit(tx, scope, unit.unit_id).await?;
+    storage::relabel_unit(tx, scope, unit.unit_id, &unit.label).await?;
+    for row in chats.into_iter().filter(|_| unit.archived) {
+        let (chat, had) = (ChatId::from_uuid(row.chat_id), row.archive_time);
+        // An earlier build published no time, and the time of the arrival stays.
+        let time = unit.archive_time.or(had).unwrap_or_else(|| tx.now());
+        if had != Some(time) {
+            storage::archive_chat(tx, row, time).await?;
+        }
+        if had.is_none() {
             events::append_chat_archived(tx, scope, chat);
         }
     }

@@ -184,7 +184,11 @@ fn substitute(n: u128) -> MemberContext {
 
 fn holder(n: u128, kind: DutyKind, scope: DutyScope) -> MemberContext {
     let mut holder = member(n, [Role::Staff]);
-    holder.duties.push(Duty { kind, scope });
+    holder.duties.push(Duty {
+        kind,
+        scope,
+        begin_time: None,
+    });
     holder
 }
 

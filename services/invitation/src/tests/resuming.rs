@@ -22,6 +22,7 @@ impl Fixture {
             Death::Stopped => {
                 let archived = UnitArchived {
                     unit_id: self.school.class.to_string(),
+                    ..Default::default()
                 };
                 self.test_env
                     .apply_org_registry(self.school.org, Payload::UnitArchived(archived))

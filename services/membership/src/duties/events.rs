@@ -1,6 +1,7 @@
 //! Events of duties in the feed of membership.
 use parta_database::{StorageError, Tx};
 use parta_ids::{DutyId, OrgId};
+use parta_proto::timestamp;
 use parta_proto_membership::v1::{
     self as pb, DutyAssigned, DutyEnded, duty_scope::Scope, membership_event::Payload,
 };
@@ -27,6 +28,7 @@ fn assignment(row: &Duty) -> Payload {
         member_id: row.member_id.to_string(),
         kind: pb::DutyKind::from(row.kind).into(),
         scope: Some(scope(&row.scope)),
+        begin_time: Some(timestamp(row.create_time)),
     })
 }
 

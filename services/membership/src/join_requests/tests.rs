@@ -345,6 +345,7 @@ on_both!(request_is_judged_when_it_is_decided, |database| async move {
     let requested = school.request(&pupil, Role::Pupil).await;
     let archived = UnitArchived {
         unit_id: unit(1).to_string(),
+        ..Default::default()
     };
     school
         .env

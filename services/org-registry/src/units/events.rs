@@ -1,6 +1,7 @@
 //! Events of units in the service's feed.
 use parta_database::{StorageError, Tx};
 use parta_ids::{OrgId, optional_text};
+use parta_proto::timestamp;
 use parta_proto_org_registry::v1::{UnitArchived, UnitCreated, UnitRenamed, org_registry_event::Payload};
 
 use super::{
@@ -18,6 +19,7 @@ fn creation(unit: &Unit, source: Option<&ImportSource>) -> Payload {
         roster_import_id: optional_text(import),
         source_key: source.map(|source| source.key.clone()).unwrap_or_default(),
         archived: unit.archive_time.is_some(),
+        archive_time: unit.archive_time.map(timestamp),
     })
 }
 
@@ -36,6 +38,7 @@ pub(super) async fn renamed(tx: &Tx, unit: &Unit) -> Result<(), Error> {
 pub(super) async fn archived(tx: &Tx, unit: &Unit) -> Result<(), Error> {
     let archived = UnitArchived {
         unit_id: unit.id.to_string(),
+        archive_time: unit.archive_time.map(timestamp),
     };
     publish(tx, unit.org_id, Payload::UnitArchived(archived)).await
 }

@@ -31,6 +31,7 @@ impl Fixture {
             member_id: member.to_string(),
             kind: kind.into(),
             scope: Some(DutyScope { scope: Some(scope) }),
+            begin_time: None,
         };
         self.test_env
             .apply_membership(self.school.org, Payload::DutyAssigned(assigned))

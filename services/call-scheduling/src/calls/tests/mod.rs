@@ -1,4 +1,5 @@
 mod archived;
+mod commuting;
 mod duties;
 mod planning;
 mod safety;

@@ -394,6 +394,7 @@ on_both!(
             scope: Some(members::DutyScope {
                 scope: Some(members::duty_scope::Scope::UnitId(school.class.to_string())),
             }),
+            begin_time: None,
         };
         school
             .apply(vec![

@@ -153,7 +153,11 @@ fn any_duty() -> impl Strategy<Value = Duty> {
         (10..13_u128).prop_map(|n| DutyScope::Unit(unit(n))),
         prop::collection::btree_set((1..6_u128).prop_map(member), 1..3).prop_map(DutyScope::Pupils),
     ];
-    (prop::sample::select(DutyKind::ALL.to_vec()), scope).prop_map(|(kind, scope)| Duty { kind, scope })
+    (prop::sample::select(DutyKind::ALL.to_vec()), scope).prop_map(|(kind, scope)| Duty {
+        kind,
+        scope,
+        begin_time: None,
+    })
 }
 
 fn any_duties() -> impl Strategy<Value = Vec<Duty>> {

@@ -1,5 +1,7 @@
+mod archived;
 mod beginnings;
 mod channels;
+mod commuting;
 mod history;
 mod losing;
 mod policy;

@@ -1,5 +1,7 @@
 //! R33, R35, R38, R59: derived audiences follow the roster.
+use chrono::TimeDelta;
 use parta_ids::MemberId;
+use parta_proto::timestamp;
 use parta_proto_chat::v1::{self as pb, ChatKind::*};
 use parta_proto_membership::v1::{self as members, membership_event::Payload as Member};
 use parta_proto_org_registry::v1::{self as orgs, org_registry_event::Payload as Org};
@@ -243,8 +245,10 @@ on_both!(
         let school = School::open(database).await;
         let class = school.chat(school.pupil, ClassPupils).await;
         school.send(school.pupil, class, "последнее").await.unwrap();
+        let now = school.fixture.env.now();
         let event = Org::UnitArchived(orgs::UnitArchived {
             unit_id: school.class.to_string(),
+            archive_time: Some(timestamp(now)),
         });
         let token = school.fixture.org_registry(school.org, vec![event]).await;
         school.wait_for(&token).await;
@@ -263,7 +267,12 @@ on_both!(
         school
             .apply(vec![
                 admitted(late, Role::Pupil, false),
-                enrolled(school.fixture.env.id(), late, school.class),
+                enrolled_since(
+                    school.fixture.env.id(),
+                    late,
+                    school.class,
+                    now + TimeDelta::seconds(1),
+                ),
             ])
             .await;
         assert_eq!(code(school.read(late, class).await).0, Code::NotFound);

@@ -176,6 +176,7 @@ on_both!(archived_unit_is_no_ground_in_named_chats, |database| async move {
     let chat = s.custom(s.class_teacher, &named).await.unwrap();
     let archived = Org::UnitArchived(orgs::UnitArchived {
         unit_id: s.class.to_string(),
+        ..Default::default()
     });
     let token = s.fixture.org_registry(s.org, vec![archived]).await;
     s.wait_for(&token).await;

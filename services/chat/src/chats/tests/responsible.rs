@@ -60,6 +60,7 @@ impl School {
             scope: Some(members::DutyScope {
                 scope: Some(members::duty_scope::Scope::Pupils(pupils)),
             }),
+            begin_time: None,
         };
         let events = vec![admitted(tutor, Role::Staff, false), Member::DutyAssigned(duty)];
         self.apply(events).await;

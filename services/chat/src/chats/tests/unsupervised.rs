@@ -127,6 +127,7 @@ on_both!(holder_of_a_duty_may_be_responsible, |database| async move {
         scope: Some(members::DutyScope {
             scope: Some(members::duty_scope::Scope::UnitId(s.class.to_string())),
         }),
+        begin_time: None,
     };
     s.apply(vec![
         admitted(psychologist, Role::Staff, false),
@@ -186,6 +187,7 @@ on_both!(duty_toward_one_pupil_supervises_no_class, |database| async move {
         scope: Some(members::DutyScope {
             scope: Some(members::duty_scope::Scope::Pupils(pupils)),
         }),
+        begin_time: None,
     };
     s.apply(vec![
         admitted(tutor, Role::Staff, false),

@@ -1,5 +1,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
+use chrono::{DateTime, Utc};
 use parta_access::OrgScope;
 use parta_database::{StorageError, Tx};
 use parta_ids::{ChatId, MemberId, TypedId, UnitId};
@@ -259,10 +260,11 @@ pub(crate) async fn relabel_unit(
     Ok(())
 }
 
-/// Makes a chat read-only. Waits for messages that are being written, because they lock the same row.
-pub(crate) async fn archive_chat(tx: &Tx, row: chat::Model) -> Result<(), StorageError> {
+/// Makes a chat read-only, since `time`. Waits for messages that are being written, because they lock the
+/// same row.
+pub(crate) async fn archive_chat(tx: &Tx, row: chat::Model, time: DateTime<Utc>) -> Result<(), StorageError> {
     let mut row: chat::ActiveModel = row.into();
-    row.archive_time = Set(Some(tx.now()));
+    row.archive_time = Set(Some(time));
     row.update(tx).await?;
     Ok(())
 }

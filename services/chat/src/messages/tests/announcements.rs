@@ -206,6 +206,7 @@ on_both!(announcement_without_a_reader_is_refused, |database| async move {
     assert_eq!(refused, (Code::FailedPrecondition, "CHAT_READ_ONLY".into()));
     let archived = Org::UnitArchived(orgs::UnitArchived {
         unit_id: s.class.to_string(),
+        ..Default::default()
     });
     let token = s.fixture.org_registry(s.org, vec![archived]).await;
     s.wait_for(&token).await;

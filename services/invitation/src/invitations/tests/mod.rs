@@ -1,3 +1,4 @@
 mod bulk_revoking;
 mod claiming;
+mod commuting;
 mod inviting;

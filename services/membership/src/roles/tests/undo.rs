@@ -44,6 +44,7 @@ impl School {
     async fn archive(&self, n: u128) {
         let archived = UnitArchived {
             unit_id: unit(n).to_string(),
+            ..Default::default()
         };
         let env = &self.env.test_env;
         env.apply_org_registry(org(1), Payload::UnitArchived(archived))

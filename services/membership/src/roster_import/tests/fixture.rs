@@ -289,7 +289,7 @@ impl School {
             label: label.to_owned(),
             roster_import_id: import.to_owned(),
             source_key: source_key.to_owned(),
-            archived: false,
+            ..Default::default()
         };
         let env = &self.test_env.test_env;
         env.apply_org_registry(org(1), Payload::UnitCreated(created))
@@ -299,6 +299,7 @@ impl School {
     pub(super) async fn archive(&self, n: u128) {
         let archived = UnitArchived {
             unit_id: unit_id(n).to_string(),
+            ..Default::default()
         };
         let env = &self.test_env.test_env;
         env.apply_org_registry(org(1), Payload::UnitArchived(archived))

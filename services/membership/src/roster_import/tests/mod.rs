@@ -1,4 +1,5 @@
 mod classes;
+mod commuting;
 mod decided;
 pub(crate) mod edge;
 mod fixture;

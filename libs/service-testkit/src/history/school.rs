@@ -9,9 +9,13 @@ use parta_ids::{
 use parta_proto_membership::v1::{self as pb, duty_scope::Scope, membership_event::Payload as Member};
 use parta_proto_org_registry::v1::{self as orgs, org_registry_event::Payload as Org};
 
-/// The text of the id with a number.
+/// Returns the id of the member, the unit or the fact with this number.
+pub fn id<T: TypedId>(number: u32) -> T {
+    T::from_uuid(Uuid::from_u128(u128::from(number) + 1))
+}
+
 fn text<T: TypedId>(number: u32) -> String {
-    T::from_uuid(Uuid::from_u128(u128::from(number) + 1)).to_string()
+    id::<T>(number).to_string()
 }
 
 /// The beginning of the fact with a number. A build that publishes none made some of them.
@@ -22,16 +26,18 @@ fn begin_of(number: u32) -> Option<prost_types::Timestamp> {
 
 /// An event of one of the feeds.
 #[derive(Debug, Clone)]
-pub(super) enum Event {
+pub enum Event {
+    /// An event of org-registry.
     Org(Org),
+    /// An event of membership.
     Member(Member),
 }
 
 /// The number of kinds of events, in the order of [`kind`].
-pub(super) const KINDS: u8 = 26;
+pub const KINDS: u8 = 26;
 
 /// Numbers the kinds. A new kind of event does not compile until [`School::step`] makes it.
-pub(super) fn kind(event: &Event) -> u8 {
+pub fn kind(event: &Event) -> u8 {
     match event {
         Event::Org(Org::OrganizationCreated(_)) => 0,
         Event::Org(Org::OrganizationUpdated(_)) => 1,
@@ -64,7 +70,7 @@ pub(super) fn kind(event: &Event) -> u8 {
 
 /// The present state of a school at the two services.
 #[derive(Debug, Clone, Default)]
-pub(super) struct School {
+pub struct School {
     organization: Option<orgs::OrganizationCreated>,
     units: BTreeMap<u32, orgs::UnitCreated>,
     members: BTreeMap<u32, pb::MemberAdmitted>,
@@ -83,16 +89,28 @@ pub(super) struct School {
     made: u32,
 }
 
-/// Members and units of the model, which is small so that events concern the same ones.
-const MEMBERS: u8 = 4;
-const UNITS: u8 = 3;
+/// The number of members of the model, which is small so that events concern the same ones.
+pub const MEMBERS: u8 = 4;
+/// The number of units of the model.
+pub const UNITS: u8 = 3;
 
 fn roles(bits: u8) -> Vec<i32> {
-    (1..=4).filter(|role| bits >> role & 1 == 1).collect()
+    (1..=7).filter(|role| bits >> role & 1 == 1).collect()
+}
+
+/// Most members are active.
+fn state(number: u8) -> i32 {
+    let state = match number % 5 {
+        0 => pb::MemberState::Expected,
+        1 => pb::MemberState::Left,
+        _ => pb::MemberState::Active,
+    };
+    state.into()
 }
 
 fn policies(bits: u8) -> Option<orgs::Policies> {
     Some(orgs::Policies {
+        teacher_verification: i32::from(bits >> 3 & 1) + 1,
         school_channel_open_to_families: bits & 1 == 1,
         version: i64::from(bits),
         history_for_newcomers: i32::from(bits >> 1 & 3),
@@ -115,7 +133,7 @@ impl School {
 
     /// Changes the school by numbers of any value. Returns the event, or `None` if the school has nothing
     /// that could change in this way.
-    pub(super) fn step(&mut self, [kind, a, b, flags]: [u8; 4]) -> Option<Event> {
+    pub fn step(&mut self, [kind, a, b, flags]: [u8; 4]) -> Option<Event> {
         let kind = kind % KINDS;
         let (one, other, unit) = (
             u32::from(a % MEMBERS),
@@ -176,7 +194,8 @@ impl School {
         Some(match kind {
             0 => Org::OrganizationCreated(organization.clone()),
             1 => {
-                let (display_name, time_zone) = (format!("Школа № {flags}"), "Europe/Moscow".to_owned());
+                let zone = ["Europe/Moscow", "Asia/Vladivostok"][usize::from(flags % 2)];
+                let (display_name, time_zone) = (format!("Школа № {flags}"), zone.to_owned());
                 organization.display_name.clone_from(&display_name);
                 organization.time_zone.clone_from(&time_zone);
                 Org::OrganizationUpdated(orgs::OrganizationUpdated {
@@ -200,7 +219,7 @@ impl School {
                     label: format!("{flags}А"),
                     roster_import_id,
                     source_key,
-                    archived: false,
+                    ..Default::default()
                 };
                 if self.units.contains_key(&unit) {
                     return None;
@@ -214,8 +233,13 @@ impl School {
                 Org::UnitRenamed(orgs::UnitRenamed { unit_id, label })
             }
             _ => {
-                self.units.get_mut(&unit)?.archived = true;
-                Org::UnitArchived(orgs::UnitArchived { unit_id })
+                let archive_time = begin_of(self.next_id());
+                let archived = self.units.get_mut(&unit).filter(|unit| !unit.archived)?;
+                (archived.archived, archived.archive_time) = (true, archive_time);
+                Org::UnitArchived(orgs::UnitArchived {
+                    unit_id,
+                    archive_time,
+                })
             }
         })
     }
@@ -228,9 +252,9 @@ impl School {
         let before = known.unwrap_or_default();
         let row = pb::MemberAdmitted {
             member_id: text::<MemberId>(member),
-            state: i32::from(flags % 3) + 1,
+            state: state(flags),
             roles: roles(flags),
-            teacher_verified: flags & 8 == 8,
+            teacher_verified: flags / 7 % 2 == 0,
             release_count: before.release_count + i32::from(flags & 1),
             removed_for_cause: flags & 4 == 4,
             ..Default::default()
@@ -348,6 +372,7 @@ impl School {
                     member_id,
                     kind: i32::from(flags % 7) + 1,
                     scope: Some(pb::DutyScope { scope: Some(scope) }),
+                    begin_time: begin_of(id),
                 };
                 self.duties.insert(id, assigned.clone());
                 Member::DutyAssigned(assigned)
@@ -373,11 +398,20 @@ impl School {
     fn step_of_joining(&mut self, kind: u8, number: u8, flags: u8) -> Option<Member> {
         Some(match kind {
             15 => {
+                let unit = pb::StagedUnit {
+                    source_key: "5А".to_owned(),
+                    label: "5А".to_owned(),
+                };
+                let invitation = pb::StagedInvitation {
+                    member_id: text::<MemberId>(u32::from(number % MEMBERS)),
+                    role: pb::Role::Pupil.into(),
+                };
                 let staged = pb::RosterImportStaged {
                     roster_import_id: text::<RosterImportId>(self.next_id()),
+                    units: vec![unit],
+                    invitations: vec![invitation],
                     first_change: 1,
                     last_change: i64::from(flags),
-                    ..Default::default()
                 };
                 self.staged.push(staged.clone());
                 Member::RosterImportStaged(staged)
@@ -405,7 +439,7 @@ impl School {
     }
 
     /// The events of snapshots of both services, as they build them.
-    pub(super) fn snapshots(&self) -> (Vec<Org>, Vec<Member>) {
+    pub fn snapshots(&self) -> (Vec<Org>, Vec<Member>) {
         let organization = self.organization.clone().map(Org::OrganizationCreated);
         let units = self.units.values().cloned().map(Org::UnitCreated);
         let members = self.members.values().cloned().map(Member::MemberAdmitted);
@@ -438,4 +472,21 @@ impl School {
             .chain(self.staged.iter().cloned().map(Member::RosterImportStaged));
         (organization.into_iter().chain(units).collect(), members.collect())
     }
+}
+
+/// Makes an event of each kind, then any others. Returns the events and the school after each of them.
+pub fn run_school(steps: &[[u8; 4]]) -> (Vec<Event>, Vec<School>) {
+    // Relations begin before they end; the kinds are numbered in this order. A second member exists.
+    let each = (0..KINDS).map(|kind| [kind, 0, 1, 0b11]);
+    let first = [[0, 0, 0, 0], [3, 0, 1, 1], [6, 0, 0, 0b1110], [6, 1, 0, 0b0111]];
+    let (mut school, mut events, mut schools) = (School::default(), Vec::new(), Vec::new());
+    for step in first.into_iter().chain(each).chain(steps.iter().copied()) {
+        if let Some(event) = school.step(step) {
+            events.push(event);
+            schools.push(school.clone());
+        }
+    }
+    let kinds: BTreeSet<u8> = events.iter().map(kind).collect();
+    assert_eq!(kinds.len(), usize::from(KINDS), "{kinds:?}");
+    (events, schools)
 }
