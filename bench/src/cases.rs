@@ -420,7 +420,8 @@ mod tests {
         baseline.is_some_and(|variant| ["ejabberd", "prosody", "synapse"].contains(&variant))
     }
 
-    /// A row of results names the measure of a goal. The text before the colon may have other numbers of people.
+    /// A row of results names the measure of a goal. The text before the colon may have other numbers of
+    /// people.
     #[test]
     fn document_has_a_row_of_each_case_and_goal() {
         let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/performance.md");

@@ -16,7 +16,7 @@ use crate::{
 
 /// The address of the server in the document.
 const ADDRESS: &str = "127.0.0.1:7710";
-/// What a newcomer must see: the message that arrived, and the reason of the refusal.
+/// A newcomer sees the message that arrived, and the reason of the refusal.
 const SEEN: [&str; 2] = ["\nЗдравствуйте, коллеги!\n", "CALLER_NOT_ACCEPTED\n"];
 /// The second run of bash meets the data of the first one.
 const SHELLS: [&str; 3] = ["bash", "bash", "zsh"];

@@ -254,7 +254,7 @@ impl School {
             member_id: text::<MemberId>(member),
             state: state(flags),
             roles: roles(flags),
-            teacher_verified: flags / 7 % 2 == 0,
+            teacher_verified: (flags / 7).is_multiple_of(2),
             release_count: before.release_count + i32::from(flags & 1),
             removed_for_cause: flags & 4 == 4,
             ..Default::default()
