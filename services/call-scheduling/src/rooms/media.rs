@@ -97,10 +97,6 @@ pub(crate) enum MediaError {
 }
 
 impl MediaError {
-    fn message(error: impl std::fmt::Display) -> Self {
-        Self::Message(error.to_string())
-    }
-
     /// Whether the call can succeed later without a change of the configuration.
     pub(crate) fn is_transient(&self) -> bool {
         match self {
@@ -210,7 +206,8 @@ impl LiveKit {
         let Some(answer) = self.call(client, "ListParticipants", room, &body, now).await? else {
             return Ok(Vec::new());
         };
-        let listed: Participants = serde_json::from_slice(&answer).map_err(MediaError::message)?;
+        let listed: Participants =
+            serde_json::from_slice(&answer).map_err(|error| MediaError::Message(error.to_string()))?;
         let listed = listed.participants.into_iter();
         let present = listed.filter(|person| person.state != DISCONNECTED);
         let present = present.map(|person| Present {
@@ -254,14 +251,16 @@ impl LiveKit {
                 room_admin: true,
             },
         };
-        let token = self.encode(&claims).map_err(MediaError::message)?;
+        let token = self
+            .encode(&claims)
+            .map_err(|error| MediaError::Message(error.to_string()))?;
         // The API has the address of the web socket.
         let base = self.url.trim_end_matches('/').replacen("ws", "http", 1);
         let request = Request::post(format!("{base}/twirp/livekit.RoomService/{method}"))
             .header(header::CONTENT_TYPE, "application/json")
             .header(header::AUTHORIZATION, format!("Bearer {token}"))
             .body(Full::from(Bytes::from(body.to_string())))
-            .map_err(MediaError::message)?;
+            .map_err(|error| MediaError::Message(error.to_string()))?;
         let (status, body) = match client.send(request).await {
             Err(HttpError::Unreachable) if self.is_development => return Ok(None),
             response => response?,
