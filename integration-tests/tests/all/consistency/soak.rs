@@ -85,7 +85,7 @@ impl ProcessStats {
         let minutes = (self.memory.last().map_or(warm_up_end, |p| p.0) - warm_up_end) / 60.0;
         let mib = |kib: f64| kib / 1024.0;
         println!(
-            "{name}: memory {:.1} MiB at the start, {:.1} after the warm_up_end-up, {:.1} at the end, {:+.2} per minute; \
+            "{name}: memory {:.1} MiB at the start, {:.1} after the warm-up, {:.1} at the end, {:+.2} per minute; \
              {:?} descriptors without streams, at most {} in total",
             mib(self.memory.first().map_or(0.0, |p| p.1)),
             mib(first),
